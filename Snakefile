@@ -1,0 +1,44 @@
+# CLXAI: is pixel flipping a trustworthy test of explanations for contrastively trained networks?
+#
+#   results/{dataset}/data/                                            prepared once: images, labels, splits, evaluation sample
+#   results/{dataset}/{model}/seed{seed}/model.safetensors             + training.json, history.csv
+#   results/{dataset}/{model}/seed{seed}/embeddings.nc
+#   results/{dataset}/{model}/seed{seed}/heads/{head}.safetensors      + metrics.csv
+#   results/{dataset}/{model}/seed{seed}/attributions/{method}.nc
+#   results/{dataset}/{model}/seed{seed}/curves/{method}.nc
+#   results/{dataset}/tables/*.csv    results/{dataset}/figures/*.{svg,pdf}
+from snakemake.utils import min_version
+
+min_version("9.20.0")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/heads.smk"
+include: "rules/attribute.smk"
+include: "rules/flip.smk"
+include: "rules/summarise.smk"
+include: "rules/report.smk"
+
+
+wildcard_constraints:
+    dataset=alternatives(config["study"]["datasets"]),
+    model=alternatives(config["study"]["models"]),
+    method=alternatives(config["study"]["methods"]),
+    seed=r"\d+",
+
+
+rule all:
+    """The whole study: checked tables and all figures."""
+    default_target: True
+    input:
+        rules.tables_all.input,
+        rules.figures_all.input,
+    localrule: True

@@ -1,0 +1,40 @@
+rule attribute:
+    """Explain every head's own log-odds on the evaluation images by one method."""
+    input:
+        images=rules.prepare_data.output.images,
+        labels=rules.prepare_data.output.labels,
+        evaluation=rules.sample_images.output,
+        model=rules.train_model.output.model,
+        embeddings=rules.embed_images.output,
+        heads=own_head_files,
+        code=method_code,
+    output:
+        f"{RUN}/attributions/{{method}}.nc",
+    log:
+        f"{RUN}/logs/attribute_{{method}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/attribute_{{method}}.tsv"
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime="4h",
+    params:
+        config=attribution_params,
+    script:
+        "../workflow/scripts/attribute.py"
+
+
+rule attributions_all:
+    """Target: all attributions."""
+    input:
+        expand(
+            rules.attribute.output,
+            dataset=STUDY["datasets"],
+            model=STUDY["models"],
+            seed=STUDY["seeds"],
+            method=STUDY["methods"],
+        ),
+    localrule: True

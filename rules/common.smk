@@ -1,0 +1,113 @@
+# Helpers of all rules: the checked config, the code that a script depends on, and the params of each stage.
+import os
+import sys
+from pathlib import Path
+
+import yaml
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+ROOT = Path(str(workflow.current_basedir.get_path_or_uri(secret_free=True))).parent
+SCRIPTS = ROOT / "workflow" / "scripts"
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+sys.path.insert(0, str(SCRIPTS))
+
+from clxai.config import catalogue, check_schema, check_values, head_options, heads_of, method_options, plain
+from clxai.errors import ClxaiError
+from clxai.provenance import code_of
+
+try:
+    check_schema(config, yaml.safe_load(SCHEMA.read_text()))
+    validate(config, str(SCHEMA))
+    check_values(config)
+except ClxaiError as error:
+    raise WorkflowError(f"config: {error}") from None
+
+STUDY = config["study"]
+RUN = "results/{dataset}/{model}/seed{seed}"
+
+
+def alternatives(names):
+    """A wildcard constraint that matches exactly these names; nothing if there are none."""
+    return "|".join(sorted(names)) or "(?!)"
+
+
+def relative(paths):
+    """Paths as the working directory sees them, so that a moved checkout reruns nothing."""
+    return [os.path.relpath(path) for path in paths]
+
+
+def code(script):
+    """The script and every module that it imports: editing one reruns the rule, a new time stamp does not."""
+    return relative(code_of(SCRIPTS / script))
+
+
+def method_code(wildcards):
+    """The code of the attribution script and of the one module that defines the method, not of the other methods."""
+    kind, _ = method_options(config, wildcards.method)
+    own = code_of(catalogue("methods")[kind].file)
+    return relative(sorted({*code_of(SCRIPTS / "attribute.py"), *own}))
+
+
+def runs(pattern):
+    """A pattern expanded over those of the models, seeds and methods of the study that it names; the data set stays open."""
+    levels = {"model": STUDY["models"], "seed": STUDY["seeds"], "method": STUDY["methods"]}
+    named = {name: level for name, level in levels.items() if f"{{{name}}}" in str(pattern)}
+    return expand(pattern, **named, allow_missing=True)
+
+
+def head_files(heads):
+    """The files of some heads of a model."""
+    return expand(f"{RUN}/heads/{{head}}.safetensors", head=heads, allow_missing=True)
+
+
+def own_head_files(wildcards):
+    """The files of the heads that a model has, in the order of the study."""
+    return head_files(heads_of(config, wildcards.model))
+
+
+def models_with(heads):
+    """The models that have all of these heads."""
+    return [model for model in STUDY["models"] if heads_of(config, model) == heads]
+
+
+def heads_without_classifier():
+    """The heads of the study that every model has."""
+    return [name for name in STUDY["heads"] if not catalogue("heads")[name].semantics["needs_classifier"]]
+
+
+def dataset_params(wildcards):
+    """Everything of a data set that its prepared files depend on."""
+    return plain({key: value for key, value in config["datasets"][wildcards.dataset].items() if key != "unit_px"})
+
+
+def training_params(wildcards):
+    """The recipe of a model."""
+    return plain(config["models"][wildcards.model])
+
+
+def heads_params(wildcards):
+    """The options of every head that a model has."""
+    return plain({name: head_options(config, name) for name in heads_of(config, wildcards.model)})
+
+
+def attribution_params(wildcards):
+    """The registered method, its options and the seed: the run's own, so that controls differ between runs."""
+    kind, options = method_options(config, wildcards.method)
+    return plain({"method": kind, "options": options, "seed": STUDY["seed"] + int(wildcards.seed)})
+
+
+def flipping_params(wildcards):
+    """How the images of a data set are perturbed."""
+    return plain({**config["flipping"], "unit_px": config["datasets"][wildcards.dataset]["unit_px"], "seed": STUDY["seed"]})
+
+
+def summary_params(wildcards):
+    """The design of the study, in the order of its input files, and the settings of the statistics."""
+    design = {"models": STUDY["models"], "seeds": STUDY["seeds"], "methods": STUDY["methods"], "seed": STUDY["seed"]}
+    return plain({**design, **config["statistics"]})
+
+
+def check_params(wildcards):
+    """The design of the study and the limits of its self-checks."""
+    return plain({**summary_params(wildcards), "limits": config["checks"]})

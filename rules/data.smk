@@ -1,0 +1,44 @@
+rule prepare_data:
+    """Read a data set once: check it, split it, store it as memory-mapped uint8 images."""
+    input:
+        code=code("prepare_data.py"),
+    output:
+        images="results/{dataset}/data/images.npy",
+        labels="results/{dataset}/data/labels.nc",
+    log:
+        "results/{dataset}/logs/prepare_data.log",
+    benchmark:
+        "results/{dataset}/benchmarks/prepare_data.tsv"
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="2h",
+    params:
+        config=dataset_params,
+    script:
+        "../workflow/scripts/prepare_data.py"
+
+
+rule sample_images:
+    """Draw the test images that are explained and flipped: seeded, stratified, the same for all models."""
+    input:
+        rules.prepare_data.output,
+        code=code("sample_images.py"),
+    output:
+        "results/{dataset}/data/evaluation.csv",
+    log:
+        "results/{dataset}/logs/sample_images.log",
+    benchmark:
+        "results/{dataset}/benchmarks/sample_images.tsv"
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        config=dict(n_images=STUDY["evaluation_images"], seed=STUDY["seed"]),
+    script:
+        "../workflow/scripts/sample_images.py"

@@ -1,0 +1,40 @@
+rule flip:
+    """Remove units in the order of an attribution and follow every head's score and the embedding, in one pass."""
+    input:
+        images=rules.prepare_data.output.images,
+        labels=rules.prepare_data.output.labels,
+        model=rules.train_model.output.model,
+        embeddings=rules.embed_images.output,
+        heads=own_head_files,
+        attributions=rules.attribute.output,
+        code=code("flip.py"),
+    output:
+        f"{RUN}/curves/{{method}}.nc",
+    log:
+        f"{RUN}/logs/flip_{{method}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/flip_{{method}}.tsv"
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime="4h",
+    params:
+        config=flipping_params,
+    script:
+        "../workflow/scripts/flip.py"
+
+
+rule curves_all:
+    """Target: all flipping curves."""
+    input:
+        expand(
+            rules.flip.output,
+            dataset=STUDY["datasets"],
+            model=STUDY["models"],
+            seed=STUDY["seeds"],
+            method=STUDY["methods"],
+        ),
+    localrule: True

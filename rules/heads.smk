@@ -1,0 +1,36 @@
+rule fit_heads:
+    """Fit every head of a model on its training embeddings, its temperature on validation, its metrics on test."""
+    input:
+        labels=rules.prepare_data.output.labels,
+        images=rules.prepare_data.output.images,
+        model=rules.train_model.output.model,
+        embeddings=rules.embed_images.output,
+        code=code("fit_heads.py"),
+    output:
+        metrics=f"{RUN}/heads/metrics.csv",
+        heads=head_files(STUDY["heads"]),
+    log:
+        f"{RUN}/logs/fit_heads.log",
+    benchmark:
+        f"{RUN}/benchmarks/fit_heads.tsv"
+    wildcard_constraints:
+        model=alternatives(models_with(STUDY["heads"])),
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime="4h",
+    params:
+        config=heads_params,
+    script:
+        "../workflow/scripts/fit_heads.py"
+
+
+use rule fit_heads as fit_heads_without_classifier with:
+    # The same for models that have no classifier of their own, hence no softmax head.
+    output:
+        metrics=f"{RUN}/heads/metrics.csv",
+        heads=head_files(heads_without_classifier()),
+    wildcard_constraints:
+        model=alternatives(set(STUDY["models"]) - set(models_with(STUDY["heads"]))),

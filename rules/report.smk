@@ -1,0 +1,3 @@
+rule figures_all:
+    """Target: all figures."""
+    localrule: True

@@ -1,0 +1,59 @@
+rule summarise:
+    """Measure every curve, then means, seed deviations and hierarchical bootstrap intervals."""
+    input:
+        curves=runs(rules.flip.output),
+        heads=runs(f"{RUN}/heads/metrics.csv"),
+        records=runs(rules.train_model.output.record),
+        code=code("summarise.py"),
+    output:
+        images="results/{dataset}/tables/images.csv",
+        summary="results/{dataset}/tables/summary.csv",
+        curves="results/{dataset}/tables/curves.csv",
+        heads="results/{dataset}/tables/heads.csv",
+        models="results/{dataset}/tables/models.csv",
+    log:
+        "results/{dataset}/logs/summarise.log",
+    benchmark:
+        "results/{dataset}/benchmarks/summarise.tsv"
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime="2h",
+    params:
+        config=summary_params,
+    script:
+        "../workflow/scripts/summarise.py"
+
+
+rule check_study:
+    """Self-checks: SRG identity, IG completeness, LRP conservation, a random attribution that scores 0. One that fails stops the study."""
+    input:
+        images=rules.summarise.output.images,
+        attributions=runs(rules.attribute.output),
+        code=code("check_study.py"),
+    output:
+        "results/{dataset}/tables/checks.csv",
+    log:
+        "results/{dataset}/logs/check_study.log",
+    benchmark:
+        "results/{dataset}/benchmarks/check_study.tsv"
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        config=check_params,
+    script:
+        "../workflow/scripts/check_study.py"
+
+
+rule tables_all:
+    """Target: all tables, checked."""
+    input:
+        expand(rules.summarise.output, dataset=STUDY["datasets"]),
+        expand(rules.check_study.output, dataset=STUDY["datasets"]),
+    localrule: True

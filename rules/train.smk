@@ -1,0 +1,56 @@
+rule train_model:
+    """Train one recipe with one seed; the validation split selects the epoch."""
+    input:
+        images=rules.prepare_data.output.images,
+        labels=rules.prepare_data.output.labels,
+        code=code("train_model.py"),
+    output:
+        model=f"{RUN}/model.safetensors",
+        record=f"{RUN}/training.json",
+        history=f"{RUN}/history.csv",
+    log:
+        f"{RUN}/logs/train_model.log",
+    benchmark:
+        f"{RUN}/benchmarks/train_model.tsv"
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime="12h",
+    params:
+        config=training_params,
+    script:
+        "../workflow/scripts/train_model.py"
+
+
+rule embed_images:
+    """Embed every image of the data set once; heads, scores and figures share the result."""
+    input:
+        images=rules.prepare_data.output.images,
+        labels=rules.prepare_data.output.labels,
+        model=rules.train_model.output.model,
+        code=code("embed_images.py"),
+    output:
+        f"{RUN}/embeddings.nc",
+    log:
+        f"{RUN}/logs/embed_images.log",
+    benchmark:
+        f"{RUN}/benchmarks/embed_images.tsv"
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime="2h",
+    script:
+        "../workflow/scripts/embed_images.py"
+
+
+rule models_all:
+    """Target: all trained models and their embeddings."""
+    input:
+        expand(rules.embed_images.output, dataset=STUDY["datasets"], model=STUDY["models"], seed=STUDY["seeds"]),
+    localrule: True

@@ -1,0 +1,19 @@
+"""Entry of rule check_study."""
+
+from typing import TYPE_CHECKING
+
+from clxai.artefacts import read_table, write_table
+from clxai.checks import check_table, require_all
+from clxai.logs import log_to
+from clxai.runs import design, read_runs
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+log_to(snakemake.log[0])
+settings = snakemake.params.config
+runs = read_runs(design(settings, "model", "seed", "method"), snakemake.input.attributions, leave_out=("attribution",))
+table = check_table(read_table(snakemake.input.images), runs, settings["limits"])
+print(table.to_string(index=False))
+require_all(table)
+write_table(table, snakemake.output[0])

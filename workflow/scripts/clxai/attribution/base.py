@@ -1,0 +1,98 @@
+"""The contract of an attribution method: what it is given, what it returns, what it declares.
+
+    @method("name", family="gradient", aligned_to="input", signed=False, stochastic=False, per_head=True, baseline=None,
+            reduction="abs_sum", extras=(), options={})
+    def name(problem: Problem, options: Mapping) -> Explanation
+
+family: gradient, cam, propagation, perturbation or control. aligned_to: what the values belong to before they are brought to
+pixels, "input" or "layer". signed: negative values mean evidence against the target. stochastic: depends on the seed. per_head:
+False if the map is the same for every head. baseline: default fill of a method that needs one, else None. reduction: how
+channels become one map. extras: names of the per-image numbers it returns besides. options: allowed keys with their defaults.
+"""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from clxai.errors import ClxaiError, unknown_name
+from clxai.heads import FrozenScores, Head, log_odds
+from clxai.models import Network
+from clxai.registry import Entry, Registry, declared
+
+METHODS = Registry("attribution method")
+method = METHODS.register
+
+REDUCTIONS = {
+    "sum": lambda maps: maps.sum(dim=1),  # signed evidence of a pixel
+    "abs_sum": lambda maps: maps.abs().sum(dim=1),  # magnitude
+    "mean": lambda maps: maps.mean(dim=1),  # channels that were removed together
+    "none": lambda maps: maps.squeeze(1),  # already one map
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One batch to explain: images in [0, 1], the head, its fixed targets and its frozen scores.
+
+    Methods differentiate with respect to the normalised input. `rows` numbers the images of the batch, so that a method that
+    repeats inputs can say whose copy each one is. `baseline` is normalised, or None.
+    """
+
+    network: Network
+    head: Head
+    frozen: FrozenScores
+    images: Float[Tensor, "image channel y x"]
+    index: Int[Tensor, " image"]
+    target: Int[Tensor, " image"]
+    baseline: Float[Tensor, "image channel y x"] | None
+    seed: int
+
+    @property
+    def inputs(self) -> Float[Tensor, "image channel y x"]:
+        """The normalised images."""
+        return self.network.normalise(self.images)
+
+    @property
+    def rows(self) -> Int[Tensor, " image"]:
+        """0..n-1."""
+        return torch.arange(len(self.images), device=self.images.device)
+
+    def point_log_odds(self, points: Float[Tensor, "row feature"], rows: Int[Tensor, " row"]) -> Float[Tensor, " row"]:
+        """Return the target's log-odds as a function of the head's points, neighbours frozen."""
+        return log_odds(self.frozen(points, rows), self.target[rows])
+
+    def log_odds(self, inputs: Float[Tensor, "row channel y x"], rows: Int[Tensor, " row"]) -> Float[Tensor, " row"]:
+        """Return the target's log-odds as a function of normalised inputs: the scalar that every method explains."""
+        return self.point_log_odds(self.head.points(self.network.backbone(inputs)), rows)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Attributions [image, channel, y, x] before channel reduction, and the declared extra numbers, one per image."""
+
+    maps: Float[Tensor, "image channel y x"]
+    extras: Mapping[str, Float[Tensor, " image"]] = field(default_factory=dict)
+
+
+def load_method(name: str) -> Entry:
+    """Import the module that declares a method and return its entry. Raises ClxaiError with the nearest name if unknown."""
+    known = declared(Path(__file__).parent, "method")
+    if name not in known:
+        raise unknown_name("attribution method", name, known)
+    importlib.import_module(f"clxai.attribution.{known[name].file.stem}")
+    return METHODS[name]
+
+
+def layer_of(network: Network, name: str) -> torch.nn.Module:
+    """Return a layer of the backbone. Raises ClxaiError if the network has none of that name with a spatial output."""
+    layer = getattr(network.backbone, name, None)
+    if not isinstance(layer, torch.nn.Sequential):
+        known = [child for child, module in network.backbone.named_children() if isinstance(module, torch.nn.Sequential)]
+        raise ClxaiError(f"layer {name!r}: the network has no such layer. Known: {', '.join(known)}")
+    return layer

@@ -1,0 +1,124 @@
+"""Run one method for all heads of a model and keep what was computed together with what it means."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import xarray
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from clxai.attribution.base import REDUCTIONS, Explanation, Problem, load_method
+from clxai.errors import ClxaiError
+from clxai.heads import Head, log_odds
+from clxai.models import Network
+from clxai.perturbation import fill_images, tie_fraction
+from clxai.registry import Entry
+
+BATCH = 64  # images explained at once
+
+
+def explain(
+    network: Network,
+    heads: Mapping[str, Head],
+    images: Float[Tensor, "image channel y x"],
+    index: Int[Tensor, " image"],
+    embeddings: Float[Tensor, "image feature"],
+    method_name: str,
+    options: Mapping[str, Any],
+    seed: int,
+) -> xarray.Dataset:
+    """Explain the log-odds of every head on these images and return [head, image, y, x] with its record.
+
+    A method that does not depend on the head is computed once and repeated. Values that are not finite stay in the file: the
+    flipping engine ranks such maps at random and counts them.
+    """
+    entry = load_method(method_name)
+    settings = {**entry.semantics["options"], **options}
+    mode = settings.pop("baseline", entry.semantics["baseline"])
+    baseline = _baseline(network, images, index, mode, seed)
+    rows: dict[str, list[np.ndarray]] = {}
+    for name, head in heads.items():
+        if rows and not entry.semantics["per_head"]:
+            _append(rows, {column: rows[column][-1] for column in ("attribution", *entry.semantics["extras"])})
+        else:
+            target = head.predict(embeddings)
+            problem = Problem(network, head, head.freeze(embeddings), images, index, target, baseline, seed)
+            _append(rows, _in_batches(problem, embeddings, entry, settings))
+            check_map(rows["attribution"][-1], method_name, name)
+        _append(rows, _targets(head, embeddings))
+    return _labelled(rows, list(heads), index, entry, settings, _baseline_record(baseline, mode), seed)
+
+
+def check_map(maps: np.ndarray, method_name: str, head_name: str) -> None:
+    """Raise ClxaiError if no map of a method is finite: that is a broken method, not a degenerate image."""
+    if not np.isfinite(maps).all(axis=(1, 2)).any():
+        raise ClxaiError(f"method {method_name!r}, head {head_name!r}: none of {len(maps)} maps is finite")
+
+
+def _append(rows: dict[str, list[np.ndarray]], values: Mapping[str, np.ndarray]) -> None:
+    for name, value in values.items():
+        rows.setdefault(name, []).append(value)
+
+
+def _targets(head: Head, embeddings: Tensor) -> dict[str, np.ndarray]:
+    with torch.no_grad():
+        scores, target = head.decide(embeddings)
+        return {"target": target.cpu().numpy().astype(np.int16), "log_odds": log_odds(scores, target).cpu().numpy()}
+
+
+def _in_batches(problem: Problem, embeddings: Tensor, entry: Entry, settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Explain batch by batch; each batch freezes its own neighbours."""
+    parts: list[Explanation] = []
+    for rows in problem.rows.split(BATCH):
+        part = Problem(
+            network=problem.network,
+            head=problem.head,
+            frozen=problem.head.freeze(embeddings[rows]),
+            images=problem.images[rows],
+            index=problem.index[rows],
+            target=problem.target[rows],
+            baseline=None if problem.baseline is None else problem.baseline[rows],
+            seed=problem.seed,
+        )
+        parts.append(entry.build(part, settings))
+    reduce = REDUCTIONS[entry.semantics["reduction"]]
+    maps = torch.cat([reduce(part.maps) for part in parts])
+    values = {name: torch.cat([part.extras[name] for part in parts]) for name in entry.semantics["extras"]}
+    return {name: value.float().cpu().numpy() for name, value in {"attribution": maps, **values}.items()}
+
+
+def _baseline(network: Network, images: Tensor, index: Tensor, mode: str | None, seed: int) -> Tensor | None:
+    if mode is None:
+        return None
+    return network.normalise(fill_images(mode, images, network.mean, index, seed))
+
+
+def _labelled(
+    rows: Mapping[str, Sequence[np.ndarray]],
+    heads: list[str],
+    index: Tensor,
+    entry: Entry,
+    settings: Mapping[str, Any],
+    baseline: Mapping[str, Any],
+    seed: int,
+) -> xarray.Dataset:
+    axes = {"attribution": ("head", "image", "y", "x")}
+    variables = {name: (axes.get(name, ("head", "image")), np.stack(values)) for name, values in rows.items()}
+    maps = torch.from_numpy(variables["attribution"][1]).flatten(2)
+    variables["tie_fraction"] = (("head", "image"), torch.stack([tie_fraction(row) for row in maps]).numpy())
+    variables["zero_fraction"] = (("head", "image"), (maps == 0).float().mean(-1).numpy())
+    semantics = {name: value for name, value in entry.semantics.items() if name not in ("options", "extras", "baseline")}
+    attrs = {name: int(value) if isinstance(value, bool) else value for name, value in semantics.items()}
+    attrs |= {"method": entry.name, "seed": seed, **{f"option_{name}": value for name, value in settings.items()}}
+    attrs |= baseline
+    return xarray.Dataset(variables, coords={"head": heads, "image": index.cpu().numpy()}, attrs=attrs)
+
+
+def _baseline_record(baseline: Tensor | None, mode: str | None) -> dict[str, Any]:
+    if baseline is None:
+        return {"baseline": "none"}
+    digest = hashlib.sha256(baseline.cpu().contiguous().numpy().tobytes()).hexdigest()
+    return {"baseline": mode, "baseline_shape": list(baseline.shape), "baseline_sha256": digest}

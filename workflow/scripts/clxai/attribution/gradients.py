@@ -1,0 +1,113 @@
+"""Gradient methods, all through Captum, of the head's own log-odds with respect to the normalised input."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from captum import attr
+from torch import Tensor, nn
+
+from clxai.attribution.base import Explanation, Problem, layer_of, method
+from clxai.errors import ClxaiError
+from clxai.randomness import key_of
+
+INTERNAL_BATCH = 256  # images per forward and backward pass inside a method
+
+
+class ScoreModule(nn.Module):
+    """The explained log-odds as a module, for methods that hook into one."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        self.backbone, self.problem = problem.network.backbone, problem
+
+    def forward(self, inputs: Tensor, rows: Tensor) -> Tensor:
+        """Return one log-odds per row."""
+        return self.problem.log_odds(inputs, rows)
+
+
+@method(
+    "saliency", family="gradient", aligned_to="input", signed=False, stochastic=False, per_head=True, baseline=None,
+    reduction="abs_sum", extras=(), options={},
+)  # fmt: skip
+def saliency(problem: Problem, options: Mapping[str, Any]) -> Explanation:
+    """|dm/dx| [Simonyan et al. 2014]."""
+    explainer = attr.Saliency(problem.log_odds)
+    return Explanation(explainer.attribute(problem.inputs, abs=False, additional_forward_args=(problem.rows,)).detach())
+
+
+@method(
+    "input_x_gradient", family="gradient", aligned_to="input", signed=True, stochastic=False, per_head=True, baseline=None,
+    reduction="sum", extras=(), options={},
+)  # fmt: skip
+def input_x_gradient(problem: Problem, options: Mapping[str, Any]) -> Explanation:
+    """x * dm/dx [Shrikumar et al. 2016], x the normalised input."""
+    explainer = attr.InputXGradient(problem.log_odds)
+    return Explanation(explainer.attribute(problem.inputs, additional_forward_args=(problem.rows,)).detach())
+
+
+@method(
+    "integrated_gradients", family="gradient", aligned_to="input", signed=True, stochastic=False, per_head=True,
+    baseline="mean", reduction="sum", extras=("convergence_delta", "completeness_error", "n_steps"),
+    options={"steps": 50, "most_steps": 800, "tolerance": 0.01},
+)  # fmt: skip
+def integrated_gradients(problem: Problem, options: Mapping[str, Any]) -> Explanation:
+    """(x - b) * integral of dm/dx from b to x [Sundararajan et al. 2017, eq. 1], Gauss-Legendre.
+
+    The number of steps doubles until the completeness error |sum - (m(x) - m(b))| / |m(x) - m(b)| has a median of at most
+    `tolerance` over the batch, or `most_steps` is reached; the error is returned and checked again over all images.
+    """
+    explainer = attr.IntegratedGradients(problem.log_odds)
+    inputs, baseline, rows = problem.inputs, problem.baseline, problem.rows
+    with torch.no_grad():
+        difference = (problem.log_odds(inputs, rows) - problem.log_odds(baseline, rows)).abs().clamp(min=1e-12)
+    steps = options["steps"]
+    while True:
+        maps, delta = explainer.attribute(
+            inputs, baseline, additional_forward_args=(rows,), n_steps=steps, method="gausslegendre",
+            internal_batch_size=max(INTERNAL_BATCH, len(rows)), return_convergence_delta=True,
+        )  # fmt: skip
+        error = delta.abs() / difference
+        if float(error.median()) <= options["tolerance"] or 2 * steps > options["most_steps"]:
+            break
+        steps *= 2
+    extras = {"convergence_delta": delta, "completeness_error": error, "n_steps": torch.full_like(delta, steps)}
+    return Explanation(maps.float().detach(), {name: value.float().detach() for name, value in extras.items()})
+
+
+@method(
+    "smoothgrad", family="gradient", aligned_to="input", signed=False, stochastic=True, per_head=True, baseline=None,
+    reduction="abs_sum", extras=(), options={"samples": 25, "sigma": 0.15},
+)  # fmt: skip
+def smoothgrad(problem: Problem, options: Mapping[str, Any]) -> Explanation:
+    """Mean gradient over noisy copies [Smilkov et al. 2017], magnitude taken after the mean.
+
+    sigma is a share of each image's range of normalised values. The noise is the same for all heads of a model.
+    """
+    inputs = problem.inputs
+    explainer = attr.NoiseTunnel(attr.Saliency(problem.log_odds))
+    spread = float((inputs.amax() - inputs.amin()) * options["sigma"])
+    with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
+        torch.manual_seed(key_of("smoothgrad", problem.seed, int(problem.index[0])))
+        maps = explainer.attribute(
+            inputs, nt_type="smoothgrad", nt_samples=options["samples"], stdevs=spread, abs=False,
+            nt_samples_batch_size=max(1, INTERNAL_BATCH // len(inputs)), additional_forward_args=(problem.rows,),
+        )  # fmt: skip
+    return Explanation(maps.detach())
+
+
+@method(
+    "guided_grad_cam", family="gradient", aligned_to="input", signed=True, stochastic=False, per_head=True, baseline=None,
+    reduction="sum", extras=(), options={"layer": "layer4"},
+)  # fmt: skip
+def guided_grad_cam(problem: Problem, options: Mapping[str, Any]) -> Explanation:
+    """Guided back-propagation times the upsampled Grad-CAM of a layer [Selvaraju et al. 2017, section 3.3]."""
+    layer = layer_of(problem.network, options["layer"])
+    shared = {id(module) for module in problem.network.backbone.modules() if isinstance(module, nn.ReLU) and module.inplace}
+    if shared:
+        raise ClxaiError("guided_grad_cam needs module ReLUs that do not work in place")
+    explainer = attr.GuidedGradCam(ScoreModule(problem), layer)
+    maps = explainer.attribute(
+        problem.inputs.clone(), additional_forward_args=(problem.rows,), interpolate_mode="bilinear"
+    )
+    return Explanation(maps.detach())

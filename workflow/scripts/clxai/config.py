@@ -1,0 +1,211 @@
+"""The config, checked before any job starts: keys and types against the schema, names against what is declared, values against
+each other. Imports nothing heavy, so that planning stays quick.
+"""
+
+import ast
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from clxai.errors import ClxaiError, unknown_name
+from clxai.names import LAYERS, REFERENCE, allowed_units, choose_stem, smallest_size
+from clxai.registry import Declaration, declared
+
+LIBRARY = Path(__file__).parent
+_FAMILIES = {
+    "losses": (LIBRARY / "losses.py", "loss"),
+    "heads": (LIBRARY / "heads.py", "head"),
+    "methods": (LIBRARY / "attribution", "method"),
+    "sources": (LIBRARY / "sources.py", "source"),
+}
+_DIGITS = 1797  # images in scikit-learn's digits
+
+
+def catalogue(family: str) -> dict[str, Declaration]:
+    """Return what is declared of a family: losses, heads, methods or sources."""
+    return declared(*_FAMILIES[family])
+
+
+def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    """Raise ClxaiError, one line, at the first key or value that the schema refuses, with what is allowed."""
+    from jsonschema import Draft202012Validator
+
+    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: (len(error.path), str(error.path)))
+    if errors:
+        raise ClxaiError(_explain(errors[0]))
+
+
+def _explain(error: Any) -> str:
+    where = ".".join(map(str, error.absolute_path)) or "config"
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        unknown = sorted(set(error.instance) - set(known), key=str)
+        return f"{where}: {unknown_name('key', unknown[0], known)}"
+    if error.validator == "type" and isinstance(error.instance, str):
+        return f"{where}: expected {error.validator_value}, got the string {error.instance!r} (YAML needs 1.0e-3, not 1e-3)"
+    if error.validator == "enum":
+        return f"{where}: {unknown_name('value', error.instance, map(str, error.validator_value))}"
+    return f"{where}: {error.message}"
+
+
+def check_values(config: Mapping[str, Any]) -> None:
+    """Raise ClxaiError where a filled config names something unknown or asks for what cannot work."""
+    study = config["study"]
+    for family in ("datasets", "models"):
+        for name in study[family]:
+            if name not in config[family]:
+                raise ClxaiError(f"study.{family}: {unknown_name(family[:-1], name, config[family])}")
+    if REFERENCE not in study["methods"]:
+        raise ClxaiError(f"study.methods must include {REFERENCE!r}: every other method is compared with it")
+    for name in study["methods"]:
+        method_options(config, name)
+    for name in config["methods"]:
+        method_options(config, name)
+    for name in {*study["heads"], *config["heads"]}:
+        head_options(config, name)
+    for name in study["models"]:
+        _check_model(config, name)
+    for name in study["datasets"]:
+        _check_dataset(config, name)
+
+
+def method_options(config: Mapping[str, Any], name: str) -> tuple[str, dict[str, Any]]:
+    """Return the registered method behind a name of `study.methods` and its options, checked."""
+    entry = dict(config["methods"].get(name) or {})
+    kind = entry.pop("method", name)
+    known = catalogue("methods")
+    if kind not in known:
+        raise ClxaiError(f"methods: {unknown_name('attribution method', kind, known)}")
+    semantics = known[kind].semantics
+    allowed = dict(semantics["options"])
+    if semantics["baseline"] is not None:
+        allowed["baseline"] = semantics["baseline"]
+    check_options(entry, allowed, f"methods.{name}")
+    return kind, entry
+
+
+def head_options(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return all options of a head, defaults filled in, checked."""
+    known = catalogue("heads")
+    if name not in known:
+        raise ClxaiError(f"heads: {unknown_name('head', name, known)}")
+    given = config["heads"].get(name) or {}
+    check_options(given, known[name].semantics["options"], f"heads.{name}")
+    return {**known[name].semantics["options"], **given}
+
+
+def heads_of(config: Mapping[str, Any], model: str) -> list[str]:
+    """Return the heads of `study.heads` that a model can have: softmax needs a loss that trains a classifier."""
+    loss = catalogue("losses")[config["models"][model]["loss"]]
+    heads = catalogue("heads")
+    has_classifier = loss.semantics["top"] == "classifier"
+    return [name for name in config["study"]["heads"] if has_classifier or not heads[name].semantics["needs_classifier"]]
+
+
+def check_options(given: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> None:
+    """Raise ClxaiError on an option that is unknown, of another type than its default, or out of range.
+
+    A number must be above 0 if its default is, else at least 0; `layer` must name a layer of the network.
+    """
+    for key, value in given.items():
+        if key not in defaults:
+            raise ClxaiError(f"{where}: {unknown_name('option', key, defaults)}")
+        default = defaults[key]
+        kinds = (int, float) if isinstance(default, float) else (type(default),)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(default, bool)):
+            raise ClxaiError(f"{where}.{key} must be {_kind(default)} like its default {default!r}. Got {value!r}")
+        if isinstance(default, int | float) and not (value > 0 if default > 0 else value >= 0):
+            raise ClxaiError(f"{where}.{key} must be {'> 0' if default > 0 else '>= 0'}. Got {value!r}")
+        if key == "layer" and value not in LAYERS:
+            raise ClxaiError(f"{where}.{key}: {unknown_name('layer', value, LAYERS)}")
+
+
+def _kind(value: Any) -> str:
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "a name"}[type(value)]
+
+
+def _check_model(config: Mapping[str, Any], name: str) -> None:
+    recipe, known = config["models"][name], catalogue("losses")
+    if recipe["loss"] not in known:
+        raise ClxaiError(f"models.{name}.loss: {unknown_name('loss', recipe['loss'], known)}")
+    check_options(recipe["loss_options"], known[recipe["loss"]].semantics["options"], f"models.{name}.loss_options")
+    if recipe["warmup_epochs"] >= recipe["epochs"]:
+        raise ClxaiError(f"models.{name}.warmup_epochs must be below epochs {recipe['epochs']}. Got {recipe['warmup_epochs']}")
+    crop = recipe["augmentation"]["resized_crop"]
+    if crop and crop[0] > crop[1]:
+        raise ClxaiError(f"models.{name}.augmentation.resized_crop must be [least, most] area. Got {crop}")
+    if not heads_of(config, name):
+        raise ClxaiError(f"models.{name}: none of study.heads {config['study']['heads']} works on a model of loss {recipe['loss']}")
+
+
+def _check_dataset(config: Mapping[str, Any], name: str) -> None:
+    entry, where = config["datasets"][name], f"datasets.{name}"
+    known = catalogue("sources")
+    if entry["source"] not in known:
+        raise ClxaiError(f"{where}.source: {unknown_name('data source', entry['source'], known)}")
+    for key in known[entry["source"]].semantics.get("needs", ()):
+        if not entry[key]:
+            raise ClxaiError(f"{where}.{key} is needed by source {entry['source']!r}")
+    _check_origin(entry, where)
+    _check_size(config, entry, where)
+    least_train = _training_images(entry)
+    k = head_options(config, "knn")["k"] if "knn" in config["study"]["heads"] else 0
+    for key, neighbours in (("heads.knn.k", k), ("flipping.bank_k", config["flipping"]["bank_k"])):
+        if least_train is not None and neighbours > least_train:
+            raise ClxaiError(f"{key} must be at most the {least_train} training images of {name}. Got {neighbours}")
+
+
+def _check_origin(entry: Mapping[str, Any], where: str) -> None:
+    if entry["source"] == "torchvision":
+        known = _torchvision_sets()
+        if entry["name"] not in known:
+            raise ClxaiError(f"{where}.name: {unknown_name('torchvision data set', entry['name'], known)}")
+    elif entry["path"] and not Path(entry["path"]).exists():
+        raise ClxaiError(f"{where}.path: {entry['path']!r} does not exist")
+
+
+def _check_size(config: Mapping[str, Any], entry: Mapping[str, Any], where: str) -> None:
+    if entry["source"] == "digits" and (entry["size"] is None or entry["size"] % 8):
+        raise ClxaiError(f"{where}.size must be a multiple of 8, the size of a digit. Got {entry['size']}")
+    if entry["size"] is None:
+        return
+    size, units = entry["size"], allowed_units(entry["size"])
+    for model in config["study"]["models"]:
+        stem = choose_stem(config["models"][model]["stem"], size)
+        if size < smallest_size(stem):
+            raise ClxaiError(f"{where}.size must be at least {smallest_size(stem)} for models.{model} ({stem} stem). Got {size}")
+    if entry["unit_px"] not in units:
+        raise ClxaiError(f"{where}.unit_px must tile {size} px: one of {units}. Got {entry['unit_px']}")
+    n_units = (size // entry["unit_px"]) ** 2
+    if config["flipping"]["steps"] > n_units:
+        raise ClxaiError(f"flipping.steps must be at most the {n_units} units of {where}. Got {config['flipping']['steps']}")
+
+
+def _training_images(entry: Mapping[str, Any]) -> int | None:
+    """Return an upper bound of the training images where the config shows one."""
+    bounds = [entry["limit"]["train"]] if entry["limit"].get("train") else []
+    if entry["source"] == "digits":
+        bounds.append(int(_DIGITS * (1 - entry["test_fraction"]) * (1 - entry["val_fraction"])))
+    return min(bounds, default=None)
+
+
+def _torchvision_sets() -> Iterable[str]:
+    """Read the public names of torchvision.datasets without importing it, which would take seconds."""
+    package = find_spec("torchvision")
+    if package is None or package.origin is None:
+        raise ClxaiError("torchvision is not installed in this environment")
+    tree = ast.parse((Path(package.origin).parent / "datasets" / "__init__.py").read_text())
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "__all__":
+            return ast.literal_eval(node.value)
+    raise ClxaiError("torchvision.datasets does not list its data sets")
+
+
+def plain(value: Any) -> Any:
+    """Return a value of plain types with sorted keys, as Snakemake's params need it to notice exactly the real changes."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

@@ -1,0 +1,48 @@
+"""Embeddings of whole splits, computed once per model and shared by the heads, the scores and the figures."""
+
+import numpy as np
+import torch
+import xarray
+from jaxtyping import Float
+from torch import Tensor
+
+from clxai.artefacts import read_arrays
+from clxai.batches import ImageStore
+from clxai.datasets import ImageData
+from clxai.errors import ClxaiError
+from clxai.models import Network, check_fits, folded
+
+BATCH = 256
+
+
+@torch.no_grad()
+def embed(network: Network, store: ImageStore) -> Float[Tensor, "image feature"]:
+    """Return the embeddings of a store's images, float32, in order. Raises ClxaiError if one is not finite."""
+    backbone = folded(network)
+    positions = torch.arange(len(store), device=store.device)
+    parts = [backbone(network.normalise(store.take(batch))) for batch in positions.split(BATCH)]
+    embeddings = torch.cat(parts)
+    bad = (~torch.isfinite(embeddings)).any(dim=1).sum()
+    if bad:
+        raise ClxaiError(f"the embeddings of {int(bad)} of {len(embeddings)} images are not finite")
+    return embeddings
+
+
+def embed_dataset(network: Network, data: ImageData, device: torch.device, path: str) -> xarray.Dataset:
+    """Return the embeddings of every image of a data set as [image, feature]. Raises ClxaiError if the network does not fit."""
+    check_fits(network, data.n_classes, data.images.shape[1:], path)
+    embeddings = embed(network, ImageStore(data.images, np.arange(len(data.images)), device)).cpu().numpy()
+    return xarray.Dataset(
+        {"embedding": (("image", "feature"), embeddings, {"description": "spatial mean of layer4"})},
+        coords={"image": np.arange(len(embeddings))},
+    )
+
+
+def read_embeddings(path: str, data: ImageData) -> Float[Tensor, "image feature"]:
+    """Read the embeddings of a data set. Raises ClxaiError if there is not one finite row per image."""
+    embeddings = torch.from_numpy(read_arrays(path)["embedding"].values)
+    if len(embeddings) != len(data.images):
+        raise ClxaiError(f"{path}: {len(embeddings)} embeddings, but {data.name} has {len(data.images)} images")
+    if not torch.isfinite(embeddings).all():
+        raise ClxaiError(f"{path}: embeddings are not finite")
+    return embeddings

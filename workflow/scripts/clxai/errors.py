@@ -1,0 +1,16 @@
+"""The one error that users are meant to read, and the wording shared by all refusals."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ClxaiError(ValueError):
+    """Wrong config, data or artefact: the message names the key or file, what was found and what is allowed."""
+
+
+def unknown_name(what: str, name: object, known: Iterable[str]) -> ClxaiError:
+    """Return the error for a name that is not among `known`, with the nearest known one."""
+    known = sorted(known)
+    near = get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return ClxaiError(f"unknown {what} {name!r}.{hint} Known: {', '.join(known)}")

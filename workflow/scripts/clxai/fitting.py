@@ -1,0 +1,34 @@
+"""Fit the heads of a model: on train, temperature on val, metrics on val and test."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from clxai.calibration import fit_temperature, head_metrics
+from clxai.datasets import ImageData
+from clxai.heads import HEADS, Head
+from clxai.models import Network
+
+
+def fit_heads(
+    network: Network, data: ImageData, embeddings: Tensor, options: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, Head], pd.DataFrame]:
+    """Fit each named head; return the heads and one row of metrics per head and split."""
+    classifier = network.top if isinstance(network.top, nn.Linear) else None
+    labels = torch.from_numpy(data.labels)
+    train = torch.from_numpy(data.indices("train"))
+    heads, rows = {}, []
+    for name, chosen in options.items():
+        head = HEADS[name].build.fit(embeddings[train], labels[train], data.n_classes, chosen, classifier)
+        val = torch.from_numpy(data.indices("val"))
+        head.temperature.fill_(fit_temperature(head(embeddings[val]), labels[val]))
+        head.facts = {**head.facts, "n_fitted": float(len(train))}
+        for split in ("val", "test"):
+            members = torch.from_numpy(data.indices(split))
+            rows.append({"head": name, "split": split, **head_metrics(head, embeddings[members], labels[members])})
+        print(f"{name}: {rows[-1]} {head.facts}", flush=True)
+        heads[name] = head
+    return heads, pd.DataFrame(rows)

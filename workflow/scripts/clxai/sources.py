@@ -1,0 +1,180 @@
+"""Where images come from: scikit-learn's digits, torchvision sets, npz files in the MedMNIST layout, image folders."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clxai.artefacts import existing
+from clxai.errors import ClxaiError, unknown_name
+from clxai.names import SPLITS
+from clxai.registry import Registry
+
+SOURCES = Registry("data source")
+source = SOURCES.register
+
+
+@dataclass(frozen=True)
+class Source:
+    """Labels, split codes (0 train, 1 val, 2 test) and a reader of single images, uint8 [y, x] or [y, x, channel]."""
+
+    labels: np.ndarray
+    split: np.ndarray
+    class_names: tuple[str, ...]
+    read: Callable[[int], np.ndarray]
+
+    def image(self, index: int, size: int | None) -> np.ndarray:
+        """Return one image as uint8 [channel, y, x], resized to `size` pixels (None: as it is)."""
+        pixels = self.read(index)
+        if pixels.ndim not in (2, 3):
+            raise ClxaiError(f"image {index}: expected [y, x] or [y, x, channel], found shape {pixels.shape}")
+        pixels = np.atleast_3d(pixels if size is None else resize(pixels, size))
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def resize(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Resize to size x size: by repetition if `size` is a whole multiple, else shorter side bilinear, then centre crop."""
+    height, width = pixels.shape[:2]
+    if height == width and size % height == 0:
+        factor = size // height
+        return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+    from PIL import Image
+
+    scale = size / min(height, width)
+    shape = (max(size, round(width * scale)), max(size, round(height * scale)))
+    resized = np.asarray(Image.fromarray(pixels).resize(shape, Image.Resampling.BILINEAR))
+    top, left = (resized.shape[0] - size) // 2, (resized.shape[1] - size) // 2
+    return resized[top : top + size, left : left + size]
+
+
+def to_uint8(images: np.ndarray, where: str) -> np.ndarray:
+    """Return images as uint8. Floats must be finite and in [0, 1]; anything else is refused."""
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind != "f":
+        raise ClxaiError(f"{where}: pixels must be uint8, or float in [0, 1]. Found {images.dtype}")
+    if not np.isfinite(images).all():
+        raise ClxaiError(f"{where}: {int((~np.isfinite(images)).sum())} pixels are not finite")
+    if images.min() < 0 or images.max() > 1:
+        raise ClxaiError(f"{where}: float pixels must lie in [0, 1]. Found [{images.min():.4g}, {images.max():.4g}]")
+    return np.rint(images * 255).astype(np.uint8)
+
+
+@source("digits")
+def digits(config: Mapping[str, Any]) -> Source:
+    """Scikit-learn's 1,797 handwritten digits, 8x8, embedded in the library [Alpaydin, Kaynak 1998]."""
+    from sklearn.datasets import load_digits
+
+    if config["size"] is not None and config["size"] % 8:
+        raise ClxaiError(f"datasets: size of a digits set must be a multiple of 8. Got {config['size']}")
+    bunch = load_digits()
+    images = np.rint(bunch.images * 255 / 16).astype(np.uint8)  # grey levels 0..16
+    labels = bunch.target.astype(np.int64)
+    return Source(labels, np.zeros_like(labels), tuple(map(str, range(10))), images.__getitem__)
+
+
+@source("torchvision", needs=("name",))
+def torchvision_set(config: Mapping[str, Any]) -> Source:
+    """A torchvision classification set by class name, with its own train and test split; downloaded if `download`."""
+    parts = [_torchvision_part(config, split) for split in ("train", "test")]
+    images = [_reader_of(part) for part in parts]
+    labels = [_labels_of(part, config["name"]) for part in parts]
+    first = len(labels[0])
+    classes = getattr(parts[0], "classes", None) or range(int(labels[0].max()) + 1)
+    return Source(
+        labels=np.concatenate(labels),
+        split=np.repeat([0, 2], [len(part) for part in labels]),
+        class_names=tuple(map(str, classes)),
+        read=lambda index: images[0](index) if index < first else images[1](index - first),
+    )
+
+
+def _torchvision_part(config: Mapping[str, Any], split: str) -> Any:
+    import torchvision.datasets as sets
+
+    known = [name for name in sets.__all__ if {"train", "split"} & set(inspect.signature(getattr(sets, name)).parameters)]
+    name, root = config["name"], config["path"] or "resources/torchvision"
+    if name not in known:
+        raise unknown_name("torchvision data set", name, known)
+    build = getattr(sets, name)
+    accepted = inspect.signature(build).parameters
+    chosen = {"train": split == "train"} if "train" in accepted else {"split": split}
+    if "download" in accepted:
+        chosen["download"] = config["download"]
+    try:
+        return build(root, **chosen)
+    except (RuntimeError, OSError) as error:
+        raise ClxaiError(f"torchvision set {name} in {root!r}: {error} (set `download: true` to fetch it)") from error
+
+
+def _reader_of(part: Any) -> Callable[[int], np.ndarray]:
+    """Return a reader of uint8 [y, x] or [y, x, channel] arrays: every torchvision set yields PIL images by index."""
+    return lambda index: np.asarray(part[index][0])
+
+
+def _labels_of(part: Any, name: str) -> np.ndarray:
+    for attribute in ("targets", "labels", "_labels", "y"):
+        if hasattr(part, attribute):
+            return np.asarray(getattr(part, attribute)).astype(np.int64)
+    raise ClxaiError(f"torchvision set {name} has no list of labels: it is not a classification set")
+
+
+@source("npz", needs=("path",))
+def npz(config: Mapping[str, Any]) -> Source:
+    """An npz file in the MedMNIST layout: {train,val,test}_images and _labels; val and test may be absent."""
+    path = existing(config["path"])
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files if name.endswith(("_images", "_labels"))}
+    except (ValueError, OSError, EOFError, KeyError) as error:
+        raise ClxaiError(f"{path}: not a readable npz file ({error})") from error
+    present = [name for name in SPLITS if f"{name}_images" in arrays]
+    if "train" not in present:
+        raise ClxaiError(f"{path}: train_images is missing. Found: {', '.join(sorted(arrays)) or 'nothing'}")
+    for name in present:
+        found = arrays.get(f"{name}_labels", np.empty(0)).size
+        if found != len(arrays[f"{name}_images"]):
+            raise ClxaiError(f"{path}: {len(arrays[f'{name}_images'])} {name}_images but {found} labels, one each is needed")
+    images = np.concatenate([to_uint8(arrays[f"{name}_images"], f"{path}: {name}_images") for name in present])
+    labels = np.concatenate([arrays[f"{name}_labels"].reshape(-1) for name in present])
+    split = np.concatenate([np.full(len(arrays[f"{name}_images"]), SPLITS.index(name)) for name in present])
+    n_classes = int(labels.max()) + 1 if labels.dtype.kind in "iu" else 0
+    return Source(labels, split, tuple(map(str, range(n_classes))), images.__getitem__)
+
+
+@source("folder", needs=("path",))
+def folder(config: Mapping[str, Any]) -> Source:
+    """Images as {class}/*.png, or {train,val,test}/{class}/*.png; the class names are the folders', sorted."""
+    root = Path(config["path"])
+    if not root.is_dir():
+        raise ClxaiError(f"datasets: path {str(root)!r} is not a folder")
+    given = [name for name in SPLITS if (root / name).is_dir()]
+    files = {name: _image_files(root / name) for name in given} if "train" in given else {"train": _image_files(root)}
+    class_names = tuple(sorted({file.parent.name for listed in files.values() for file in listed}))
+    paths = [file for listed in files.values() for file in listed]
+    return Source(
+        labels=np.array([class_names.index(file.parent.name) for file in paths], dtype=np.int64),
+        split=np.repeat([SPLITS.index(name) for name in files], [len(listed) for listed in files.values()]),
+        class_names=class_names,
+        read=lambda index: _read_image(paths[index], config["grey"]),
+    )
+
+
+def _image_files(root: Path) -> list[Path]:
+    files = sorted(p for p in root.glob("*/*") if p.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+    if not files:
+        raise ClxaiError(f"{root}: no images found as {{class}}/*.png, .jpg, .jpeg, .webp or .bmp")
+    return files
+
+
+def _read_image(path: Path, grey: bool) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("L" if grey else "RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise ClxaiError(f"{path}: not a readable image ({error})") from error

@@ -1,0 +1,143 @@
+"""From curves to tables: one row per image, then means with seed deviation and hierarchical bootstrap intervals."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import xarray
+
+from clxai.artefacts import read_record, read_table
+from clxai.errors import ClxaiError
+from clxai.metrics import METRICS, Curves, measure
+from clxai.names import REFERENCE
+from clxai.randomness import key_of
+from clxai.statistics import bootstrap_weights, interval, seed_deviation, weighted_means
+
+RUN = ["model", "seed", "method"]
+CELL = ["explained_by", "scored_by", "fill"]
+GROUP = ["model", "method", *CELL]
+CURVE_QUANTITIES = ("probability", "probability_matched", "kept", "drift", "bank_distance")
+
+
+def image_table(runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]]) -> pd.DataFrame:
+    """Return one row per (model, seed, method, explained_by, scored_by, fill, image) with every metric, sorted."""
+    tables = []
+    for run, curves in runs:
+        table = measure(curves).to_dataframe().reset_index()
+        for position, name in enumerate(RUN):
+            table.insert(position, name, run[name])
+        tables.append(table)
+    return pd.concat(tables).sort_values([*RUN, *CELL, "image"], kind="stable").reset_index(drop=True)
+
+
+def summary_table(images: pd.DataFrame, n_draws: int, seed: int) -> pd.DataFrame:
+    """Return mean, seed deviation, 95 % interval and excess over random of each metric, one row per group and metric.
+
+    `excess` is the mean difference to the random attribution of the same model, seed, head, fill and image, with an interval
+    of its own. `n_undefined` counts images for which the metric is not defined (constant curves); they are left out of that
+    mean alone.
+    """
+    names = list(METRICS)
+    keys = ["model", "seed", *CELL, "image"]
+    reference = images[images["method"] == REFERENCE].set_index(keys)[names]
+    if reference.empty:
+        raise ClxaiError(f"the method {REFERENCE!r} is not in the table: there is nothing to compare with")
+    excess = images[names].to_numpy() - reference.reindex(pd.MultiIndex.from_frame(images[keys])).to_numpy()
+    both = pd.concat([images, pd.DataFrame(excess, columns=[f"excess_{name}" for name in names], index=images.index)], axis=1)
+    rows = [row for group, cell in both.groupby(GROUP, sort=True) for row in _summarise_cell(group, cell, names, n_draws, seed)]
+    return pd.DataFrame(rows)
+
+
+def _summarise_cell(
+    group: tuple, cell: pd.DataFrame, names: Sequence[str], n_draws: int, seed: int
+) -> Iterable[dict[str, object]]:
+    columns = [*names, *(f"excess_{name}" for name in names)]
+    values = as_cube(cell, columns)
+    n_seeds, n_images, _ = values.shape
+    weights = shared_weights(n_seeds, n_images, n_draws, seed)
+    mean = weighted_means(values, np.ones((1, n_seeds, n_images)))[0]
+    deviation, (low, high) = seed_deviation(values), interval(values, weights)
+    undefined = np.isnan(values).sum(axis=(0, 1))
+    for number, name in enumerate(names):
+        other = number + len(names)
+        yield {
+            **dict(zip(GROUP, group, strict=True)),
+            "metric": name,
+            "better": METRICS[name].better,
+            "mean": mean[number],
+            "seed_sd": deviation[number],
+            "ci_low": low[number],
+            "ci_high": high[number],
+            "excess": mean[other],
+            "excess_ci_low": low[other],
+            "excess_ci_high": high[other],
+            "n_seeds": n_seeds,
+            "n_images": n_images,
+            "n_undefined": undefined[number],
+        }
+
+
+def as_cube(cell: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    """Return the columns of one group as [seed, image, column]. Raises ClxaiError if seeds do not share their images."""
+    ordered = cell.sort_values(["seed", "image"], kind="stable")
+    n_seeds, n_images = ordered["seed"].nunique(), ordered["image"].nunique()
+    if len(ordered) != n_seeds * n_images:
+        raise ClxaiError(f"{len(ordered)} rows for {n_seeds} seeds x {n_images} images: the seeds do not share their images")
+    return ordered[list(columns)].to_numpy(dtype=np.float64).reshape(n_seeds, n_images, len(columns))
+
+
+_WEIGHTS: dict[tuple[int, int, int, int], np.ndarray] = {}
+
+
+def shared_weights(n_seeds: int, n_images: int, n_draws: int, seed: int) -> np.ndarray:
+    """Return the bootstrap draws of a study; the same for every group, so that groups are compared on equal draws."""
+    key = (n_seeds, n_images, n_draws, seed)
+    if key not in _WEIGHTS:
+        _WEIGHTS[key] = bootstrap_weights(n_seeds, n_images, n_draws, np.random.default_rng(key_of("bootstrap", *key)))
+    return _WEIGHTS[key]
+
+
+def curve_table(
+    runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]], n_draws: int, seed: int
+) -> pd.DataFrame:
+    """Return mean curves with 95 % intervals of each head explained and scored by itself, one row per step."""
+    collected: dict[tuple, dict[object, tuple[np.ndarray, np.ndarray]]] = {}
+    for run, dataset in runs:
+        curves = Curves(dataset)
+        for quantity in CURVE_QUANTITIES:
+            for order in dataset["order"].values.tolist():
+                values = curves.drift(order) if quantity == "drift" else curves(quantity, order)
+                for number, head in enumerate(dataset["explained_by"].values.tolist()):
+                    scorer = number if values.shape[1] > 1 else 0
+                    for place, fill in enumerate(dataset["fill"].values.tolist()):
+                        key = (run["model"], run["method"], head, fill, order, quantity)
+                        collected.setdefault(key, {})[run["seed"]] = (values[number, scorer, place], curves.fraction)
+    rows = []
+    for key, by_seed in sorted(collected.items()):
+        values = np.stack([by_seed[number][0] for number in sorted(by_seed)])
+        weights = shared_weights(*values.shape[:2], n_draws, seed)
+        mean, (low, high) = values.mean(axis=(0, 1)), interval(values, weights)
+        fraction = next(iter(by_seed.values()))[1]
+        for step, place in enumerate(fraction):
+            names = ("model", "method", "head", "fill", "order", "quantity")
+            numbers = {"fraction": place, "mean": mean[step], "ci_low": low[step], "ci_high": high[step]}
+            rows.append({**dict(zip(names, key, strict=True)), **numbers})
+    return pd.DataFrame(rows)
+
+
+def head_table(trainings: Sequence[Mapping[str, object]], paths: Sequence[str]) -> pd.DataFrame:
+    """Return the metrics of every head of every model and seed, one row per head and split."""
+    parts = []
+    for cell, path in zip(trainings, paths, strict=True):
+        part = read_table(path)
+        part.insert(0, "model", cell["model"])
+        part.insert(1, "seed", cell["seed"])
+        parts.append(part)
+    return pd.concat(parts).sort_values(["model", "seed", "head", "split"], kind="stable")
+
+
+def model_table(trainings: Sequence[Mapping[str, object]], paths: Sequence[str]) -> pd.DataFrame:
+    """Return how each model was trained and selected, one row per model and seed."""
+    names = ("loss", "epoch", "epochs", "val_accuracy", "final_loss", "precision")
+    rows = [{**cell, **{name: read_record(path)[name] for name in names}} for cell, path in zip(trainings, paths, strict=True)]
+    return pd.DataFrame(rows).sort_values(["model", "seed"], kind="stable")

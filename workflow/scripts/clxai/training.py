@@ -1,0 +1,173 @@
+"""Training of one model: a recipe, a seed, a data set. Selection is on the validation split, never on the test split.
+
+All recipes are selected by the same criterion, the k-nearest-neighbour accuracy of the validation embeddings, so that the
+loss and the way a checkpoint is chosen are not confounded.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from clxai.augmentation import augment
+from clxai.batches import ImageStore
+from clxai.datasets import ImageData
+from clxai.devices import autocast
+from clxai.embeddings import embed
+from clxai.errors import ClxaiError
+from clxai.heads import HEADS
+from clxai.losses import LOSSES
+from clxai.models import Architecture, Network
+from clxai.names import choose_stem
+from clxai.randomness import generator, key_of
+
+SELECTION_K = 10  # neighbours of the vote that selects a checkpoint
+_WARMUP_FROM = 0.1  # the warm-up starts at this share of the learning rate
+
+
+@dataclass
+class Training:
+    """The result of a training: the selected network, its epoch and validation accuracy, and one row per epoch."""
+
+    network: Network
+    epoch: int = 0
+    val_accuracy: float = -1.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    def record(self) -> dict[str, Any]:
+        """Return what was trained and which epoch was kept, for the JSON record."""
+        return {
+            **self.recipe,
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "val_accuracy": self.val_accuracy,
+            "final_loss": self.history[-1]["loss"],
+            "n_parameters": sum(parameter.numel() for parameter in self.network.parameters()),
+            "torch": torch.__version__,
+        }
+
+
+def build_network(data: ImageData, recipe: Mapping[str, Any], seed: int) -> Network:
+    """Build the network of a recipe; the backbone's first weights depend on the seed alone, not on the loss."""
+    channels, size = data.images.shape[1:3]
+    if data.images.shape[2] != data.images.shape[3]:
+        raise ClxaiError(f"{data.name}: images are {data.images.shape[2]}x{data.images.shape[3]} px, squares are needed; set `size`")
+    architecture = Architecture(
+        stem=choose_stem(recipe["stem"], size),
+        width=recipe["width"],
+        size=size,
+        mean=data.mean,
+        std=data.std,
+        n_classes=data.n_classes,
+        top=LOSSES[recipe["loss"]].semantics["top"],
+        projection_size=recipe["projection_size"],
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key_of("weights", seed))
+        return Network(architecture)
+
+
+def train(data: ImageData, recipe: Mapping[str, Any], seed: int, device: torch.device) -> Training:
+    """Train a recipe on the train split and return the epoch with the best validation accuracy (the later one of a tie).
+
+    Raises ClxaiError if the loss is not finite, naming the epoch.
+    """
+    network = build_network(data, recipe, seed).to(device, memory_format=torch.channels_last)
+    train_store = ImageStore(data.images, data.indices("train"), device)
+    labels = torch.from_numpy(data.labels[train_store.indices]).to(device)
+    optimiser = _optimiser(network, recipe)
+    n_batches = batches_per_epoch(len(train_store), recipe["batch_size"])
+    result = Training(network, recipe=recipe, seed=seed)
+    for epoch in tqdm(range(1, recipe["epochs"] + 1), desc=f"training {recipe['loss']}", unit="epoch", mininterval=1):
+        mean_loss = _train_epoch(network, optimiser, train_store, labels, recipe, seed, epoch, n_batches)
+        if not math.isfinite(mean_loss):
+            raise ClxaiError(f"the loss is {mean_loss} in epoch {epoch} of {recipe['epochs']}: lower learning_rate")
+        row = {"epoch": epoch, "loss": mean_loss, "learning_rate": optimiser.param_groups[0]["lr"], "val_accuracy": math.nan}
+        if epoch % recipe["validate_every"] == 0 or epoch == recipe["epochs"]:
+            row["val_accuracy"] = validation_accuracy(network, data, train_store, labels, device)
+            if row["val_accuracy"] >= result.val_accuracy:
+                result.network, result.epoch, result.val_accuracy = copy.deepcopy(network), epoch, row["val_accuracy"]
+        result.history.append(row)
+        print(" ".join(f"{name} {value:.6g}" for name, value in row.items()), flush=True)
+    return result
+
+
+def batches_per_epoch(n_images: int, batch_size: int) -> int:
+    """Return the number of full batches; the remainder of each epoch's order is left out, so that all batches are equal."""
+    if batch_size > n_images:
+        raise ClxaiError(f"batch_size must be at most the {n_images} training images. Got {batch_size}")
+    return n_images // batch_size
+
+
+def learning_rate(recipe: Mapping[str, Any], progress: float) -> float:
+    """Return the learning rate after `progress` epochs: linear warm-up from a tenth, then cosine to 0 or constant."""
+    peak, warmup, epochs = recipe["learning_rate"], recipe["warmup_epochs"], recipe["epochs"]
+    if progress < warmup:
+        return peak * (_WARMUP_FROM + (1 - _WARMUP_FROM) * progress / warmup)
+    if recipe["schedule"] == "constant":
+        return peak
+    return peak * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (epochs - warmup)))
+
+
+def validation_accuracy(
+    network: Network, data: ImageData, train_store: ImageStore, labels: Tensor, device: torch.device
+) -> float:
+    """Return the k-nearest-neighbour accuracy of the validation split against the un-augmented training embeddings."""
+    val = data.indices("val")
+    bank, queries = embed(network, train_store), embed(network, ImageStore(data.images, val, device))
+    k = min(SELECTION_K, len(bank))
+    head = HEADS["knn"].build.fit(bank.cpu(), labels.cpu(), data.n_classes, {"k": k, "temperature": 0.1})
+    network.train()
+    return float((head.predict(queries.cpu()) == torch.from_numpy(data.labels[val])).float().mean())
+
+
+def _optimiser(network: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
+    rate, decay = recipe["learning_rate"], recipe["weight_decay"]
+    if recipe["optimiser"] == "adamw":
+        return torch.optim.AdamW(network.parameters(), rate, weight_decay=decay)
+    return torch.optim.SGD(network.parameters(), rate, momentum=recipe["momentum"], weight_decay=decay, nesterov=recipe["momentum"] > 0)
+
+
+def _order(n_images: int, batch_size: int, n_batches: int, seed: int, epoch: int) -> Iterator[Tensor]:
+    order = torch.randperm(n_images, generator=generator("order", seed, epoch))
+    return iter(order[: n_batches * batch_size].split(batch_size))
+
+
+def _train_epoch(
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    store: ImageStore,
+    labels: Tensor,
+    recipe: Mapping[str, Any],
+    seed: int,
+    epoch: int,
+    n_batches: int,
+) -> float:
+    """Run one epoch and return its mean loss; the only host synchronisation is at its end."""
+    network.train()
+    loss = LOSSES[recipe["loss"]]
+    views = recipe["views"] or loss.semantics["views"]
+    options = {**loss.semantics["options"], **recipe["loss_options"]}
+    draws = generator("augmentation", seed, epoch, device=store.device)
+    total = torch.zeros((), device=store.device)
+    for step, positions in enumerate(_order(len(store), recipe["batch_size"], n_batches, seed, epoch)):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(recipe, epoch - 1 + step / n_batches)
+        clean = store.take(positions)
+        images = torch.cat([augment(clean, recipe["augmentation"], draws) for _ in range(views)])
+        targets = labels[positions.to(store.device)].repeat(views)
+        with autocast(store.device, recipe["precision"]):
+            outputs = network.top(network(images))
+        value = loss.build(outputs.float(), targets, **options)
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        optimiser.step()
+        total += value.detach()
+    return float(total / n_batches)

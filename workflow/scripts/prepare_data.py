@@ -1,0 +1,12 @@
+"""Entry of rule prepare_data."""
+
+from typing import TYPE_CHECKING
+
+from clxai.datasets import prepare
+from clxai.logs import log_to
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+log_to(snakemake.log[0])
+prepare(snakemake.params.config, snakemake.output.images, snakemake.output.labels)

@@ -1,0 +1,17 @@
+"""Entry of rule sample_images."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from clxai.artefacts import write_table
+from clxai.datasets import evaluation_sample, open_prepared
+from clxai.logs import log_to
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+log_to(snakemake.log[0])
+data = open_prepared(snakemake.wildcards.dataset, snakemake.input[0], snakemake.input[1])
+index = evaluation_sample(data, **snakemake.params.config)
+write_table(pd.DataFrame({"image": index, "label": data.labels[index]}), snakemake.output[0])
+print(f"{len(index)} of {len(data.indices('test'))} test images")
