@@ -12,7 +12,15 @@ SCRIPTS = ROOT / "workflow" / "scripts"
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 sys.path.insert(0, str(SCRIPTS))
 
-from clxai.config import catalogue, check_schema, check_values, head_options, heads_of, method_options, plain
+from clxai.config import (
+    catalogue,
+    check_schema,
+    check_values,
+    head_options,
+    heads_of,
+    method_options,
+    plain,
+)
 from clxai.errors import ClxaiError
 from clxai.provenance import code_of
 
@@ -51,8 +59,14 @@ def method_code(wildcards):
 
 def runs(pattern):
     """A pattern expanded over those of the models, seeds and methods of the study that it names; the data set stays open."""
-    levels = {"model": STUDY["models"], "seed": STUDY["seeds"], "method": STUDY["methods"]}
-    named = {name: level for name, level in levels.items() if f"{{{name}}}" in str(pattern)}
+    levels = {
+        "model": STUDY["models"],
+        "seed": STUDY["seeds"],
+        "method": STUDY["methods"],
+    }
+    named = {
+        name: level for name, level in levels.items() if f"{{{name}}}" in str(pattern)
+    }
     return expand(pattern, **named, allow_missing=True)
 
 
@@ -73,12 +87,22 @@ def models_with(heads):
 
 def heads_without_classifier():
     """The heads of the study that every model has."""
-    return [name for name in STUDY["heads"] if not catalogue("heads")[name].semantics["needs_classifier"]]
+    return [
+        name
+        for name in STUDY["heads"]
+        if not catalogue("heads")[name].semantics["needs_classifier"]
+    ]
 
 
 def dataset_params(wildcards):
     """Everything of a data set that its prepared files depend on."""
-    return plain({key: value for key, value in config["datasets"][wildcards.dataset].items() if key != "unit_px"})
+    return plain(
+        {
+            key: value
+            for key, value in config["datasets"][wildcards.dataset].items()
+            if key != "unit_px"
+        }
+    )
 
 
 def training_params(wildcards):
@@ -88,23 +112,42 @@ def training_params(wildcards):
 
 def heads_params(wildcards):
     """The options of every head that a model has."""
-    return plain({name: head_options(config, name) for name in heads_of(config, wildcards.model)})
+    return plain(
+        {name: head_options(config, name) for name in heads_of(config, wildcards.model)}
+    )
 
 
 def attribution_params(wildcards):
     """The registered method, its options and the seed: the run's own, so that controls differ between runs."""
     kind, options = method_options(config, wildcards.method)
-    return plain({"method": kind, "options": options, "seed": STUDY["seed"] + int(wildcards.seed)})
+    return plain(
+        {
+            "method_name": kind,
+            "options": options,
+            "seed": STUDY["seed"] + int(wildcards.seed),
+        }
+    )
 
 
 def flipping_params(wildcards):
     """How the images of a data set are perturbed."""
-    return plain({**config["flipping"], "unit_px": config["datasets"][wildcards.dataset]["unit_px"], "seed": STUDY["seed"]})
+    return plain(
+        {
+            **config["flipping"],
+            "unit_px": config["datasets"][wildcards.dataset]["unit_px"],
+            "seed": STUDY["seed"],
+        }
+    )
 
 
 def summary_params(wildcards):
     """The design of the study, in the order of its input files, and the settings of the statistics."""
-    design = {"models": STUDY["models"], "seeds": STUDY["seeds"], "methods": STUDY["methods"], "seed": STUDY["seed"]}
+    design = {
+        "models": STUDY["models"],
+        "seeds": STUDY["seeds"],
+        "methods": STUDY["methods"],
+        "seed": STUDY["seed"],
+    }
     return plain({**design, **config["statistics"]})
 
 

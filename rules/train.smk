@@ -52,5 +52,10 @@ rule embed_images:
 rule models_all:
     """Target: all trained models and their embeddings."""
     input:
-        expand(rules.embed_images.output, dataset=STUDY["datasets"], model=STUDY["models"], seed=STUDY["seeds"]),
+        expand(
+            rules.embed_images.output,
+            dataset=STUDY["datasets"],
+            model=STUDY["models"],
+            seed=STUDY["seeds"],
+        ),
     localrule: True

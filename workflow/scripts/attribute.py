@@ -15,8 +15,4 @@ log_to(snakemake.log[0])
 device = select_device(snakemake.threads)
 run = open_run(snakemake.input, snakemake.wildcards.dataset, device).at_evaluation(snakemake.input.evaluation[0])
 print(f"{snakemake.wildcards.method}: {len(run.index)} images, heads {', '.join(run.heads)}, on {describe(device)}")
-settings = snakemake.params.config
-maps = explain(
-    run.network, run.heads, run.images, run.index, run.embeddings, settings["method"], settings["options"], settings["seed"]
-)
-write_arrays(maps, snakemake.output[0])
+write_arrays(explain(run, **snakemake.params.config), snakemake.output[0])

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from clxai.artefacts import read_table, write_table
 from clxai.checks import check_table, require_all
+from clxai.design import design, read_runs
 from clxai.logs import log_to
-from clxai.runs import design, read_runs
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

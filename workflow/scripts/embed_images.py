@@ -6,8 +6,8 @@ from clxai.artefacts import write_arrays
 from clxai.datasets import open_prepared
 from clxai.devices import describe, select_device
 from clxai.embeddings import embed_dataset
+from clxai.inference import load_encoder
 from clxai.logs import log_to
-from clxai.models import load_network
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -15,6 +15,6 @@ if TYPE_CHECKING:
 log_to(snakemake.log[0])
 device = select_device(snakemake.threads)
 data = open_prepared(snakemake.wildcards.dataset, snakemake.input.images, snakemake.input.labels)
-network = load_network(snakemake.input.model, device)
+encoder = load_encoder(snakemake.input.model, device)
 print(f"embedding {len(data.images)} images on {describe(device)}")
-write_arrays(embed_dataset(network, data, device, snakemake.input.model), snakemake.output[0])
+write_arrays(embed_dataset(encoder, data, device, snakemake.input.model), snakemake.output[0])

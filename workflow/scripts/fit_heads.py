@@ -8,8 +8,8 @@ from clxai.devices import select_device
 from clxai.embeddings import read_embeddings
 from clxai.fitting import fit_heads
 from clxai.heads import save_head
+from clxai.inference import load_encoder
 from clxai.logs import log_to
-from clxai.models import load_network
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -18,7 +18,7 @@ log_to(snakemake.log[0])
 device = select_device(snakemake.threads)
 data = open_prepared(snakemake.wildcards.dataset, snakemake.input.images, snakemake.input.labels)
 embeddings = read_embeddings(snakemake.input.embeddings[0], data)
-heads, metrics = fit_heads(load_network(snakemake.input.model, device), data, embeddings, snakemake.params.config)
+heads, metrics = fit_heads(load_encoder(snakemake.input.model, device), data, embeddings, snakemake.params.config)
 paths = {path.rsplit("/", 1)[1].removesuffix(".safetensors"): path for path in snakemake.output.heads}
 for name, head in heads.items():
     save_head(head, name, paths[name])

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from clxai.datasets import prepare
 from clxai.logs import log_to
+from clxai.preparing import prepare
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

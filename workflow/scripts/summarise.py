@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from clxai.artefacts import write_table
+from clxai.design import design, read_runs
 from clxai.logs import log_to
-from clxai.runs import design, read_runs
 from clxai.summaries import curve_table, head_table, image_table, model_table, summary_table
 
 if TYPE_CHECKING:

@@ -32,8 +32,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     os.close(handle)
     try:
         yield Path(name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)
 
@@ -59,7 +59,10 @@ def write_arrays(dataset: "xarray.Dataset", path: str | Path) -> None:
 
 
 def read_arrays(path: str | Path, leave_out: Sequence[str] = ()) -> "xarray.Dataset":
-    """Read a NetCDF file into memory, but for the variables to leave out. Raises ClxaiError if it is missing, truncated or not NetCDF."""
+    """Read a NetCDF file into memory, but for the variables to leave out.
+
+    Raises ClxaiError if it is missing, truncated or not NetCDF.
+    """
     import xarray
 
     try:

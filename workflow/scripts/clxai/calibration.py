@@ -32,13 +32,13 @@ def expected_calibration_error(
 def fit_temperature(scores: Float[Tensor, "image class"], labels: Int[Tensor, " image"]) -> float:
     """Return the temperature t > 0 that minimises the cross-entropy of softmax(s / t) with smoothed labels.
 
-    Labels are smoothed by Laplace's rule, (n + 1) / (n + C) for the label and 1 / (n + C) for every other class, as Platt (1999)
-    does for two classes: without it, a split without errors would ask for t = 0.
+    The label gets (n + 1) / (n + 2) and the other classes share the rest: Laplace's rule for right against wrong, as in Platt
+    (1999, section 2.2). Without it, a split without errors would ask for t = 0.
     """
     n_images, n_classes = scores.shape
     scores = scores.double().cpu()
-    target = torch.full((n_images, n_classes), 1 / (n_images + n_classes), dtype=torch.float64)
-    target.scatter_(1, labels.cpu()[:, None], (n_images + 1) / (n_images + n_classes))
+    target = torch.full((n_images, n_classes), 1 / (n_images + 2) / (n_classes - 1), dtype=torch.float64)
+    target.scatter_(1, labels.cpu()[:, None], (n_images + 1) / (n_images + 2))
 
     def cross_entropy(log_temperature: float) -> float:
         return float(-(target * (scores / torch.tensor(log_temperature).exp()).log_softmax(1)).sum(1).mean())

@@ -136,7 +136,7 @@ def _check_model(config: Mapping[str, Any], name: str) -> None:
     if crop and crop[0] > crop[1]:
         raise ClxaiError(f"models.{name}.augmentation.resized_crop must be [least, most] area. Got {crop}")
     if not heads_of(config, name):
-        raise ClxaiError(f"models.{name}: none of study.heads {config['study']['heads']} works on a model of loss {recipe['loss']}")
+        raise ClxaiError(f"models.{name}: none of study.heads {config['study']['heads']} works with loss {recipe['loss']}")
 
 
 def _check_dataset(config: Mapping[str, Any], name: str) -> None:

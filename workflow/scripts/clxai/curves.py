@@ -7,12 +7,13 @@ import numpy as np
 import torch
 import xarray
 from torch import Tensor
+from torch.nn import functional
 
 from clxai.errors import ClxaiError
 from clxai.flipping import Flipping, Observer, flip
-from clxai.models import Network
 from clxai.names import ORDERS
 from clxai.perturbation import check_unit, rank_units, removal_counts, tie_fraction, unit_scores
+from clxai.runs import Run
 
 PATH = ("explained_by", "fill", "order", "image", "step")
 SCORED = ("explained_by", "scored_by", "fill", "order", "image", "step")
@@ -31,28 +32,37 @@ _MEANING = {
 CLEAN_TOLERANCE = 1e-3  # relative difference allowed between the stored clean embedding and the one met while flipping
 
 
-def flip_curves(
-    network: Network,
-    observer: Observer,
-    images: Tensor,
-    attributions: xarray.Dataset,
-    embeddings: Tensor,
-    settings: Mapping[str, Any],
-) -> xarray.Dataset:
+def observer_of(run: Run, bank_k: int) -> Observer:
+    """Return what is read off a perturbed embedding of a run. Raises ClxaiError if bank_k exceeds the training bank."""
+    bank, labels = run.training_bank()
+    if bank_k > len(bank):
+        raise ClxaiError(f"flipping.bank_k must be at most the {len(bank)} training images. Got {bank_k}")
+    return Observer(
+        heads=run.heads,
+        targets=torch.stack([head.predict(run.embeddings) for head in run.heads.values()]),
+        centroids=class_centroids(bank, labels, run.data.n_classes),
+        bank=functional.normalize(bank, dim=1),
+        bank_k=bank_k,
+    )
+
+
+def flip_curves(run: Run, attributions: xarray.Dataset, settings: Mapping[str, Any]) -> xarray.Dataset:
     """Flip every explanation of one attribution file and return the curves with their axes.
 
-    `embeddings` are the stored clean ones of the same images: the forward passes here must agree with them. A method that
-    does not depend on the head is flipped once and repeated along `explained_by`.
+    The forward passes must agree with the stored clean embeddings. A method that does not depend on the head is flipped once
+    and repeated along `explained_by`.
 
-    Raises ClxaiError if the embeddings do not belong to the images, or if units or steps do not fit the image size.
+    Raises ClxaiError if the embeddings do not belong to the model, if the file explains other heads, or if units or steps do
+    not fit the image size.
     """
-    device = images.device
+    run = run.at(attributions["image"].values)
+    check_heads(list(run.heads), attributions)
+    images, device, observer = run.images, run.index.device, observer_of(run, settings["bank_k"])
     check_unit(images.shape[-1], settings["unit_px"])
-    index = torch.from_numpy(attributions["image"].values).to(device)
     maps = torch.from_numpy(attributions["attribution"].values).to(device)
     maps = maps if attributions.attrs["per_head"] else maps[:1]
     scores = unit_scores(maps, settings["unit_px"])
-    ranked = [rank_units(explained, index, settings["seed"]) for explained in scores]
+    ranked = [rank_units(explained, run.index, settings["seed"]) for explained in scores]
     plan = Flipping(
         fills=tuple(settings["fills"]),
         counts=removal_counts(scores.shape[-1], settings["steps"]),
@@ -60,9 +70,10 @@ def flip_curves(
         seed=settings["seed"],
         batch_size=settings["batch_size"],
     )
-    arrays = _Collected(observer, len(maps), len(index), plan, settings["trajectories"])
-    for place, quantities, path in flip(network, observer, images, index, torch.stack([rank for rank, _ in ranked]), plan):
-        check_clean(path[:, 0], embeddings[place[3]])
+    ranks = torch.stack([rank for rank, _ in ranked])
+    arrays = _Collected(observer, len(maps), len(images), plan, settings["trajectories"])
+    for place, quantities, path in flip(run.encoder, observer, images, run.index, ranks, plan):
+        check_clean(path[:, 0], run.embeddings[place[3]])
         arrays.add(place, quantities, path)
     ties = torch.stack([tie_fraction(explained) for explained in scores])
     degenerate = torch.stack([flag for _, flag in ranked])
@@ -156,19 +167,14 @@ def centroid_spread(centroids: Tensor) -> float:
     return float(torch.pdist(centroids.double()).mean())
 
 
-def head_targets(heads: Mapping[str, Any], embeddings: Tensor) -> Tensor:
-    """Return the class that each head predicts on the clean embeddings [head, image]; fixed for the whole study."""
-    return torch.stack([head.predict(embeddings) for head in heads.values()])
-
-
 def class_centroids(embeddings: Tensor, labels: Tensor, n_classes: int) -> Tensor:
     """Return the mean raw embedding of each class [class, feature]."""
-    membership = torch.nn.functional.one_hot(labels, n_classes).to(embeddings.dtype)
+    membership = functional.one_hot(labels, n_classes).to(embeddings.dtype)
     return membership.T @ embeddings / membership.sum(0)[:, None]
 
 
-def check_heads(heads: Sequence[str], attributions: xarray.Dataset, path: str) -> None:
+def check_heads(heads: Sequence[str], attributions: xarray.Dataset) -> None:
     """Raise ClxaiError unless an attribution file was made for these heads."""
     found = attributions["head"].values.tolist()
     if found != list(heads):
-        raise ClxaiError(f"{path}: explains heads {found}, the study has {list(heads)}")
+        raise ClxaiError(f"the attributions explain heads {found}, the study has {list(heads)}")

@@ -10,17 +10,16 @@ from clxai.artefacts import read_arrays
 from clxai.batches import ImageStore
 from clxai.datasets import ImageData
 from clxai.errors import ClxaiError
-from clxai.models import Network, check_fits, folded
+from clxai.inference import Encoder
 
 BATCH = 256
 
 
 @torch.no_grad()
-def embed(network: Network, store: ImageStore) -> Float[Tensor, "image feature"]:
+def embed(encoder: Encoder, store: ImageStore) -> Float[Tensor, "image feature"]:
     """Return the embeddings of a store's images, float32, in order. Raises ClxaiError if one is not finite."""
-    backbone = folded(network)
     positions = torch.arange(len(store), device=store.device)
-    parts = [backbone(network.normalise(store.take(batch))) for batch in positions.split(BATCH)]
+    parts = [encoder(store.take(batch)) for batch in positions.split(BATCH)]
     embeddings = torch.cat(parts)
     bad = (~torch.isfinite(embeddings)).any(dim=1).sum()
     if bad:
@@ -28,10 +27,10 @@ def embed(network: Network, store: ImageStore) -> Float[Tensor, "image feature"]
     return embeddings
 
 
-def embed_dataset(network: Network, data: ImageData, device: torch.device, path: str) -> xarray.Dataset:
-    """Return the embeddings of every image of a data set as [image, feature]. Raises ClxaiError if the network does not fit."""
-    check_fits(network, data.n_classes, data.images.shape[1:], path)
-    embeddings = embed(network, ImageStore(data.images, np.arange(len(data.images)), device)).cpu().numpy()
+def embed_dataset(encoder: Encoder, data: ImageData, device: torch.device, path: str) -> xarray.Dataset:
+    """Return the embeddings of every image of a data set as [image, feature]. Raises ClxaiError if it does not fit."""
+    encoder.architecture.check_fits(data.n_classes, data.images.shape[1:], path)
+    embeddings = embed(encoder, ImageStore(data.images, np.arange(len(data.images)), device)).cpu().numpy()
     return xarray.Dataset(
         {"embedding": (("image", "feature"), embeddings, {"description": "spatial mean of layer4"})},
         coords={"image": np.arange(len(embeddings))},

@@ -5,24 +5,23 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from clxai.calibration import fit_temperature, head_metrics
 from clxai.datasets import ImageData
 from clxai.heads import HEADS, Head
-from clxai.models import Network
+from clxai.inference import Encoder
 
 
 def fit_heads(
-    network: Network, data: ImageData, embeddings: Tensor, options: Mapping[str, Mapping[str, Any]]
+    encoder: Encoder, data: ImageData, embeddings: Tensor, options: Mapping[str, Mapping[str, Any]]
 ) -> tuple[dict[str, Head], pd.DataFrame]:
     """Fit each named head; return the heads and one row of metrics per head and split."""
-    classifier = network.top if isinstance(network.top, nn.Linear) else None
     labels = torch.from_numpy(data.labels)
     train = torch.from_numpy(data.indices("train"))
     heads, rows = {}, []
     for name, chosen in options.items():
-        head = HEADS[name].build.fit(embeddings[train], labels[train], data.n_classes, chosen, classifier)
+        head = HEADS[name].build.fit(embeddings[train], labels[train], data.n_classes, chosen, encoder.classifier)
         val = torch.from_numpy(data.indices("val"))
         head.temperature.fill_(fit_temperature(head(embeddings[val]), labels[val]))
         head.facts = {**head.facts, "n_fitted": float(len(train))}

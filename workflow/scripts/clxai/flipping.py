@@ -14,7 +14,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from clxai.heads import Head, log_odds
-from clxai.models import Network, folded
+from clxai.inference import Encoder
 from clxai.names import ORDERS
 from clxai.perturbation import fill_images, removal_masks
 
@@ -95,7 +95,7 @@ class Flipping:
 
 @torch.no_grad()
 def flip(
-    network: Network,
+    encoder: Encoder,
     observer: Observer,
     images: Float[Tensor, "image channel y x"],
     index: Int[Tensor, " image"],
@@ -107,7 +107,7 @@ def flip(
     All inner steps of a group of images go through the network together; clean and fully removed images are shared by both
     orders and all explanations. `rank` is 0 for the most important unit.
     """
-    backbone, device = folded(network), images.device
+    backbone, device = encoder.backbone, images.device
     counts, fraction = flipping.counts.to(device), flipping.fraction.to(device)
     n_inner, n_units = len(counts) - 2, rank.shape[2]
     per_group = max(1, flipping.batch_size // max(1, n_inner))
@@ -117,10 +117,10 @@ def flip(
         group = slice(start, min(start + per_group, len(images)))
         clean = images[group]
         # Masks and the affine normalisation commute: both sources are normalised once, instead of every perturbed image.
-        source = network.normalise(clean)
+        source = encoder.normalise(clean)
         first = backbone(source)[:, None]
         for fill_number, fill in enumerate(flipping.fills):
-            filled = network.normalise(fill_images(fill, clean, network.mean, index[group], flipping.seed))
+            filled = encoder.normalise(fill_images(fill, clean, encoder.mean, index[group], flipping.seed))
             last = backbone(filled)[:, None]
             for explained in range(len(rank)):
                 for order in range(len(ORDERS)):

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from clxai.artefacts import read_tensors, write_tensors
 from clxai.errors import ClxaiError
+from clxai.neighbours import search, vote_counts
 from clxai.registry import Registry
 
 HEADS = Registry("head")
@@ -76,9 +77,7 @@ class Head(nn.Module):
         """Return scores(points, index) as a smooth function near these clean embeddings; index says whose points they are."""
         return lambda points, index: self.point_scores(points)
 
-    def decide(
-        self, embeddings: Float[Tensor, "image feature"]
-    ) -> tuple[Float[Tensor, "image class"], Int[Tensor, " image"]]:
+    def decide(self, embeddings: Float[Tensor, "image feature"]) -> tuple[Float[Tensor, "image class"], Int[Tensor, " image"]]:
         """Return the scores and the predicted classes that count for accuracy, from one evaluation."""
         scores = self(embeddings)
         return scores, scores.argmax(dim=-1)
@@ -152,11 +151,11 @@ class KNearestNeighbours(Head):
 
     def point_scores(self, points: Float[Tensor, "image feature"]) -> Float[Tensor, "image class"]:
         """Search the neighbours of each point and return its class scores."""
-        return self._vote(*self._search(points))[0]
+        return self._vote(*search(points, self.bank, self.options["k"]))[0]
 
     def freeze(self, embeddings: Float[Tensor, "image feature"]) -> FrozenScores:
         """Keep the neighbours of the clean embeddings: the scores are then smooth in the points."""
-        _, neighbours = self._search(self.points(embeddings))
+        _, neighbours = search(self.points(embeddings), self.bank, self.options["k"])
 
         def scores(points: Tensor, index: Tensor) -> Tensor:
             chosen = neighbours[index]
@@ -164,22 +163,17 @@ class KNearestNeighbours(Head):
 
         return scores
 
-    def decide(
-        self, embeddings: Float[Tensor, "image feature"]
-    ) -> tuple[Float[Tensor, "image class"], Int[Tensor, " image"]]:
+    def decide(self, embeddings: Float[Tensor, "image feature"]) -> tuple[Float[Tensor, "image class"], Int[Tensor, " image"]]:
         """Return soft scores and hard votes from one search."""
-        scores, counts = self._vote(*self._search(self.points(embeddings)))
+        scores, counts = self._vote(*search(self.points(embeddings), self.bank, self.options["k"]))
         return scores, (counts + 0.5 * scores.softmax(dim=1)).argmax(dim=1)
-
-    def _search(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        return (points @ self.bank.T).topk(self.options["k"], dim=1)
 
     def _vote(self, similarity: Tensor, neighbours: Tensor) -> tuple[Tensor, Tensor]:
         """Return scores and neighbour counts [image, class]; the class maximum is taken out first, so nothing underflows."""
         owner = self.labels[neighbours]
         logits = similarity / self.options["temperature"]
         shape = (len(logits), len(self.classes))
-        counts = logits.new_zeros(shape).scatter_add(1, owner, torch.ones_like(logits))
+        counts = vote_counts(owner, len(self.classes)).to(logits.dtype)
         floor = torch.full(shape, -1 / self.options["temperature"], dtype=logits.dtype, device=logits.device)
         most = floor.scatter_reduce(1, owner, logits.detach(), "amax", include_self=True)
         total = logits.new_zeros(shape).scatter_add(1, owner, (logits - most.gather(1, owner)).exp())

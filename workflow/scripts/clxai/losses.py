@@ -20,9 +20,7 @@ def cross_entropy(
 
 
 @loss("supcon", top="projection", views=2, options={"temperature": 0.1})
-def supcon(
-    outputs: Float[Tensor, "view feature"], labels: Int[Tensor, " view"], temperature: float
-) -> Float[Tensor, ""]:
+def supcon(outputs: Float[Tensor, "view feature"], labels: Int[Tensor, " view"], temperature: float) -> Float[Tensor, ""]:
     """Supervised contrastive loss L_out [Khosla et al. 2020, eq. 2], mean over the anchors that have a positive.
 
     L = mean_i -1/|P(i)| sum_{p in P(i)} [ u_i.u_p / t - log sum_{a != i} exp(u_i.u_a / t) ], u = outputs / |outputs|, P(i) the

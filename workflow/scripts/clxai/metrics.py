@@ -131,9 +131,7 @@ METRICS: Mapping[str, Metric] = {
     "centroid_auc": Metric(
         lambda c: c.deletion("centroid_distance") / c.spread, 0, 0, np.inf, "area of the distance to the class centroid"
     ),
-    "path_length": Metric(
-        lambda c: c("step_length").sum(-1) / c.spread, 0, 0, np.inf, "length of the embedding's path, MoRF"
-    ),
+    "path_length": Metric(lambda c: c("step_length").sum(-1) / c.spread, 0, 0, np.inf, "length of the embedding's path, MoRF"),
     "straightness": Metric(lambda c: straightness(c("step_length"), c("drift_l2")), 0, 0, 1, "end distance / path length"),
     "roughness": Metric(lambda c: roughness(c("acceleration")) / c.spread, -1, 0, np.inf, "mean second difference, MoRF"),
     "roughness_relative": Metric(

@@ -5,50 +5,15 @@ A network takes images in [0, 1], normalises them and returns embeddings; the cl
 batch normalisation directly follows its convolution, as LRP's canonisers and guided back-propagation need it.
 """
 
-import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import BasicBlock
 
-from clxai.artefacts import read_tensors, write_tensors
-from clxai.errors import ClxaiError
-from clxai.names import LAYERS, STEMS, smallest_size
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What is needed to build a network again: stem, width, channels, classes, statistics and what sits on top.
-
-    `top` is "classifier" or "projection"; `projection_size` is the output size of the projection head.
-    """
-
-    stem: str
-    width: int
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    n_classes: int
-    top: str
-    projection_size: int = 128
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown stem and images too small for the network."""
-        if self.stem not in STEMS:
-            raise ClxaiError(f"stem must be one of {', '.join(STEMS)}. Got {self.stem!r}")
-        least = smallest_size(self.stem)
-        if self.size < least:
-            raise ClxaiError(f"image size must be at least {least} px for the {self.stem} stem. Got {self.size}")
-
-    @property
-    def n_features(self) -> int:
-        """Size of the embedding: 8 x width."""
-        return 8 * self.width
+from clxai.architecture import Architecture, check_shapes, read_checkpoint, write_checkpoint
+from clxai.inference import Encoder
 
 
 class Backbone(nn.Module):
@@ -115,24 +80,15 @@ def _initialise(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-def folded(network: Network) -> Backbone:
-    """Return a copy of the backbone for inference: batch norms folded into their convolutions, channels-last, no gradients.
-
-    Equal to the original in eval mode up to float32 rounding, and about a third faster.
-    """
-    backbone = copy.deepcopy(network.backbone).eval().requires_grad_(False)
-    backbone.conv1, backbone.bn1 = fuse_conv_bn_eval(backbone.conv1, backbone.bn1), nn.Identity()
-    for block in (block for name in LAYERS for block in getattr(backbone, name)):
-        block.conv1, block.bn1 = fuse_conv_bn_eval(block.conv1, block.bn1), nn.Identity()
-        block.conv2, block.bn2 = fuse_conv_bn_eval(block.conv2, block.bn2), nn.Identity()
-        if block.downsample is not None:
-            block.downsample = nn.Sequential(fuse_conv_bn_eval(*block.downsample))
-    return backbone.to(memory_format=torch.channels_last)
+def folded(network: Network) -> Encoder:
+    """Return the network's encoder for inference, from its weights as they are now."""
+    encoder = Encoder(network.state_dict(), network.architecture)
+    return encoder.to(next(network.parameters()).device)
 
 
 def save_network(network: Network, path: str | Path) -> None:
     """Write weights and architecture as safetensors."""
-    write_tensors(network.state_dict(), {"kind": "network", **asdict(network.architecture)}, path)
+    write_checkpoint(network.state_dict(), network.architecture, path)
 
 
 def load_network(path: str | Path, device: torch.device) -> Network:
@@ -140,34 +96,8 @@ def load_network(path: str | Path, device: torch.device) -> Network:
 
     Raises ClxaiError if the file is not a network or its weights do not fit the architecture that it names.
     """
-    tensors, record = read_tensors(path)
-    network = Network(_architecture_from(record, path))
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if expected != found:
-        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-        raise ClxaiError(
-            f"{path}: checkpoint of another architecture: {wrong[0]} is {found.get(wrong[0], 'absent')}, "
-            f"expected {expected.get(wrong[0], 'nothing')} ({len(wrong)} tensors differ)"
-        )
-    if any(not torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
-        raise ClxaiError(f"{path}: weights are not finite")
+    tensors, architecture = read_checkpoint(path)
+    network = Network(architecture)
+    check_shapes(tensors, network.state_dict(), path)
     network.load_state_dict(tensors)
     return network.to(device).eval().requires_grad_(False)
-
-
-def _architecture_from(record: Mapping[str, object], path: str | Path) -> Architecture:
-    fields = {name: value for name, value in record.items() if name != "kind"}
-    if record.get("kind") != "network" or set(fields) != set(Architecture.__dataclass_fields__):
-        raise ClxaiError(f"{path}: not a network (kind {record.get('kind')!r}, {len(fields)} fields)")
-    return Architecture(**{name: tuple(v) if isinstance(v, Sequence) and not isinstance(v, str) else v for name, v in fields.items()})
-
-
-def check_fits(network: Network, n_classes: int, shape: Sequence[int], path: str | Path) -> None:
-    """Raise ClxaiError unless the network was built for this number of classes and images of this shape [channel, y, x]."""
-    built = network.architecture
-    expected = (built.n_classes, len(built.mean), built.size)
-    if expected != (n_classes, shape[0], shape[1]):
-        raise ClxaiError(
-            f"{path}: checkpoint for (classes, channels, size) {expected}, the data set has {(n_classes, shape[0], shape[1])}"
-        )

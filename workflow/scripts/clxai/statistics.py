@@ -56,8 +56,12 @@ def holm_zero_tests(samples: Mapping[str, np.ndarray], alpha: float) -> tuple[Fl
 
     A sample without spread is not rejected if it is all 0, rejected otherwise.
     """
-    p_values = [
-        float(ttest_1samp(sample, 0.0).pvalue) if np.ptp(sample) > 0 else float((sample == 0).all()) for sample in samples.values()
-    ]
+    p_values = [_zero_test(sample) for sample in samples.values()]
     rejected, corrected, _, _ = multipletests(p_values, alpha=alpha, method="holm")
     return corrected, rejected
+
+
+def _zero_test(sample: np.ndarray) -> float:
+    if np.ptp(sample) == 0:
+        return float((sample == 0).all())
+    return float(ttest_1samp(sample, 0.0).pvalue)

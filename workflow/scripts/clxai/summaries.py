@@ -97,9 +97,7 @@ def shared_weights(n_seeds: int, n_images: int, n_draws: int, seed: int) -> np.n
     return _WEIGHTS[key]
 
 
-def curve_table(
-    runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]], n_draws: int, seed: int
-) -> pd.DataFrame:
+def curve_table(runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]], n_draws: int, seed: int) -> pd.DataFrame:
     """Return mean curves with 95 % intervals of each head explained and scored by itself, one row per step."""
     collected: dict[tuple, dict[object, tuple[np.ndarray, np.ndarray]]] = {}
     for run, dataset in runs:

@@ -14,16 +14,17 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from clxai.architecture import Architecture
 from clxai.augmentation import augment
 from clxai.batches import ImageStore
 from clxai.datasets import ImageData
 from clxai.devices import autocast
 from clxai.embeddings import embed
 from clxai.errors import ClxaiError
-from clxai.heads import HEADS
 from clxai.losses import LOSSES
-from clxai.models import Architecture, Network
+from clxai.models import Network, folded
 from clxai.names import choose_stem
+from clxai.neighbours import vote_accuracy
 from clxai.randomness import generator, key_of
 
 SELECTION_K = 10  # neighbours of the vote that selects a checkpoint
@@ -56,9 +57,9 @@ class Training:
 
 def build_network(data: ImageData, recipe: Mapping[str, Any], seed: int) -> Network:
     """Build the network of a recipe; the backbone's first weights depend on the seed alone, not on the loss."""
-    channels, size = data.images.shape[1:3]
-    if data.images.shape[2] != data.images.shape[3]:
-        raise ClxaiError(f"{data.name}: images are {data.images.shape[2]}x{data.images.shape[3]} px, squares are needed; set `size`")
+    height, size = data.images.shape[2:]
+    if height != size:
+        raise ClxaiError(f"{data.name}: images are {height}x{size} px, squares are needed; set `size`")
     architecture = Architecture(
         stem=choose_stem(recipe["stem"], size),
         width=recipe["width"],
@@ -121,18 +122,18 @@ def validation_accuracy(
 ) -> float:
     """Return the k-nearest-neighbour accuracy of the validation split against the un-augmented training embeddings."""
     val = data.indices("val")
-    bank, queries = embed(network, train_store), embed(network, ImageStore(data.images, val, device))
-    k = min(SELECTION_K, len(bank))
-    head = HEADS["knn"].build.fit(bank.cpu(), labels.cpu(), data.n_classes, {"k": k, "temperature": 0.1})
-    network.train()
-    return float((head.predict(queries.cpu()) == torch.from_numpy(data.labels[val])).float().mean())
+    encoder = folded(network)
+    bank, queries = embed(encoder, train_store), embed(encoder, ImageStore(data.images, val, device))
+    val_labels = torch.from_numpy(data.labels[val]).to(device)
+    return vote_accuracy(queries, val_labels, bank, labels, min(SELECTION_K, len(bank)))
 
 
 def _optimiser(network: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
     rate, decay = recipe["learning_rate"], recipe["weight_decay"]
     if recipe["optimiser"] == "adamw":
         return torch.optim.AdamW(network.parameters(), rate, weight_decay=decay)
-    return torch.optim.SGD(network.parameters(), rate, momentum=recipe["momentum"], weight_decay=decay, nesterov=recipe["momentum"] > 0)
+    momentum = recipe["momentum"]
+    return torch.optim.SGD(network.parameters(), rate, momentum=momentum, weight_decay=decay, nesterov=momentum > 0)
 
 
 def _order(n_images: int, batch_size: int, n_batches: int, seed: int, epoch: int) -> Iterator[Tensor]:

@@ -14,7 +14,6 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from clxai.errors import ClxaiError, unknown_name
 from clxai.heads import FrozenScores, Head, log_odds
-from clxai.models import Network
+from clxai.inference import Encoder
 from clxai.registry import Entry, Registry, declared
 
 METHODS = Registry("attribution method")
@@ -41,10 +40,12 @@ class Problem:
     """One batch to explain: images in [0, 1], the head, its fixed targets and its frozen scores.
 
     Methods differentiate with respect to the normalised input. `rows` numbers the images of the batch, so that a method that
-    repeats inputs can say whose copy each one is. `baseline` is normalised, or None.
+    repeats inputs can say whose copy each one is. `baseline` is normalised, or None. `checkpoint` is the file of the network, for
+    methods that need it as it was trained, with its batch norms.
     """
 
-    network: Network
+    encoder: Encoder
+    checkpoint: str
     head: Head
     frozen: FrozenScores
     images: Float[Tensor, "image channel y x"]
@@ -55,8 +56,8 @@ class Problem:
 
     @property
     def inputs(self) -> Float[Tensor, "image channel y x"]:
-        """The normalised images."""
-        return self.network.normalise(self.images)
+        """The normalised images, channels-last."""
+        return self.encoder.normalise(self.images).contiguous(memory_format=torch.channels_last)
 
     @property
     def rows(self) -> Int[Tensor, " image"]:
@@ -69,7 +70,7 @@ class Problem:
 
     def log_odds(self, inputs: Float[Tensor, "row channel y x"], rows: Int[Tensor, " row"]) -> Float[Tensor, " row"]:
         """Return the target's log-odds as a function of normalised inputs: the scalar that every method explains."""
-        return self.point_log_odds(self.head.points(self.network.backbone(inputs)), rows)
+        return self.point_log_odds(self.head.points(self.encoder.backbone(inputs)), rows)
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,10 @@ def load_method(name: str) -> Entry:
     return METHODS[name]
 
 
-def layer_of(network: Network, name: str) -> torch.nn.Module:
+def layer_of(encoder: Encoder, name: str) -> torch.nn.Module:
     """Return a layer of the backbone. Raises ClxaiError if the network has none of that name with a spatial output."""
-    layer = getattr(network.backbone, name, None)
+    layer = getattr(encoder.backbone, name, None)
     if not isinstance(layer, torch.nn.Sequential):
-        known = [child for child, module in network.backbone.named_children() if isinstance(module, torch.nn.Sequential)]
+        known = [child for child, module in encoder.backbone.named_children() if isinstance(module, torch.nn.Sequential)]
         raise ClxaiError(f"layer {name!r}: the network has no such layer. Known: {', '.join(known)}")
     return layer

@@ -17,7 +17,7 @@ from clxai.attribution.base import Explanation, Problem, layer_of, method
 )  # fmt: skip
 def grad_cam(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """ReLU(sum_k w_k A_k), w_k the spatial mean of dm/dA_k [Selvaraju et al. 2017, eq. 1-2]."""
-    explainer = attr.LayerGradCam(problem.log_odds, layer_of(problem.network, options["layer"]))
+    explainer = attr.LayerGradCam(problem.log_odds, layer_of(problem.encoder, options["layer"]))
     maps = explainer.attribute(problem.inputs, additional_forward_args=(problem.rows,), relu_attributions=True)
     return Explanation(_to_image(maps, problem))
 
@@ -29,11 +29,11 @@ def grad_cam(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 def grad_cam_pp(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """ReLU(sum_k w_k A_k), w_k = sum_ij alpha_k^ij ReLU(dm/dA_k^ij) [Chattopadhyay et al. 2018, eq. 19 and 21]."""
     explainer = attr.LayerGradientXActivation(
-        problem.log_odds, layer_of(problem.network, options["layer"]), multiply_by_inputs=False
+        problem.log_odds, layer_of(problem.encoder, options["layer"]), multiply_by_inputs=False
     )
     gradient = explainer.attribute(problem.inputs, additional_forward_args=(problem.rows,)).detach()
     with torch.no_grad():
-        captured = attr.LayerActivation(problem.log_odds, layer_of(problem.network, options["layer"]))
+        captured = attr.LayerActivation(problem.log_odds, layer_of(problem.encoder, options["layer"]))
         activation = captured.attribute(problem.inputs, additional_forward_args=(problem.rows,))
         weights = (grad_cam_pp_alpha(activation, gradient) * gradient.relu()).sum(dim=(2, 3), keepdim=True)
         maps = (weights * activation).sum(dim=1, keepdim=True).relu()

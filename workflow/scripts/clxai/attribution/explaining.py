@@ -7,30 +7,20 @@ from typing import Any
 import numpy as np
 import torch
 import xarray
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from clxai.attribution.base import REDUCTIONS, Explanation, Problem, load_method
 from clxai.errors import ClxaiError
 from clxai.heads import Head, log_odds
-from clxai.models import Network
 from clxai.perturbation import fill_images, tie_fraction
 from clxai.registry import Entry
+from clxai.runs import Run
 
 BATCH = 64  # images explained at once
 
 
-def explain(
-    network: Network,
-    heads: Mapping[str, Head],
-    images: Float[Tensor, "image channel y x"],
-    index: Int[Tensor, " image"],
-    embeddings: Float[Tensor, "image feature"],
-    method_name: str,
-    options: Mapping[str, Any],
-    seed: int,
-) -> xarray.Dataset:
-    """Explain the log-odds of every head on these images and return [head, image, y, x] with its record.
+def explain(run: Run, method_name: str, options: Mapping[str, Any], seed: int) -> xarray.Dataset:
+    """Explain the log-odds of every head on the run's images and return [head, image, y, x] with its record.
 
     A method that does not depend on the head is computed once and repeated. Values that are not finite stay in the file: the
     flipping engine ranks such maps at random and counts them.
@@ -38,18 +28,16 @@ def explain(
     entry = load_method(method_name)
     settings = {**entry.semantics["options"], **options}
     mode = settings.pop("baseline", entry.semantics["baseline"])
-    baseline = _baseline(network, images, index, mode, seed)
+    baseline = _baseline(run, mode, seed)
     rows: dict[str, list[np.ndarray]] = {}
-    for name, head in heads.items():
+    for name, head in run.heads.items():
         if rows and not entry.semantics["per_head"]:
             _append(rows, {column: rows[column][-1] for column in ("attribution", *entry.semantics["extras"])})
         else:
-            target = head.predict(embeddings)
-            problem = Problem(network, head, head.freeze(embeddings), images, index, target, baseline, seed)
-            _append(rows, _in_batches(problem, embeddings, entry, settings))
+            _append(rows, _explain_head(run, head, baseline, entry, settings, seed))
             check_map(rows["attribution"][-1], method_name, name)
-        _append(rows, _targets(head, embeddings))
-    return _labelled(rows, list(heads), index, entry, settings, _baseline_record(baseline, mode), seed)
+        _append(rows, _targets(head, run.embeddings))
+    return _labelled(rows, list(run.heads), run.index, entry, settings, _baseline_record(baseline, mode), seed)
 
 
 def check_map(maps: np.ndarray, method_name: str, head_name: str) -> None:
@@ -69,31 +57,35 @@ def _targets(head: Head, embeddings: Tensor) -> dict[str, np.ndarray]:
         return {"target": target.cpu().numpy().astype(np.int16), "log_odds": log_odds(scores, target).cpu().numpy()}
 
 
-def _in_batches(problem: Problem, embeddings: Tensor, entry: Entry, settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Explain batch by batch; each batch freezes its own neighbours."""
+def _explain_head(
+    run: Run, head: Head, baseline: Tensor | None, entry: Entry, settings: Mapping[str, Any], seed: int
+) -> dict[str, np.ndarray]:
+    """Explain one head batch by batch; each batch freezes its own neighbours."""
+    images, embeddings, target = run.images, run.embeddings, head.predict(run.embeddings)
     parts: list[Explanation] = []
-    for rows in problem.rows.split(BATCH):
-        part = Problem(
-            network=problem.network,
-            head=problem.head,
-            frozen=problem.head.freeze(embeddings[rows]),
-            images=problem.images[rows],
-            index=problem.index[rows],
-            target=problem.target[rows],
-            baseline=None if problem.baseline is None else problem.baseline[rows],
-            seed=problem.seed,
+    for rows in torch.arange(len(images), device=images.device).split(BATCH):
+        problem = Problem(
+            encoder=run.encoder,
+            checkpoint=run.checkpoint,
+            head=head,
+            frozen=head.freeze(embeddings[rows]),
+            images=images[rows],
+            index=run.index[rows],
+            target=target[rows],
+            baseline=None if baseline is None else baseline[rows],
+            seed=seed,
         )
-        parts.append(entry.build(part, settings))
+        parts.append(entry.build(problem, settings))
     reduce = REDUCTIONS[entry.semantics["reduction"]]
     maps = torch.cat([reduce(part.maps) for part in parts])
     values = {name: torch.cat([part.extras[name] for part in parts]) for name in entry.semantics["extras"]}
     return {name: value.float().cpu().numpy() for name, value in {"attribution": maps, **values}.items()}
 
 
-def _baseline(network: Network, images: Tensor, index: Tensor, mode: str | None, seed: int) -> Tensor | None:
+def _baseline(run: Run, mode: str | None, seed: int) -> Tensor | None:
     if mode is None:
         return None
-    return network.normalise(fill_images(mode, images, network.mean, index, seed))
+    return run.encoder.normalise(fill_images(mode, run.images, run.encoder.mean, run.index, seed))
 
 
 def _labelled(

@@ -8,7 +8,6 @@ from captum import attr
 from torch import Tensor, nn
 
 from clxai.attribution.base import Explanation, Problem, layer_of, method
-from clxai.errors import ClxaiError
 from clxai.randomness import key_of
 
 INTERNAL_BATCH = 256  # images per forward and backward pass inside a method
@@ -19,7 +18,7 @@ class ScoreModule(nn.Module):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
-        self.backbone, self.problem = problem.network.backbone, problem
+        self.backbone, self.problem = problem.encoder.backbone, problem
 
     def forward(self, inputs: Tensor, rows: Tensor) -> Tensor:
         """Return one log-odds per row."""
@@ -49,7 +48,7 @@ def input_x_gradient(problem: Problem, options: Mapping[str, Any]) -> Explanatio
 @method(
     "integrated_gradients", family="gradient", aligned_to="input", signed=True, stochastic=False, per_head=True,
     baseline="mean", reduction="sum", extras=("convergence_delta", "completeness_error", "n_steps"),
-    options={"steps": 50, "most_steps": 800, "tolerance": 0.01},
+    options={"steps": 64, "most_steps": 1024, "tolerance": 0.01},
 )  # fmt: skip
 def integrated_gradients(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """(x - b) * integral of dm/dx from b to x [Sundararajan et al. 2017, eq. 1], Gauss-Legendre.
@@ -102,12 +101,7 @@ def smoothgrad(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 )  # fmt: skip
 def guided_grad_cam(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """Guided back-propagation times the upsampled Grad-CAM of a layer [Selvaraju et al. 2017, section 3.3]."""
-    layer = layer_of(problem.network, options["layer"])
-    shared = {id(module) for module in problem.network.backbone.modules() if isinstance(module, nn.ReLU) and module.inplace}
-    if shared:
-        raise ClxaiError("guided_grad_cam needs module ReLUs that do not work in place")
+    layer = layer_of(problem.encoder, options["layer"])
     explainer = attr.GuidedGradCam(ScoreModule(problem), layer)
-    maps = explainer.attribute(
-        problem.inputs.clone(), additional_forward_args=(problem.rows,), interpolate_mode="bilinear"
-    )
+    maps = explainer.attribute(problem.inputs.clone(), additional_forward_args=(problem.rows,), interpolate_mode="bilinear")
     return Explanation(maps.detach())

@@ -17,8 +17,10 @@ from zennit.torchvision import ResNetCanonizer
 
 from clxai.attribution.base import Explanation, Problem, method
 from clxai.errors import ClxaiError
+from clxai.models import load_network
 
-_KNOWN = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Identity, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Sequential, BasicBlock)
+_LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Identity, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Flatten)
+_KNOWN = (*_LAYERS, nn.Sequential, BasicBlock)
 EXACTNESS = 1e-9  # relative difference of canonised embeddings in float64
 
 
@@ -37,8 +39,9 @@ def lrp(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """
     relevance = embedding_relevance(problem)
     composite = EpsilonPlusFlat()
-    with canonised(prepared(problem.network.backbone), ResNetCanonizer()) as model:
-        check_exact(problem.network.backbone, model, problem.inputs[:2])
+    original = load_network(problem.checkpoint, problem.images.device).backbone
+    with canonised(prepared(original), ResNetCanonizer()) as model:
+        check_exact(original, model, problem.inputs[:2])
         with Gradient(model.float(), composite) as attributor:
             _, maps = attributor(problem.inputs, relevance)
     total = relevance.sum(dim=1)
@@ -49,7 +52,7 @@ def lrp(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 def embedding_relevance(problem: Problem) -> Float[Tensor, "image feature"]:
     """Return R = u * dm/du at the clean images, u the head's points, norm held constant."""
     with torch.no_grad():
-        points = problem.head.points(problem.network.backbone(problem.inputs))
+        points = problem.head.points(problem.encoder.backbone(problem.inputs))
     points.requires_grad_(True)
     (gradient,) = torch.autograd.grad(problem.point_log_odds(points, problem.rows).sum(), points)
     return (points * gradient).detach()

@@ -1,0 +1,110 @@
+"""Prepare a data set once: read its source, check it, split it, store uint8 images, labels, splits and statistics."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray
+from tqdm import tqdm
+
+from clxai.artefacts import atomic, write_arrays
+from clxai.datasets import stratified_choice
+from clxai.errors import ClxaiError
+from clxai.names import SPLITS
+from clxai.randomness import key_of
+from clxai.sources import SOURCES, Source
+
+
+def prepare(config: Mapping[str, Any], images_path: str | Path, labels_path: str | Path) -> None:
+    """Read a source, check it, split it and write its images (npy) and its labels, splits and statistics (NetCDF).
+
+    Raises ClxaiError on labels that are not 0..C-1, a class without images in a split, non-finite pixels or mixed channels.
+    """
+    source = SOURCES[config["source"]].build(config)
+    check_labels(source.labels, len(source.class_names), config["source"])
+    split = assign_splits(source, config)
+    kept = np.flatnonzero(split >= 0)
+    labels, split = source.labels[kept], split[kept]
+    check_splits(labels, split, source.class_names)
+    with atomic(images_path) as temporary:
+        sums = _write_images(source, kept, split, config["size"], temporary)
+    mean, std = _channel_statistics(*sums)
+    dataset = xarray.Dataset(
+        {"label": ("image", labels.astype(np.int32)), "split": ("image", split.astype(np.int8))},
+        coords={"image": np.arange(len(kept)), "origin": ("image", kept)},
+        attrs={"class_names": json.dumps(list(source.class_names)), "mean": mean, "std": std, "source": config["source"]},
+    )
+    dataset["split"].attrs = {"flag_values": np.arange(3, dtype=np.int8), "flag_meanings": " ".join(SPLITS)}
+    dataset["origin"].attrs = {"description": "position of the image in its source"}
+    write_arrays(dataset, labels_path)
+
+
+def assign_splits(source: Source, config: Mapping[str, Any]) -> np.ndarray:
+    """Return the split of each source image: 0 train, 1 val, 2 test, -1 left out by `limit`.
+
+    A split that the source does not bring is drawn from the training images, stratified and seeded.
+    """
+    rng = np.random.default_rng(key_of("splits", config["seed"]))
+    split = source.split.copy()
+    for name, fraction in (("test", config["test_fraction"]), ("val", config["val_fraction"])):
+        if not (split == SPLITS.index(name)).any():
+            train = np.flatnonzero(split == 0)
+            chosen = stratified_choice(source.labels[train], round(fraction * len(train)), rng)
+            split[train[chosen]] = SPLITS.index(name)
+    for code, name in enumerate(SPLITS):
+        limit, members = config["limit"].get(name), np.flatnonzero(split == code)
+        if limit is not None and limit < len(members):
+            kept = stratified_choice(source.labels[members], limit, rng)
+            split[np.delete(members, kept)] = -1
+    return split
+
+
+def check_labels(labels: np.ndarray, n_classes: int, where: str) -> None:
+    """Raise ClxaiError unless labels are the integers 0..C-1, each present."""
+    if labels.dtype.kind not in "iu":
+        raise ClxaiError(f"{where}: labels must be integers 0..C-1. Found {labels.dtype}")
+    present = np.unique(labels)
+    if present[0] < 0 or present[-1] >= n_classes:
+        raise ClxaiError(f"{where}: labels must be 0..{n_classes - 1}. Found {present[0]}..{present[-1]}")
+    missing = sorted(set(range(n_classes)) - set(present.tolist()))
+    if missing:
+        raise ClxaiError(f"{where}: classes without images: {missing[:10]} of 0..{n_classes - 1}")
+    if n_classes < 2:
+        raise ClxaiError(f"{where}: a classification set needs at least 2 classes. Found {n_classes}")
+
+
+def check_splits(labels: np.ndarray, split: np.ndarray, class_names: Sequence[str]) -> None:
+    """Raise ClxaiError if a class has no image in a split (fewer than two in train)."""
+    for code, name in enumerate(SPLITS):
+        counts = np.bincount(labels[split == code], minlength=len(class_names))
+        least = 2 if name == "train" else 1
+        if counts.min() < least:
+            short = class_names[int(counts.argmin())]
+            raise ClxaiError(f"the {name} split has {counts.min()} images of class {short!r}, needs {least}: raise its size")
+
+
+def _write_images(source: Source, kept: np.ndarray, split: np.ndarray, size: int | None, path: Path) -> tuple:
+    """Write the kept images into an npy file, one at a time; return pixel count, sum and sum of squares over train."""
+    first = source.image(int(kept[0]), size)
+    target = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(kept), *first.shape))
+    count, total, squares = 0, np.zeros(len(first)), np.zeros(len(first))
+    for position, index in enumerate(tqdm(kept, desc="images", unit="img", mininterval=5)):
+        image = source.image(int(index), size)
+        if image.shape != first.shape:
+            raise ClxaiError(f"image {index}: shape {image.shape} differs from the first one's {first.shape}; set `size`")
+        target[position] = image
+        if split[position] == 0:
+            pixels = image.reshape(len(image), -1) / 255.0
+            count, total, squares = count + pixels.shape[1], total + pixels.sum(1), squares + (pixels**2).sum(1)
+    target.flush()
+    return count, total, squares
+
+
+def _channel_statistics(count: int, total: np.ndarray, squares: np.ndarray) -> tuple[list[float], list[float]]:
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    if (std == 0).any():
+        raise ClxaiError(f"channel {int(std.argmin())} of the training images is constant")
+    return mean.tolist(), std.tolist()
