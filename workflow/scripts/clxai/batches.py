@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 RESIDENT_SHARE = 0.25  # of the free memory, at most, that the uint8 images of one split may keep
-_CPU_BYTES = 4 * 2**30  # on the CPU the page cache does the same work: larger sets stay in the memory map
+_CPU_BYTES = 4.0 * 2**30  # on the CPU the page cache does the same work: larger sets stay in the memory map
 
 
 class ImageStore:

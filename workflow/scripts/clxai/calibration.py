@@ -46,7 +46,7 @@ def fit_temperature(scores: Float[Tensor, "image class"], labels: Int[Tensor, " 
     return float(torch.tensor(minimize_scalar(cross_entropy, bounds=_LOG_TEMPERATURE, method="bounded").x).exp())
 
 
-def head_metrics(head: Head, embeddings: Float[Tensor, "image feature"], labels: Int[Tensor, " image"]) -> dict[str, float]:
+def head_metrics(head: Head, embeddings: Float[Tensor, "image feature"], labels: Int[Tensor, " image"]) -> dict[str, float | int]:
     """Return accuracy, ECE and NLL of a head, raw and at its temperature, and how often its scores agree with its vote."""
     scores, prediction = head.decide(embeddings)
     correct = (prediction == labels).double()

@@ -6,7 +6,7 @@ m_c = s_c - logsumexp_{o != c} s_o. Heads declared `unit` work on z / |z|; their
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class Head(nn.Module):
         n_classes: int,
         options: Mapping[str, Any],
         classifier: nn.Linear | None = None,
-    ) -> Self:
+    ) -> "Head":
         """Fit on training embeddings; `classifier` is the network's own layer where it has one."""
         raise TypeError(f"{cls.__name__} is not a head: it lacks fit")
 
@@ -99,7 +99,7 @@ class Softmax(_Affine):
     """The network's own classification layer: logits W z + b on the raw embedding."""
 
     @classmethod
-    def fit(cls, embeddings, labels, n_classes, options, classifier=None) -> Self:
+    def fit(cls, embeddings, labels, n_classes, options, classifier=None) -> "Head":
         """Take over the classifier. Raises ClxaiError if the network has none."""
         if classifier is None:
             raise ClxaiError("head 'softmax' needs a network with a classifier; this one was trained with a projection")
@@ -113,7 +113,7 @@ class Linear(_Affine):
     unit = True
 
     @classmethod
-    def fit(cls, embeddings, labels, n_classes, options, classifier=None) -> Self:
+    def fit(cls, embeddings, labels, n_classes, options, classifier=None) -> "Head":
         """Fit by penalised maximum likelihood. Raises ClxaiError if it does not converge."""
         from sklearn.linear_model import LogisticRegression
 
@@ -140,7 +140,7 @@ class KNearestNeighbours(Head):
     unit = True
 
     @classmethod
-    def fit(cls, embeddings, labels, n_classes, options, classifier=None) -> Self:
+    def fit(cls, embeddings, labels, n_classes, options, classifier=None) -> "Head":
         """Keep the bank. Raises ClxaiError if k exceeds it or the temperature is not above 0."""
         if not 1 <= options["k"] <= len(embeddings):
             raise ClxaiError(f"heads.knn.k must be in 1..{len(embeddings)}, the size of the training bank. Got {options['k']}")
@@ -191,7 +191,7 @@ class Mahalanobis(Head):
     unit = True
 
     @classmethod
-    def fit(cls, embeddings, labels, n_classes, options, classifier=None) -> Self:
+    def fit(cls, embeddings, labels, n_classes, options, classifier=None) -> "Head":
         """Estimate class means and the shrunk covariance in float64; keep S^-1/2 from its Cholesky factor."""
         from sklearn.covariance import ledoit_wolf
 

@@ -101,12 +101,12 @@ class Metric:
 
     compute: Callable[[Curves], np.ndarray]
     better: int
-    low: float
-    high: float
+    low: float | int
+    high: float | int
     text: str
 
 
-def _score_metrics(quantity: str, suffix: str, low: float, high: float, text: str) -> dict[str, Metric]:
+def _score_metrics(quantity: str, suffix: str, low: float | int, high: float | int, text: str) -> dict[str, Metric]:
     span = high - low
     return {
         f"auc_deletion{suffix}": Metric(lambda c: c.deletion(quantity), -1, low, high, f"area of {text}, MoRF"),

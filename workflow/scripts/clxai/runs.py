@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,11 +27,11 @@ class Run:
     all_embeddings: Tensor
     index: Tensor
 
-    def at(self, index: np.ndarray) -> Self:
+    def at(self, index: np.ndarray) -> "Run":
         """Return the run looking at these images."""
-        return replace(self, index=torch.from_numpy(np.asarray(index, dtype=np.int64)).to(self.all_embeddings.device))
+        return replace(self, index=torch.from_numpy(np.array(index, dtype=np.int64)).to(self.all_embeddings.device))
 
-    def at_evaluation(self, path: str) -> Self:
+    def at_evaluation(self, path: str) -> "Run":
         """Return the run looking at the evaluation sample."""
         return self.at(read_table(path)["image"].to_numpy())
 

@@ -56,8 +56,9 @@ class Problem:
 
     @property
     def inputs(self) -> Float[Tensor, "image channel y x"]:
-        """The normalised images, channels-last."""
-        return self.encoder.normalise(self.images).contiguous(memory_format=torch.channels_last)
+        """The normalised images, channels-last, a leaf to differentiate by."""
+        inputs = self.encoder.normalise(self.images).contiguous(memory_format=torch.channels_last)
+        return inputs.detach().requires_grad_(True)
 
     @property
     def rows(self) -> Int[Tensor, " image"]:

@@ -81,11 +81,11 @@ def integrated_gradients(problem: Problem, options: Mapping[str, Any]) -> Explan
 def smoothgrad(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """Mean gradient over noisy copies [Smilkov et al. 2017], magnitude taken after the mean.
 
-    sigma is a share of each image's range of normalised values. The noise is the same for all heads of a model.
+    sigma is a share of the range of normalised values in the batch. The noise is the same for all heads of a model.
     """
     inputs = problem.inputs
     explainer = attr.NoiseTunnel(attr.Saliency(problem.log_odds))
-    spread = float((inputs.amax() - inputs.amin()) * options["sigma"])
+    spread = options["sigma"] * float((inputs.amax() - inputs.amin()).detach())
     with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
         torch.manual_seed(key_of("smoothgrad", problem.seed, int(problem.index[0])))
         maps = explainer.attribute(
@@ -103,5 +103,5 @@ def guided_grad_cam(problem: Problem, options: Mapping[str, Any]) -> Explanation
     """Guided back-propagation times the upsampled Grad-CAM of a layer [Selvaraju et al. 2017, section 3.3]."""
     layer = layer_of(problem.encoder, options["layer"])
     explainer = attr.GuidedGradCam(ScoreModule(problem), layer)
-    maps = explainer.attribute(problem.inputs.clone(), additional_forward_args=(problem.rows,), interpolate_mode="bilinear")
+    maps = explainer.attribute(problem.inputs, additional_forward_args=(problem.rows,), interpolate_mode="bilinear")
     return Explanation(maps.detach())

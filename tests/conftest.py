@@ -1,0 +1,79 @@
+"""Shared fixtures: a checked config, a tiny prepared data set, and a tiny trained run with its heads."""
+
+import copy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).parents[1]
+
+
+def filled_config(**changes):
+    """The default config with schema defaults filled in; `changes` replaces whole sections."""
+    from snakemake.utils import validate
+
+    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    config.update(copy.deepcopy(changes))
+    validate(config, str(ROOT / "workflow" / "schemas" / "config.schema.yaml"))
+    return config
+
+
+@pytest.fixture
+def config():
+    """A fresh copy of the filled default config."""
+    return filled_config()
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe():
+    """A recipe small enough to train in a second."""
+    recipe = filled_config()["models"]["ce"]
+    return {**recipe, "epochs": 8, "width": 4, "batch_size": 20, "warmup_epochs": 1, "precision": "float32", "validate_every": 1}
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory):
+    """Digits at 16x16 px, 200 train, 60 val and 60 test images, prepared by the real code."""
+    from clxai.datasets import open_prepared
+    from clxai.preparing import prepare
+
+    entry = filled_config()["datasets"]["digits"]
+    entry = {**entry, "size": 16, "limit": {"train": 200, "val": 60, "test": 60}}
+    folder = tmp_path_factory.mktemp("data")
+    prepare(entry, folder / "images.npy", folder / "labels.nc")
+    data = open_prepared("digits", folder / "images.npy", folder / "labels.nc")
+    return SimpleNamespace(data=data, images=folder / "images.npy", labels=folder / "labels.nc")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_data, tiny_recipe, tmp_path_factory):
+    """A cross-entropy model trained for eight epochs, embedded, with all four heads, opened as the workflow opens it."""
+    from clxai.artefacts import write_arrays
+    from clxai.embeddings import embed_dataset, read_embeddings
+    from clxai.fitting import fit_heads
+    from clxai.heads import save_head
+    from clxai.inference import load_encoder
+    from clxai.models import save_network
+    from clxai.runs import open_run
+    from clxai.training import train
+
+    folder, cpu = tmp_path_factory.mktemp("run"), torch.device("cpu")
+    model, embeddings = str(folder / "model.safetensors"), str(folder / "embeddings.nc")
+    save_network(train(tiny_data.data, tiny_recipe, 0, cpu).network, model)
+    encoder = load_encoder(model, cpu)
+    write_arrays(embed_dataset(encoder, tiny_data.data, cpu, model), embeddings)
+    options = {"softmax": {}, "linear": {"C": 10.0}, "knn": {"k": 50, "temperature": 0.07}, "mahalanobis": {}}
+    heads, _ = fit_heads(encoder, tiny_data.data, read_embeddings(embeddings, tiny_data.data), options)
+    paths = {name: str(folder / f"{name}.safetensors") for name in heads}
+    for name, head in heads.items():
+        save_head(head, name, paths[name])
+    inputs = SimpleNamespace(
+        images=tiny_data.images, labels=tiny_data.labels, model=model, embeddings=[embeddings], heads=list(paths.values())
+    )
+    run = open_run(inputs, "digits", cpu)
+    return run.at(tiny_data.data.indices("test")[:20])
