@@ -22,6 +22,7 @@ from clxai.config import (
     plain,
 )
 from clxai.errors import ClxaiError
+from clxai.names import REFERENCE
 from clxai.provenance import code_of
 
 try:
@@ -32,6 +33,18 @@ except ClxaiError as error:
     raise WorkflowError(f"config: {error}") from None
 
 STUDY = config["study"]
+TABLE_FIGURES = (
+    "accuracy",
+    "deletion",
+    "insertion",
+    "srg",
+    "cross",
+    "ranking",
+    "drift",
+)
+TRAJECTORY_METHODS = [name for name in STUDY["methods"] if name != REFERENCE][1:2] + [
+    REFERENCE
+]
 RUN = "results/{dataset}/{model}/seed{seed}"
 
 
@@ -68,6 +81,28 @@ def runs(pattern):
         name: level for name, level in levels.items() if f"{{{name}}}" in str(pattern)
     }
     return expand(pattern, **named, allow_missing=True)
+
+
+def figure(name, subcategory):
+    """A figure of a data set as an item of the report."""
+    return report(
+        f"results/{{dataset}}/figures/{name}.svg",
+        caption=f"../workflow/report/{name}.rst",
+        category="{dataset}",
+        subcategory=subcategory,
+        labels={"figure": name, "model": "all"},
+    )
+
+
+def table(name):
+    """A table of a data set as an item of the report."""
+    return report(
+        f"results/{{dataset}}/tables/{name}.csv",
+        caption=f"../workflow/report/table_{name}.rst",
+        category="{dataset}",
+        subcategory="Tables",
+        labels={"figure": f"table: {name}", "model": "all"},
+    )
 
 
 def head_files(heads):
@@ -154,3 +189,28 @@ def summary_params(wildcards):
 def check_params(wildcards):
     """The design of the study and the limits of its self-checks."""
     return plain({**summary_params(wildcards), "limits": config["checks"]})
+
+
+def figure_params(wildcards):
+    """The order in which the names of the study are shown, and the fill that the figures show."""
+    names = {name: STUDY[name] for name in ("models", "heads", "methods")}
+    return plain({**names, "fill": config["flipping"]["fills"][0]})
+
+
+def trajectory_params(wildcards):
+    """A method and the reference, for the first head that all models have."""
+    head = next(
+        name
+        for name in STUDY["heads"]
+        if all(name in heads_of(config, model) for model in STUDY["models"])
+    )
+    return plain(
+        {**figure_params(wildcards), "methods": TRAJECTORY_METHODS, "head": head}
+    )
+
+
+def gallery_params(wildcards):
+    """The methods and the number of images of the gallery."""
+    return plain(
+        {"methods": STUDY["methods"], "n_images": config["figures"]["gallery_images"]}
+    )

@@ -7,10 +7,10 @@ rule summarise:
         code=code("summarise.py"),
     output:
         images="results/{dataset}/tables/images.csv",
-        summary="results/{dataset}/tables/summary.csv",
+        summary=table("summary"),
         curves="results/{dataset}/tables/curves.csv",
-        heads="results/{dataset}/tables/heads.csv",
-        models="results/{dataset}/tables/models.csv",
+        heads=table("heads"),
+        models=table("models"),
     log:
         "results/{dataset}/logs/summarise.log",
     benchmark:
@@ -34,7 +34,7 @@ rule check_study:
         attributions=runs(rules.attribute.output),
         code=code("check_study.py"),
     output:
-        "results/{dataset}/tables/checks.csv",
+        table("checks"),
     log:
         "results/{dataset}/logs/check_study.log",
     benchmark:

@@ -102,11 +102,13 @@ def write_table(table: "pandas.DataFrame", path: str | Path) -> None:
 
 
 def read_table(path: str | Path) -> "pandas.DataFrame":
-    """Read a CSV table. Raises ClxaiError if it is missing or malformed."""
+    """Read a CSV table. Raises ClxaiError if it is missing, malformed or ends within a line."""
     import pandas
 
+    if not existing(path).read_bytes().endswith(b"\n"):
+        raise ClxaiError(f"{path}: not a readable CSV table (it ends within a line)")
     try:
-        return pandas.read_csv(existing(path))
+        return pandas.read_csv(path)
     except (pandas.errors.ParserError, pandas.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ClxaiError(f"{path}: not a readable CSV table ({error})") from error
 
@@ -128,7 +130,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
 def map_images(path: str | Path) -> np.ndarray:
     """Memory-map an uint8 image array [image, channel, y, x], copy-on-write. Raises ClxaiError if it is anything else."""
     try:
-        images = np.load(existing(path), mmap_mode="c", allow_pickle=False)
+        images = np.lib.format.open_memmap(existing(path), mode="c")  # never unpickles
     except (ValueError, OSError) as error:
         if isinstance(error, ClxaiError):
             raise

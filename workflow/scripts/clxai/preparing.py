@@ -23,14 +23,14 @@ def prepare(config: Mapping[str, Any], images_path: str | Path, labels_path: str
     Raises ClxaiError on labels that are not 0..C-1, a class without images in a split, non-finite pixels or mixed channels.
     """
     source = SOURCES[config["source"]].build(config)
-    check_labels(source.labels, len(source.class_names), config["source"])
+    where = f"{config['source']} {config['name'] or config['path'] or ''}".rstrip()
+    check_labels(source.labels, len(source.class_names), where)
     split = assign_splits(source, config)
     kept = np.flatnonzero(split >= 0)
     labels, split = source.labels[kept], split[kept]
     check_splits(labels, split, source.class_names)
     with atomic(images_path) as temporary:
-        sums = _write_images(source, kept, split, config["size"], temporary)
-    mean, std = _channel_statistics(*sums)
+        mean, std = _channel_statistics(*_write_images(source, kept, split, config["size"], temporary))
     dataset = xarray.Dataset(
         {"label": ("image", labels.astype(np.int32)), "split": ("image", split.astype(np.int8))},
         coords={"image": np.arange(len(kept)), "origin": ("image", kept)},

@@ -1,10 +1,12 @@
 """Where images come from: scikit-learn's digits, torchvision sets, npz files in the MedMNIST layout, image folders."""
 
 import inspect
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -45,7 +47,8 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
 
     scale = size / min(height, width)
     shape = (max(size, round(width * scale)), max(size, round(height * scale)))
-    resized = np.asarray(Image.fromarray(pixels).resize(shape, Image.Resampling.BILINEAR))
+    planes = [Image.fromarray(plane).resize(shape, Image.Resampling.BILINEAR) for plane in np.atleast_3d(pixels).transpose(2, 0, 1)]
+    resized = np.stack([np.asarray(plane) for plane in planes], axis=-1)
     top, left = (resized.shape[0] - size) // 2, (resized.shape[1] - size) // 2
     return resized[top : top + size, left : left + size]
 
@@ -127,13 +130,13 @@ def npz(config: Mapping[str, Any]) -> Source:
     """An npz file in the MedMNIST layout: {train,val,test}_images and _labels; val and test may be absent."""
     path = existing(config["path"])
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if name.endswith(("_images", "_labels"))}
-    except (ValueError, OSError, EOFError, KeyError) as error:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files if name.endswith(("_images", "_labels"))}
+    except (ValueError, TypeError, OSError, EOFError, KeyError, BadZipFile, zlib.error) as error:
         raise ClxaiError(f"{path}: not a readable npz file ({error})") from error
-    present = [name for name in SPLITS if f"{name}_images" in arrays]
+    present = [name for name in SPLITS if len(arrays.get(f"{name}_images", ()))]
     if "train" not in present:
-        raise ClxaiError(f"{path}: train_images is missing. Found: {', '.join(sorted(arrays)) or 'nothing'}")
+        raise ClxaiError(f"{path}: train_images is missing or empty. Found: {', '.join(sorted(arrays)) or 'nothing'}")
     for name in present:
         found = arrays.get(f"{name}_labels", np.empty(0)).size
         if found != len(arrays[f"{name}_images"]):

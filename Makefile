@@ -1,0 +1,40 @@
+# `make` installs into .venv and runs the default study; `make test` does the same for the tests. Both are quick the second time.
+PYTHON ?= python3
+CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+BIN := .venv/bin
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+
+.PHONY: study report test lint clean help
+study: report ## install, run the default study, build the report (the default)
+	@echo
+	@echo "The report: $(CURDIR)/results/report.zip (unpack it, open report.html)"
+	@echo "Tables and figures: $(CURDIR)/results/digits/tables, $(CURDIR)/results/digits/figures"
+
+report: .venv/installed ## run what is missing, then build results/report.zip
+	$(SNAKEMAKE)
+	$(BIN)/snakemake --report results/report.zip
+
+test: .venv/installed-test ## install, run the test suite
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: .venv/installed-test ## check format and style of code and workflow
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/Snakefile rules
+	$(BIN)/snakemake --lint
+
+clean: ## delete all results (not the environment)
+	find results -mindepth 1 ! -name README.md -delete
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/:/'
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "CLXAI needs Python >= 3.11, this is " + sys.version)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[report]'
+	@touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[report,slurm,test]'
+	@touch $@

@@ -1,0 +1,93 @@
+import pytest
+import torch
+
+from clxai.attribution.base import REDUCTIONS, Problem, layer_of, load_method
+from clxai.config import catalogue
+from clxai.errors import ClxaiError
+from clxai.heads import log_odds
+from clxai.names import FILLS, LAYERS
+
+METHODS = catalogue("methods")
+HEADS = ["softmax", "linear", "knn", "mahalanobis"]
+KEYWORDS = {"family", "aligned_to", "signed", "stochastic", "per_head", "baseline", "reduction", "extras", "options"}
+TWO_CHANNELS = torch.tensor([[[[1.0, -2.0]], [[-3.0, -4.0]]]])
+
+
+def problem_of(run, name):
+    head = run.heads[name]
+    frozen, target = head.freeze(run.embeddings), head.predict(run.embeddings)
+    return Problem(run.encoder, run.checkpoint, head, frozen, run.images, run.index, target, None, 0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_declaration_is_complete_and_uses_known_words(name):
+    semantics = METHODS[name].semantics
+    assert set(semantics) == KEYWORDS
+    assert semantics["family"] in {"gradient", "cam", "propagation", "perturbation", "control"}
+    assert semantics["aligned_to"] in {"input", "layer"}
+    assert semantics["reduction"] in REDUCTIONS
+    assert semantics["baseline"] in {None, *FILLS}
+    assert {type(semantics[flag]) for flag in ("signed", "stochastic", "per_head")} == {bool}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_signed_method_keeps_the_sign_when_channels_are_reduced(name):
+    semantics = METHODS[name].semantics
+    if semantics["signed"]:
+        assert semantics["reduction"] != "abs_sum"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_loaded_method_has_the_declared_semantics(name):
+    entry = load_method(name)
+    assert entry.name == name
+    assert entry.semantics == METHODS[name].semantics
+
+
+def test_unknown_method_is_answered_with_the_nearest():
+    with pytest.raises(ClxaiError, match=r"unknown attribution method 'grad_camm'\. Did you mean 'grad_cam'\?.*saliency"):
+        load_method("grad_camm")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("sum", [-2.0, -6.0]), ("abs_sum", [4.0, 6.0]), ("mean", [-1.0, -3.0])], ids=lambda value: str(value)
+)
+def test_reduction_of_two_channels(name, expected):
+    assert REDUCTIONS[name](TWO_CHANNELS).tolist() == [[expected]]
+
+
+def test_reduction_none_drops_the_single_channel():
+    assert REDUCTIONS["none"](TWO_CHANNELS[:, :1]).tolist() == [[[1.0, -2.0]]]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_of_the_network_are_found_by_name(tiny_run, name):
+    assert layer_of(tiny_run.encoder, name) is tiny_run.encoder.backbone.get_submodule(name)
+
+
+@pytest.mark.parametrize("name", ["layer5", "conv1", "relu", "forward", ""])
+def test_other_layers_are_refused_with_the_known_ones(tiny_run, name):
+    with pytest.raises(ClxaiError, match=rf"layer '{name}'.*Known: layer1, layer2, layer3, layer4"):
+        layer_of(tiny_run.encoder, name)
+
+
+def test_inputs_are_normalised_by_the_training_statistics(tiny_run):
+    inputs = problem_of(tiny_run, "softmax").inputs
+    expected = (tiny_run.images - tiny_run.data.mean[0]) / tiny_run.data.std[0]
+    torch.testing.assert_close(inputs.detach(), expected)
+    assert inputs.is_leaf and inputs.requires_grad
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_explained_scalar_is_the_log_odds_that_the_head_is_scored_by(tiny_run, name):
+    problem = problem_of(tiny_run, name)
+    scores, prediction = tiny_run.heads[name].decide(tiny_run.embeddings)
+    found = problem.log_odds(problem.inputs, problem.rows).detach()
+    torch.testing.assert_close(found, log_odds(scores, prediction), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_repeated_rows_keep_the_target_and_the_neighbours_of_their_image(tiny_run, name):
+    problem, rows = problem_of(tiny_run, name), torch.tensor([4, 0, 4, 17])
+    once = problem.log_odds(problem.inputs, problem.rows).detach()
+    torch.testing.assert_close(problem.log_odds(problem.inputs[rows], rows).detach(), once[rows], rtol=1e-4, atol=1e-4)

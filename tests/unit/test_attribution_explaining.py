@@ -1,0 +1,161 @@
+import copy
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+from clxai.artefacts import read_arrays, write_arrays
+from clxai.attribution import explaining
+from clxai.attribution.base import METHODS as REGISTERED
+from clxai.attribution.explaining import check_map, explain
+from clxai.config import catalogue
+from clxai.errors import ClxaiError
+from clxai.heads import log_odds
+from clxai.perturbation import fill_images
+
+METHODS = catalogue("methods")
+QUICK = {"integrated_gradients": {"steps": 8, "most_steps": 8}, "smoothgrad": {"samples": 4}, "occlusion": {"window": 8, "stride": 8}}
+BATCH_FREE = [name for name, entry in METHODS.items() if name != "smoothgrad" and entry.semantics["family"] != "propagation"]
+
+
+@pytest.fixture(scope="module")
+def few(tiny_run):
+    return tiny_run.at(tiny_run.index[:5].numpy())
+
+
+@pytest.fixture(scope="module")
+def explained(few):
+    """Every declared method on the same images, computed once."""
+    return {name: explain(few, name, QUICK.get(name, {}), 0) for name in METHODS}
+
+
+def hooks_of(module):
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return [(name, kind) for name, part in module.named_modules() for kind in kinds if getattr(part, kind)]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_method_gives_one_finite_map_per_head_and_image(explained, few, name):
+    maps = explained[name]["attribution"]
+    assert maps.dims == ("head", "image", "y", "x")
+    assert maps.shape == (4, 5, 16, 16)
+    assert maps["head"].values.tolist() == list(few.heads)
+    assert maps["image"].values.tolist() == few.index.tolist()
+    assert np.isfinite(maps).all()
+    assert (maps.max(("y", "x")) > maps.min(("y", "x"))).mean() > 0.5
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_method_is_repeatable_and_leaves_the_network_and_the_heads_alone(explained, few, name):
+    parts = {"encoder": few.encoder, **few.heads}
+    before = {part: copy.deepcopy(module.state_dict()) for part, module in parts.items()}
+    modes = [module.training for module in parts.values()]
+    again = explain(few, name, QUICK.get(name, {}), 0)
+    np.testing.assert_array_equal(again["attribution"], explained[name]["attribution"])
+    assert [module.training for module in parts.values()] == modes
+    for part, module in parts.items():
+        assert hooks_of(module) == []
+        for key, value in module.state_dict().items():
+            assert torch.equal(value, before[part][key]), f"{part}.{key} changed"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_only_stochastic_methods_depend_on_the_seed(explained, few, name):
+    other = explain(few, name, QUICK.get(name, {}), 1)["attribution"].values
+    same = np.array_equal(other, explained[name]["attribution"].values)
+    assert same == (not METHODS[name].semantics["stochastic"])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_only_methods_declared_per_head_depend_on_the_head(explained, name):
+    maps = explained[name]["attribution"].values
+    same = all(np.array_equal(maps[0], other) for other in maps[1:])
+    assert same == (not METHODS[name].semantics["per_head"])
+
+
+@pytest.mark.parametrize("name", [name for name, entry in METHODS.items() if not entry.semantics["signed"]])
+def test_unsigned_method_has_no_negative_values(explained, name):
+    assert float(explained[name]["attribution"].min()) >= 0
+
+
+@pytest.mark.parametrize("name", [name for name, entry in METHODS.items() if entry.semantics["signed"]])
+def test_signed_method_has_both_signs(explained, name):
+    assert float(explained[name]["attribution"].min()) < 0 < float(explained[name]["attribution"].max())
+
+
+@pytest.mark.parametrize("name", BATCH_FREE)
+def test_maps_do_not_depend_on_the_batch(explained, few, name, monkeypatch):
+    monkeypatch.setattr(explaining, "BATCH", 2)
+    found, expected = explain(few, name, QUICK.get(name, {}), 0)["attribution"].values, explained[name]["attribution"].values
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_file_holds_the_declared_extras_and_semantics(explained, name, tmp_path):
+    semantics = METHODS[name].semantics
+    write_arrays(explained[name], tmp_path / "map.nc")
+    stored = read_arrays(tmp_path / "map.nc")
+    fixed = {"attribution", "target", "log_odds", "tie_fraction", "zero_fraction"}
+    assert set(stored.data_vars) == fixed | set(semantics["extras"])
+    assert stored.attrs["method"] == name
+    assert stored.attrs["seed"] == 0
+    for word in ("family", "aligned_to", "reduction", "signed", "stochastic", "per_head"):
+        assert stored.attrs[word] == semantics[word]
+    for option, default in semantics["options"].items():
+        assert stored.attrs[f"option_{option}"] == QUICK.get(name, {}).get(option, default)
+
+
+def test_target_and_log_odds_are_the_heads_own_on_the_clean_image(explained, few):
+    for name, head in few.heads.items():
+        scores, prediction = head.decide(few.embeddings)
+        stored = explained["saliency"].sel(head=name)
+        assert stored["target"].values.tolist() == prediction.tolist()
+        np.testing.assert_allclose(stored["log_odds"], log_odds(scores, prediction), rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["mean", "noise"])
+def test_baseline_is_recorded_with_mode_shape_and_digest(few, mode):
+    stored = explain(few, "occlusion", {"window": 8, "stride": 8, "baseline": mode}, 7).attrs
+    filled = fill_images(mode, few.images, few.encoder.mean, few.index, 7)
+    normalised = ((filled - few.encoder.mean) / few.encoder.std).numpy()
+    assert stored["baseline"] == mode
+    assert stored["baseline_shape"] == [5, 1, 16, 16]
+    assert stored["baseline_sha256"] == hashlib.sha256(np.ascontiguousarray(normalised).tobytes()).hexdigest()
+
+
+def test_method_without_baseline_records_none(explained):
+    assert explained["saliency"].attrs["baseline"] == "none"
+    assert "baseline_sha256" not in explained["saliency"].attrs
+
+
+def test_tie_and_zero_fractions_count_the_values_of_each_map(explained):
+    stored = explained["grad_cam"]
+    for head in range(4):
+        for image in range(5):
+            values = stored["attribution"].values[head, image].ravel()
+            _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+            assert float(stored["tie_fraction"][head, image]) == pytest.approx((counts[inverse] > 1).mean())
+            assert float(stored["zero_fraction"][head, image]) == pytest.approx((values == 0).mean())
+
+
+def test_method_without_a_single_finite_map_is_refused():
+    maps = np.ones((3, 4, 4))
+    maps[0, 0, 0], maps[1, 1, 1] = np.nan, np.inf
+    check_map(maps, "saliency", "knn")
+    maps[2, 3, 3] = np.nan
+    with pytest.raises(ClxaiError, match="method 'saliency', head 'knn': none of 3 maps is finite"):
+        check_map(maps, "saliency", "knn")
+
+
+def test_head_independent_method_is_computed_once(few, monkeypatch):
+    calls = []
+    entry = REGISTERED["random"]
+
+    def counted(problem, options):
+        calls.append(len(problem.images))
+        return entry.build(problem, options)
+
+    monkeypatch.setitem(REGISTERED._entries, "random", type(entry)(entry.name, counted, entry.semantics))
+    explain(few, "random", {}, 0)
+    assert calls == [5]

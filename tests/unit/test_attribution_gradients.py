@@ -1,0 +1,214 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from clxai.architecture import Architecture
+from clxai.attribution.base import Problem, load_method
+from clxai.attribution.explaining import explain
+from clxai.heads import Softmax
+from clxai.inference import Encoder
+from clxai.models import load_network
+from clxai.perturbation import fill_images
+
+HEADS = ["softmax", "linear", "knn", "mahalanobis"]
+
+
+@pytest.fixture(scope="module")
+def few(tiny_run):
+    return tiny_run.at(tiny_run.index[:5].numpy())
+
+
+def problem_of(run, name, seed=0):
+    head = run.heads[name]
+    frozen, target = head.freeze(run.embeddings), head.predict(run.embeddings)
+    return Problem(run.encoder, run.checkpoint, head, frozen, run.images, run.index, target, None, seed)
+
+
+def explained(run, method, head, options=None, seed=0):
+    """The map of one head, computed as the workflow computes it."""
+    return explain(run, method, options or {}, seed)["attribution"].sel(head=head).values
+
+
+def softmax_gradient(run):
+    """Gradient of the softmax head's log-odds in float64, through the unfolded network and nothing else."""
+    network = load_network(run.checkpoint, torch.device("cpu")).double()
+    inputs = network.normalise(run.images.double()).requires_grad_(True)
+    logits = network.top(network.backbone(inputs))
+    target = logits.argmax(1)
+    total = 0.0
+    for row, own in zip(logits, target.tolist(), strict=True):
+        others = [row[c] for c in range(len(row)) if c != own]
+        total = total + row[own] - torch.stack(others).exp().sum().log()
+    (gradient,) = torch.autograd.grad(total, inputs)
+    return inputs.detach(), gradient
+
+
+def test_saliency_is_the_magnitude_of_the_gradient(few):
+    _, gradient = softmax_gradient(few)
+    np.testing.assert_allclose(explained(few, "saliency", "softmax"), gradient.abs().sum(1), rtol=1e-3, atol=1e-5)
+
+
+def test_input_x_gradient_is_the_product_with_the_normalised_input(few):
+    inputs, gradient = softmax_gradient(few)
+    found = explained(few, "input_x_gradient", "softmax")
+    np.testing.assert_allclose(found, (inputs * gradient).sum(1), rtol=1e-3, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def integrated(tiny_run):
+    return explain(tiny_run, "integrated_gradients", {}, 0)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_integrated_gradients_are_complete(tiny_run, integrated, name):
+    problem = problem_of(tiny_run, name)
+    with torch.no_grad():
+        mean = torch.full_like(tiny_run.images, tiny_run.data.mean[0])
+        baseline = tiny_run.encoder.normalise(mean)
+        difference = problem.log_odds(problem.inputs, problem.rows) - problem.log_odds(baseline, problem.rows)
+    total = integrated["attribution"].sel(head=name).values.sum(axis=(1, 2))
+    error = np.abs(total - difference.numpy()) / np.abs(difference.numpy())
+    assert np.median(error) <= 0.01
+    np.testing.assert_allclose(integrated["completeness_error"].sel(head=name), error, atol=2e-3)
+
+
+def test_integrated_gradients_double_their_steps_until_the_tolerance_holds(few):
+    result = explain(few, "integrated_gradients", {"steps": 2, "tolerance": 0.05}, 0)
+    steps = result["n_steps"].values[:, 0]
+    assert (np.median(result["completeness_error"].values, axis=1) <= 0.05).all()
+    assert (steps > 2).any()
+    assert (np.log2(steps) % 1 == 0).all()
+
+
+def test_integrated_gradients_stop_at_the_most_steps_and_report_the_error(few):
+    result = explain(few, "integrated_gradients", {"steps": 1, "most_steps": 3, "tolerance": 1e-9}, 0)
+    assert (result["n_steps"] == 2).all()
+    assert (np.median(result["completeness_error"].values, axis=1) > 1e-9).all()
+
+
+class _Flat(Encoder):
+    """An encoder whose embedding is the flattened normalised image."""
+
+    def __init__(self, architecture):
+        nn.Module.__init__(self)
+        self.architecture = architecture
+        self.register_buffer("mean", torch.tensor(architecture.mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(architecture.std).view(-1, 1, 1))
+        self.backbone, self.classifier = nn.Flatten(), None
+
+
+@pytest.fixture
+def affine():
+    """A problem with two classes and logits that are affine in the input: its log-odds are w . x + b."""
+    torch.manual_seed(0)
+    encoder = _Flat(Architecture("small", 1, 16, (0.3,) * 2, (0.5,) * 2, 2, "projection"))
+    head = Softmax({"weight": torch.randn(2, 512), "bias": torch.randn(2)})
+    images = torch.rand(3, 2, 16, 16)
+    embeddings = encoder(images)
+    target = head.predict(embeddings)
+    baseline = encoder.normalise(torch.rand(3, 2, 16, 16))
+    slope = torch.stack([head.weight[c] - head.weight[1 - c] for c in target]).reshape(3, 2, 16, 16)
+    return Problem(encoder, "none", head, head.freeze(embeddings), images, torch.arange(3), target, baseline, 0), slope
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+def test_integrated_gradients_of_an_affine_target_are_exact_with_any_number_of_steps(affine, steps):
+    problem, slope = affine
+    options = {"steps": steps, "most_steps": 1024, "tolerance": 0.01}
+    result = load_method("integrated_gradients").build(problem, options)
+    expected = (problem.inputs.detach() - problem.baseline) * slope
+    torch.testing.assert_close(result.maps, expected, rtol=1e-4, atol=1e-5)
+    assert (result.extras["n_steps"] == steps).all()
+
+
+@pytest.mark.parametrize(("method", "sign"), [("saliency", "w"), ("input_x_gradient", "xw"), ("smoothgrad", "w")])
+def test_gradient_methods_of_an_affine_target_are_its_slope(affine, method, sign):
+    problem, slope = affine
+    options = {"samples": 3, "sigma": 0.2} if method == "smoothgrad" else {}
+    expected = slope if sign == "w" else problem.inputs.detach() * slope
+    torch.testing.assert_close(load_method(method).build(problem, options).maps, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_smoothgrad_without_noise_is_saliency(few, name):
+    smooth = explained(few, "smoothgrad", name, {"samples": 2, "sigma": 1e-7})
+    plain = explained(few, "saliency", name)
+    np.testing.assert_allclose(smooth, plain, rtol=1e-3, atol=1e-3 * plain.max())
+
+
+def test_smoothgrad_depends_on_the_seed(few):
+    first, again, other = (explained(few, "smoothgrad", "linear", {"samples": 4}, seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-3 * first.max()
+
+
+def test_smoothgrad_leaves_the_global_generator_alone(few):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    explained(few, "smoothgrad", "linear", {"samples": 2})
+    torch.testing.assert_close(torch.rand(3), expected)
+
+
+class _GuidedReLU(torch.autograd.Function):
+    """ReLU whose gradient is passed only where input and gradient are both positive [Springenberg et al. 2015]."""
+
+    @staticmethod
+    def forward(ctx, inputs):
+        ctx.save_for_backward(inputs)
+        return inputs.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (inputs,) = ctx.saved_tensors
+        return gradient.clamp(min=0) * (inputs > 0)
+
+
+class _Guided(nn.Module):
+    def forward(self, inputs):
+        return _GuidedReLU.apply(inputs)
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("layer", ["layer2", "layer4"])
+def test_guided_grad_cam_is_guided_backpropagation_times_grad_cam(few, name, layer):
+    guided = copy.deepcopy(few.encoder)
+    for module in list(guided.backbone.modules()):
+        for child, activation in module.named_children():
+            if isinstance(activation, nn.ReLU):
+                setattr(module, child, _Guided())
+    problem = problem_of(few, name)
+    inputs = problem.inputs
+    points = few.heads[name].points(guided.backbone(inputs))
+    (gradient,) = torch.autograd.grad(problem.point_log_odds(points, problem.rows).sum(), inputs)
+    cam = torch.from_numpy(explained(few, "grad_cam", name, {"layer": layer}))
+    expected = (gradient * cam[:, None]).sum(1)
+    found = explained(few, "guided_grad_cam", name, {"layer": layer})
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+    assert np.abs(found).max() > 0
+
+
+@pytest.mark.parametrize("fill", ["zero", "blur"])
+def test_integrated_gradients_start_from_the_configured_baseline(few, fill):
+    result = explain(few, "integrated_gradients", {"baseline": fill, "steps": 256, "most_steps": 256}, 0)
+    problem = problem_of(few, "softmax")
+    filled = fill_images(fill, few.images, few.encoder.mean, few.index, 0)
+    with torch.no_grad():
+        start = problem.log_odds(few.encoder.normalise(filled), problem.rows)
+        difference = (problem.log_odds(problem.inputs, problem.rows) - start).numpy()
+    total = result["attribution"].sel(head="softmax").values.sum(axis=(1, 2))
+    assert np.median(np.abs(total - difference) / np.abs(difference)) < 0.02
+
+
+def test_gradients_flow_through_the_norm_of_unit_heads(few):
+    problem = problem_of(few, "linear")
+    embeddings = few.encoder.backbone(problem.inputs).detach().requires_grad_(True)
+    odds = problem.point_log_odds(functional.normalize(embeddings, dim=1), problem.rows).sum()
+    (gradient,) = torch.autograd.grad(odds, embeddings)
+    inputs = problem.inputs
+    (expected,) = torch.autograd.grad(few.encoder.backbone(inputs), inputs, gradient)
+    np.testing.assert_allclose(explained(few, "saliency", "linear"), expected.abs().sum(1), rtol=1e-3, atol=1e-5)

@@ -1,0 +1,215 @@
+"""Preparing a data set: any source becomes uint8 images with checked labels, splits and training statistics."""
+
+import gzip
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clxai.artefacts import read_arrays
+from clxai.datasets import open_prepared
+from clxai.errors import ClxaiError
+from clxai.names import SPLITS
+from clxai.preparing import assign_splits, check_labels, check_splits, prepare
+from clxai.sources import Source
+
+TEST_DATA = os.environ.get("CLXAI_TEST_DATA", "")
+
+
+@pytest.fixture
+def entry(config):
+    """An entry of `datasets` with every key filled in."""
+
+    def make(source, **changes):
+        return {**config["datasets"]["digits"], "size": None, "source": source, **changes}
+
+    return make
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """Prepare and open a data set."""
+
+    def make(entry, name="out"):
+        paths = tmp_path / name / "images.npy", tmp_path / name / "labels.nc"
+        prepare(entry, *paths)
+        return open_prepared("test", *paths)
+
+    return make
+
+
+def source_of(labels, split=None):
+    labels = np.asarray(labels)
+    split = np.zeros_like(labels) if split is None else np.asarray(split)
+    return Source(labels, split, tuple(map(str, range(labels.max() + 1))), lambda index: np.zeros((8, 8), np.uint8))
+
+
+def shares(labels):
+    return np.bincount(labels) / len(labels)
+
+
+def test_prepare_digits_is_complete_with_the_asked_split_sizes(entry, prepared):
+    data = prepared(entry("digits", size=8))
+    members = [data.indices(name) for name in SPLITS]
+    assert [len(part) for part in members] == [1222, 216, 359]
+    assert sorted(np.concatenate(members).tolist()) == list(range(1797))
+    for part in members:
+        np.testing.assert_allclose(shares(data.labels[part]), shares(data.labels), atol=1 / len(part))
+
+
+def test_prepare_statistics_are_of_the_training_images_alone(entry, prepared):
+    data = prepared(entry("digits", size=8))
+    pixels = data.images[data.indices("train")] / 255
+    np.testing.assert_allclose(data.mean, [pixels.mean()], rtol=1e-12)
+    np.testing.assert_allclose(data.std, [pixels.std()], rtol=1e-9)
+
+
+def test_prepare_twice_gives_equal_bytes(entry, tmp_path):
+    for name in ("a", "b"):
+        prepare(entry("digits", size=8), tmp_path / name / "images.npy", tmp_path / name / "labels.nc")
+    for file in ("images.npy", "labels.nc"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_prepare_limit_keeps_a_stratified_part_and_says_where_it_came_from(entry, prepared, tmp_path):
+    from sklearn.datasets import load_digits
+
+    data = prepared(entry("digits", size=8, limit={"train": 100, "val": 40, "test": None}))
+    assert [len(data.indices(name)) for name in SPLITS] == [100, 40, 359]
+    np.testing.assert_allclose(shares(data.labels[data.indices("train")]), shares(load_digits().target), atol=0.01)
+    origin = read_arrays(tmp_path / "out" / "labels.nc")["origin"].values
+    np.testing.assert_array_equal(data.labels, load_digits().target[origin])
+    np.testing.assert_allclose(data.images[:, 0] / 255, load_digits().images[origin] / 16, atol=0.5 / 255)
+
+
+def test_prepare_seed_changes_the_splits(entry, prepared):
+    one, other = prepared(entry("digits", size=8), "a"), prepared(entry("digits", size=8, seed=1), "b")
+    assert len(one.indices("test")) == len(other.indices("test"))
+    assert set(one.indices("test").tolist()) != set(other.indices("test").tolist())
+
+
+def write_npz(path, n=30, **changes):
+    rng = np.random.default_rng(0)
+    arrays = {f"{name}_images": rng.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8) for name in SPLITS}
+    arrays |= {f"{name}_labels": (np.arange(n) % 3)[:, None].astype(np.uint8) for name in SPLITS}
+    np.savez(path, **{name: array for name, array in {**arrays, **changes}.items() if array is not None})
+    return str(path)
+
+
+def test_prepare_npz_keeps_pixels_order_and_splits(entry, prepared, tmp_path):
+    path = write_npz(tmp_path / "a.npz")
+    data = prepared(entry("npz", path=path))
+    arrays = np.load(path)
+    for name in SPLITS:
+        np.testing.assert_array_equal(data.images[data.indices(name)].transpose(0, 2, 3, 1), arrays[f"{name}_images"])
+        np.testing.assert_array_equal(data.labels[data.indices(name)], arrays[f"{name}_labels"].ravel())
+    assert len(data.mean) == len(data.std) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_labels": np.arange(30) % 3 + 1.0}, r"a\.npz: labels must be integers 0\.\.C-1. Found float64"),
+        ({"train_labels": np.arange(30) % 3 - 1}, r"a\.npz: labels must be 0\.\.2. Found -1\.\.2"),
+        ({f"{name}_labels": np.arange(30) % 2 * 2 for name in SPLITS}, r"a\.npz: classes without images: \[1\] of 0\.\.2"),
+        ({f"{name}_labels": np.zeros(30, int) for name in SPLITS}, r"a\.npz: .* at least 2 classes. Found 1"),
+        ({"val_labels": np.zeros(30, int)}, "the val split has 0 images of class '1', needs 1"),
+        ({"train_images": np.zeros((30, 8, 8, 3), np.uint8)}, "channel 0 of the training images is constant"),
+    ],
+    ids=["float", "negative", "gap", "one_class", "class_absent_from_val", "constant"],
+)
+def test_prepare_refuses_bad_labels_and_images(entry, tmp_path, changes, message):
+    path = write_npz(tmp_path / "a.npz", **changes)
+    with pytest.raises(ClxaiError, match=message):
+        prepare(entry("npz", path=path), tmp_path / "out" / "images.npy", tmp_path / "out" / "labels.nc")
+    assert not list(tmp_path.glob("out/*"))
+
+
+def write_folder(root, size=(10, 10), n_images=10):
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        for number in range(n_images):
+            pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    return str(root)
+
+
+def test_prepare_folder_draws_the_splits(entry, prepared, tmp_path):
+    data = prepared(entry("folder", path=write_folder(tmp_path / "images"), size=8))
+    assert data.class_names == ("cat", "dog")
+    assert data.images.shape == (20, 3, 8, 8)
+    assert [np.bincount(data.labels[data.indices(name)]).tolist() for name in ("test",)] == [[2, 2]]
+    assert [len(data.indices(name)) for name in SPLITS] == [14, 2, 4]
+
+
+def test_prepare_mixed_image_sizes_are_refused_until_a_size_is_set(entry, prepared, tmp_path):
+    root = write_folder(tmp_path / "images")
+    Image.new("RGB", (12, 10), (9, 9, 9)).save(tmp_path / "images" / "cat" / "5.png")
+    with pytest.raises(ClxaiError, match=r"image 5: shape \(3, 10, 12\) differs from the first one's \(3, 10, 10\); set `size`"):
+        prepared(entry("folder", path=root))
+    assert prepared(entry("folder", path=root, size=8)).images.shape == (20, 3, 8, 8)
+
+
+@pytest.mark.skipif(
+    not (Path(TEST_DATA) / "FashionMNIST" / "raw").is_dir() or not TEST_DATA,
+    reason="set CLXAI_TEST_DATA to a folder with FashionMNIST/raw/*.gz",
+)
+def test_prepare_fashion_mnist_draws_val_from_train_and_keeps_test(entry, prepared, tmp_path):
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in (Path(TEST_DATA) / "FashionMNIST" / "raw").glob("*.gz"):
+        with gzip.open(file) as packed, (raw / file.stem).open("wb") as plain:
+            shutil.copyfileobj(packed, plain)
+    limit = {"train": 60, "val": 20, "test": 30}
+    data = prepared(entry("torchvision", name="FashionMNIST", path=str(tmp_path), limit=limit))
+    assert [len(data.indices(name)) for name in SPLITS] == [60, 20, 30]
+    assert [np.bincount(data.labels[data.indices(name)]).tolist() for name in SPLITS] == [[6] * 10, [2] * 10, [3] * 10]
+    origin = read_arrays(tmp_path / "out" / "labels.nc")["origin"].values
+    assert (origin[data.indices("test")] >= 60000).all()
+    assert (origin[data.split < 2] < 60000).all()
+    assert data.images.shape == (110, 1, 28, 28)
+
+
+def test_assign_splits_draws_only_what_the_source_lacks(entry):
+    labels = np.tile([0, 1], 50)
+    given = np.repeat([0, 2], [80, 20])
+    split = assign_splits(source_of(labels, given), entry("npz", val_fraction=0.25))
+    assert np.bincount(split).tolist() == [60, 20, 20]
+    np.testing.assert_array_equal(split == 2, given == 2)
+    assert np.bincount(labels[split == 1]).tolist() == [10, 10]
+
+
+def test_assign_splits_leaves_the_source_as_it_is(entry):
+    source = source_of(np.tile([0, 1], 50))
+    assign_splits(source, entry("npz"))
+    assert not source.split.any()
+
+
+def test_assign_splits_limit_above_the_size_keeps_all(entry):
+    split = assign_splits(source_of(np.tile([0, 1], 50)), entry("npz", limit={"train": 1000}))
+    assert (split >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([0.0, 1.0]), r"here: labels must be integers 0\.\.C-1. Found float64"),
+        (np.array(["a", "b"]), r"here: labels must be integers 0\.\.C-1. Found <U1"),
+        (np.array([1, 2, 3]), r"here: labels must be 0\.\.2. Found 1\.\.3"),
+        (np.array([-1, 0, 1]), r"here: labels must be 0\.\.2. Found -1\.\.1"),
+        (np.array([0, 2, 2]), r"here: classes without images: \[1\] of 0\.\.2"),
+    ],
+)
+def test_check_labels_refuses(labels, message):
+    with pytest.raises(ClxaiError, match=message):
+        check_labels(labels, 3, "here")
+
+
+def test_check_splits_needs_two_training_images_of_each_class():
+    split = np.array([0, 0, 0, 1, 1, 2, 2])
+    with pytest.raises(ClxaiError, match="the train split has 1 images of class 'dog', needs 2"):
+        check_splits(np.array([0, 0, 1, 0, 1, 0, 1]), split, ("cat", "dog"))

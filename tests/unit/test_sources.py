@@ -1,0 +1,306 @@
+"""Data sources read what they promise and refuse the rest with the file, what was found and what is allowed."""
+
+import gzip
+import os
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clxai.errors import ClxaiError
+from clxai.sources import SOURCES, Source, resize, to_uint8
+
+TEST_DATA = os.environ.get("CLXAI_TEST_DATA", "")
+
+
+@pytest.fixture
+def entry(config):
+    """An entry of `datasets` with every key filled in."""
+
+    def make(source, **changes):
+        return {**config["datasets"]["digits"], "size": None, "source": source, **changes}
+
+    return make
+
+
+def medmnist(n=12, n_classes=3, splits=("train", "val", "test"), dtype=np.uint8, shape=(9, 9)):
+    """Arrays as in a MedMNIST file: labels [image, 1], every class in every split."""
+    rng = np.random.default_rng(0)
+    scale = 256 if dtype == np.uint8 else 1.0
+    arrays = {f"{name}_images": (rng.random((n, *shape)) * scale).astype(dtype) for name in splits}
+    return arrays | {f"{name}_labels": (np.arange(n) % n_classes)[:, None].astype(np.uint8) for name in splits}
+
+
+def test_digits_are_the_1797_of_scikit_learn_on_the_full_grey_scale(entry):
+    from sklearn.datasets import load_digits
+
+    source, bunch = SOURCES["digits"].build(entry("digits")), load_digits()
+    assert len(source.labels) == 1797
+    np.testing.assert_array_equal(source.labels, bunch.target)
+    np.testing.assert_allclose(source.image(5, None)[0] / 255, bunch.images[5] / 16, atol=0.5 / 255)
+    assert source.image(5, 24).shape == (1, 24, 24)
+
+
+def test_digits_refuse_a_size_that_splits_pixels(entry):
+    with pytest.raises(ClxaiError, match="size of a digits set must be a multiple of 8. Got 20"):
+        SOURCES["digits"].build(entry("digits", size=20))
+
+
+def test_resize_by_a_whole_factor_repeats_pixels():
+    pixels = np.arange(4, dtype=np.uint8).reshape(2, 2)
+    assert resize(pixels, 4).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+
+
+@pytest.mark.parametrize("shape", [(8, 30), (30, 8), (20, 20), (17, 16, 3), (9, 31, 1)])
+def test_resize_gives_a_square(shape):
+    pixels = np.full(shape, 77, dtype=np.uint8)
+    resized = resize(pixels, 16)
+    assert resized.shape[:2] == (16, 16)
+    assert (resized == 77).all()
+
+
+def test_resize_of_an_oblong_keeps_its_centre():
+    pixels = np.zeros((10, 30), dtype=np.uint8)
+    pixels[:, 10:20] = 255
+    assert (resize(pixels, 10) == 255).all()
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3, 4, 5)])
+def test_image_refuses_other_than_two_or_three_axes(shape):
+    source = Source(np.zeros(1, np.int64), np.zeros(1, np.int64), ("a", "b"), lambda index: np.zeros(shape, np.uint8))
+    with pytest.raises(ClxaiError, match=r"image 0: expected \[y, x\] or \[y, x, channel\], found shape \(" + str(shape[0])):
+        source.image(0, None)
+
+
+def test_to_uint8_maps_the_unit_interval_to_all_grey_levels():
+    assert to_uint8(np.array([0.0, 1 / 255, 0.5, 1.0]), "x").tolist() == [0, 1, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        ([0.5, np.nan, np.inf], "x: 2 pixels are not finite"),
+        ([0.5, 1.5], r"x: float pixels must lie in \[0, 1\]. Found \[0.5, 1.5\]"),
+        ([-0.25, 1.0], r"x: float pixels must lie in \[0, 1\]. Found \[-0.25, 1\]"),
+        ([3, 4], r"x: pixels must be uint8, or float in \[0, 1\]. Found int64"),
+    ],
+)
+def test_to_uint8_refuses(pixels, message):
+    with pytest.raises(ClxaiError, match=message):
+        to_uint8(np.array(pixels), "x")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_npz_keeps_images_labels_and_its_own_splits(tmp_path, entry, dtype):
+    arrays = medmnist(dtype=dtype)
+    np.savez(tmp_path / "a.npz", **arrays)
+    source = SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz")))
+    assert source.class_names == ("0", "1", "2")
+    assert source.split.tolist() == [0] * 12 + [1] * 12 + [2] * 12
+    assert source.labels.tolist() == [0, 1, 2] * 12
+    scale = 1 if dtype == np.uint8 else 255
+    np.testing.assert_array_equal(source.image(14, None)[0], np.rint(arrays["val_images"][2] * scale))
+
+
+@pytest.mark.parametrize(("shape", "channels"), [((9, 9), 1), ((9, 9, 1), 1), ((9, 9, 3), 3)])
+@pytest.mark.parametrize("size", [None, 6, 18])
+def test_npz_images_grey_or_colour_at_any_size(tmp_path, entry, shape, channels, size):
+    np.savez(tmp_path / "a.npz", **medmnist(shape=shape))
+    image = SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz"))).image(0, size)
+    assert image.shape == (channels, size or 9, size or 9)
+
+
+def test_npz_ignores_arrays_that_are_not_images_or_labels(tmp_path, entry):
+    np.savez(tmp_path / "a.npz", **medmnist(splits=("train",)), extra=np.arange(3))
+    assert len(SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz"))).labels) == 12
+
+
+def changed(**changes):
+    arrays = {**medmnist(), **changes}
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (changed(train_images=None), r"a\.npz: train_images is missing or empty. Found: .*val_images"),
+        ({"other": np.zeros(3)}, r"a\.npz: train_images is missing or empty. Found: nothing"),
+        (changed(train_labels=None), r"a\.npz: 12 train_images but 0 labels"),
+        (changed(val_labels=np.zeros((12, 14), int)), r"a\.npz: 12 val_images but 168 labels, one each is needed"),
+        (changed(test_labels=np.zeros(11, int)), r"a\.npz: 12 test_images but 11 labels"),
+        (changed(val_images=np.full((12, 9, 9), np.nan)), r"a\.npz: val_images: 972 pixels are not finite"),
+        (changed(train_images=np.full((12, 9, 9), 255.0)), r"a\.npz: train_images: float pixels must lie in \[0, 1\]"),
+        (changed(test_images=np.zeros((12, 9, 9), int)), r"a\.npz: test_images: pixels must be uint8.*Found int64"),
+        (medmnist(n=0), r"a\.npz: train_images is missing or empty"),
+    ],
+    ids=["no_train", "nothing", "no_labels", "multi_label", "too_few", "nan", "0..255_floats", "int64", "no_images"],
+)
+def test_npz_refuses_arrays_of_another_layout(tmp_path, entry, arrays, message):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(ClxaiError, match=message):
+        SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz")))
+
+
+def corrupt(content):
+    """Overwrite bytes in the middle: the archive opens, its checksum does not fit."""
+    middle = len(content) // 3
+    return content[:middle] + b"\x55" * 64 + content[middle + 64 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-5],
+        lambda content: content[:4],
+        corrupt,
+        lambda content: b"no archive at all",
+    ],
+    ids=["half", "end_missing", "magic_only", "overwritten", "text"],
+)
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz_refuses_a_damaged_file(tmp_path, entry, damage, save):
+    path = tmp_path / "a.npz"
+    save(path, **medmnist(n=60))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ClxaiError, match=r"a\.npz: not a readable npz file"):
+        SOURCES["npz"].build(entry("npz", path=str(path)))
+
+
+def test_npz_refuses_a_plain_npy(tmp_path, entry):
+    np.save(tmp_path / "a.npy", np.zeros((3, 9, 9), np.uint8))
+    with pytest.raises(ClxaiError, match=r"a\.npy: not a readable npz file"):
+        SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npy")))
+
+
+def test_npz_refuses_a_missing_and_an_empty_file(tmp_path, entry):
+    (tmp_path / "empty.npz").touch()
+    for name, message in (("empty.npz", "the file is empty"), ("missing.npz", "no such file")):
+        with pytest.raises(ClxaiError, match=f"{name}: {message}"):
+            SOURCES["npz"].build(entry("npz", path=str(tmp_path / name)))
+
+
+class Harmful:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_npz_never_unpickles(tmp_path, entry):
+    pickled = np.array([Harmful(tmp_path / "harm")] * 12, dtype=object)
+    np.savez(tmp_path / "a.npz", **changed(train_labels=pickled))
+    with pytest.raises(ClxaiError, match=r"a\.npz: not a readable npz file"):
+        SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz")))
+    assert not (tmp_path / "harm").exists()
+
+
+def write_image(path, value, mode="RGB", size=(10, 12), **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value).save(path, **options)
+
+
+def test_folder_of_classes_names_them_sorted(tmp_path, entry):
+    for name, value in (("wolf", (9, 0, 0)), ("cat", (0, 7, 0))):
+        for number in range(2):
+            write_image(tmp_path / name / f"{number}.png", value)
+    (tmp_path / "cat" / "notes.txt").write_text("not an image")
+    source = SOURCES["folder"].build(entry("folder", path=str(tmp_path)))
+    assert source.class_names == ("cat", "wolf")
+    assert source.labels.tolist() == [0, 0, 1, 1]
+    assert source.split.tolist() == [0] * 4
+    assert source.image(2, 8).tolist() == [[[9] * 8] * 8, [[0] * 8] * 8, [[0] * 8] * 8]
+    assert source.image(0, None).shape == (3, 12, 10)
+
+
+def test_folder_with_its_own_splits(tmp_path, entry):
+    for split, n_images in (("train", 3), ("test", 2)):
+        for name in ("a", "b"):
+            for number in range(n_images):
+                write_image(tmp_path / split / name / f"{number}.JPG", 5, mode="L", format="jpeg")
+    source = SOURCES["folder"].build(entry("folder", path=str(tmp_path)))
+    assert source.split.tolist() == [0] * 6 + [2] * 4
+    assert source.labels.tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 1, 1]
+
+
+def test_folder_grey_gives_one_channel(tmp_path, entry):
+    write_image(tmp_path / "a" / "0.png", (255, 255, 255, 128), mode="RGBA")
+    source = SOURCES["folder"].build(entry("folder", path=str(tmp_path), grey=True))
+    assert source.image(0, 8).shape == (1, 8, 8)
+
+
+def test_folder_missing_is_refused(tmp_path, entry):
+    with pytest.raises(ClxaiError, match=r"path '.*absent' is not a folder"):
+        SOURCES["folder"].build(entry("folder", path=str(tmp_path / "absent")))
+
+
+def test_folder_without_images_is_refused(tmp_path, entry):
+    write_image(tmp_path / "stray.png", 0)
+    with pytest.raises(ClxaiError, match=r"no images found as \{class\}/\*\.png"):
+        SOURCES["folder"].build(entry("folder", path=str(tmp_path)))
+
+
+@pytest.mark.parametrize("kept", [0, 10, 0.5])
+def test_folder_damaged_image_is_refused_by_name(tmp_path, entry, kept):
+    path = tmp_path / "a" / "0.png"
+    path.parent.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content)) if kept < 1 else kept])
+    source = SOURCES["folder"].build(entry("folder", path=str(tmp_path)))
+    with pytest.raises(ClxaiError, match=r"0\.png: not a readable image"):
+        source.image(0, 8)
+
+
+def idx(array):
+    """The IDX format of MNIST: a magic number, the shape, the bytes."""
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def test_torchvision_keeps_its_own_train_and_test_split(tmp_path, entry):
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    rng, images, labels = np.random.default_rng(0), {}, {}
+    for name, n_images in (("train", 20), ("t10k", 10)):
+        images[name] = rng.integers(0, 256, (n_images, 28, 28), dtype=np.uint8)
+        labels[name] = (np.arange(n_images) % 10).astype(np.uint8)
+        (raw / f"{name}-images-idx3-ubyte").write_bytes(idx(images[name]))
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(idx(labels[name]))
+    source = SOURCES["torchvision"].build(entry("torchvision", name="FashionMNIST", path=str(tmp_path)))
+    assert source.split.tolist() == [0] * 20 + [2] * 10
+    assert source.labels.tolist() == [*labels["train"], *labels["t10k"]]
+    assert source.class_names[:2] == ("T-shirt/top", "Trouser")
+    np.testing.assert_array_equal(source.image(3, None)[0], images["train"][3])
+    np.testing.assert_array_equal(source.image(21, None)[0], images["t10k"][1])
+
+
+def test_torchvision_set_that_is_absent_says_how_to_fetch_it(tmp_path, entry):
+    with pytest.raises(ClxaiError, match="torchvision set FashionMNIST in .*set `download: true` to fetch it"):
+        SOURCES["torchvision"].build(entry("torchvision", name="FashionMNIST", path=str(tmp_path)))
+
+
+def test_torchvision_unknown_name_suggests_the_nearest(entry):
+    with pytest.raises(ClxaiError, match=r"unknown torchvision data set 'FashonMNIST'\. Did you mean 'FashionMNIST'\?"):
+        SOURCES["torchvision"].build(entry("torchvision", name="FashonMNIST"))
+
+
+@pytest.mark.skipif(
+    not (Path(TEST_DATA) / "FashionMNIST" / "raw").is_dir() or not TEST_DATA,
+    reason="set CLXAI_TEST_DATA to a folder with FashionMNIST/raw/*.gz",
+)
+def test_torchvision_reads_the_published_fashion_mnist(tmp_path, entry):
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in (Path(TEST_DATA) / "FashionMNIST" / "raw").glob("*.gz"):
+        with gzip.open(file) as packed, (raw / file.stem).open("wb") as plain:
+            shutil.copyfileobj(packed, plain)
+    source = SOURCES["torchvision"].build(entry("torchvision", name="FashionMNIST", path=str(tmp_path)))
+    assert np.bincount(source.split).tolist() == [60000, 0, 10000]
+    assert np.bincount(source.labels).tolist() == [7000] * 10
+    assert source.image(69999, 28).shape == (1, 28, 28)

@@ -1,0 +1,77 @@
+"""A copy of the project in which a tiny study has run, and a way to call Snakemake in it."""
+
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TINY = "tests/workflow/tiny.yaml"
+PARTS = ("Snakefile", "rules", "workflow", "config", "envs", "profiles", "results/README.md", "tests/workflow/tiny.yaml")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project to run Snakemake in."""
+
+    folder: Path
+
+    def snakemake(self, *arguments, config=TINY):
+        """Run Snakemake with a config file and return the finished process with its output."""
+        command = [sys.executable, "-m", "snakemake", *arguments]
+        command += ["--configfile", config] if config else []
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=600, check=False)
+
+    def planned(self, *arguments, config=TINY):
+        """Return the number of jobs per rule that Snakemake would run; empty if there is nothing to do."""
+        process = self.snakemake("-n", *arguments, config=config)
+        assert process.returncode == 0, process.stdout + process.stderr
+        output = process.stdout + process.stderr
+        if "Nothing to be done" in output:
+            return {}
+        table = output.split("Job stats:")[1].split("total")[0]
+        jobs = dict(re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE))
+        return {rule: int(count) for rule, count in jobs.items() if not rule.endswith("all") and rule != "default"}
+
+    @contextmanager
+    def edited(self, path, change):
+        """Change a file's text and put the old one back; the new time stamp stays."""
+        file = self.folder / path
+        before = file.read_text()
+        file.write_text(change(before))
+        try:
+            yield
+        finally:
+            file.write_text(before)
+
+
+def copy_project(folder):
+    """Copy what the workflow needs into a folder."""
+    for part in PARTS:
+        source, target = ROOT / part, folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The project with a finished tiny study. Tests may look and plan, and must leave it as it was."""
+    project = copy_project(tmp_path_factory.mktemp("finished"))
+    process = project.snakemake("--cores", "2")
+    assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]
+    return project
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """The project with nothing run."""
+    return copy_project(tmp_path)

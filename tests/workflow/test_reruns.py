@@ -1,0 +1,101 @@
+"""What reruns and what does not: the three contracts, planned on a finished study."""
+
+import os
+
+import pytest
+
+AFTER_CURVES = {"summarise": 1, "check_study": 1, "plot_tables": 1}
+
+
+def comment(text):
+    return text + "\n# edited\n"
+
+
+def test_finished_study_has_nothing_to_do(finished):
+    assert finished.planned() == {}
+
+
+def test_new_time_stamps_rerun_nothing(finished):
+    """A git checkout, a copy or a touch changes time stamps, not content."""
+    for part in ("workflow", "rules", "config"):
+        for file in (finished.folder / part).rglob("*"):
+            if file.is_file():
+                os.utime(file)
+    for file in (finished.folder / "results").rglob("*.safetensors"):
+        os.utime(file)
+    assert finished.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("plots.py", {"plot_tables": 1}),
+        ("pictures.py", {"plot_trajectories": 1, "plot_gallery": 2}),
+        ("checks.py", {"check_study": 1, "plot_tables": 1}),
+        ("metrics.py", AFTER_CURVES),
+        ("curves.py", {"flip": 6, "plot_trajectories": 1, **AFTER_CURVES}),
+        ("attribution/cams.py", {"attribute": 2, "flip": 2, "plot_gallery": 2, **AFTER_CURVES}),
+    ],
+)
+def test_edited_module_reruns_its_rules_and_what_depends_on_them(finished, module, expected):
+    with finished.edited(f"workflow/scripts/clxai/{module}", comment):
+        planned = finished.planned()
+    if module == "attribution/cams.py":  # the trajectories show another method
+        planned.pop("plot_trajectories", None)
+    assert planned == expected
+
+
+def test_edited_training_reruns_everything_but_the_data(finished):
+    with finished.edited("workflow/scripts/clxai/losses.py", comment):
+        planned = finished.planned()
+    assert planned["train_model"] == 2
+    assert not {"prepare_data", "sample_images"} & set(planned)
+
+
+def test_edited_script_reruns_its_rule(finished):
+    with finished.edited("workflow/scripts/plot_gallery.py", comment):
+        assert finished.planned() == {"plot_gallery": 2}
+
+
+def test_added_method_runs_its_own_jobs_and_the_summaries(finished):
+    with finished.edited("tests/workflow/tiny.yaml", lambda text: text.replace("saliency, grad_cam", "saliency, grad_cam, lrp")):
+        planned = finished.planned()
+    assert planned == {"attribute": 2, "flip": 2, "plot_gallery": 2, **AFTER_CURVES}
+
+
+def test_added_seed_reuses_the_trained_models(finished):
+    with finished.edited("tests/workflow/tiny.yaml", lambda text: text.replace("seeds: [0]", "seeds: [0, 1]")):
+        planned = finished.planned()
+    assert planned["train_model"] == 2
+    assert planned["attribute"] == 6
+
+
+def test_changed_recipe_retrains_that_model_only(finished):
+    with finished.edited("tests/workflow/tiny.yaml", lambda text: text.replace("supcon, epochs: 2", "supcon, epochs: 3")):
+        assert finished.planned()["train_model"] == 1
+
+
+def test_swapped_values_are_noticed(finished):
+    """Snakemake compares the values of params without their names; one dict per rule keeps the names."""
+    swap = "limit: {train: 120, val: 40, test: 40}"
+    with finished.edited("tests/workflow/tiny.yaml", lambda text: text.replace(swap, "limit: {train: 40, val: 120, test: 40}")):
+        assert finished.planned()["prepare_data"] == 1
+
+
+def test_order_of_keys_is_not_noticed(finished):
+    recipe, reordered = "{loss: supcon, epochs: 2, width: 4", "{width: 4, epochs: 2, loss: supcon"
+    with finished.edited("tests/workflow/tiny.yaml", lambda text: text.replace(recipe, reordered)):
+        assert finished.planned() == {}
+
+
+def test_other_unit_size_flips_again_without_training(finished):
+    with finished.edited("tests/workflow/tiny.yaml", lambda text: text.replace("unit_px: 4", "unit_px: 2")):
+        planned = finished.planned()
+    assert planned == {"flip": 6, "plot_trajectories": 1, **AFTER_CURVES}
+
+
+@pytest.mark.parametrize("profile", ["default", "workstation", "slurm"])
+def test_profiles_agree_that_nothing_is_to_do(finished, profile):
+    if profile == "slurm":
+        pytest.importorskip("snakemake_executor_plugin_slurm", reason="the SLURM executor plugin is not installed")
+    assert finished.planned("--workflow-profile", f"profiles/{profile}") == {}

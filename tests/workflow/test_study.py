@@ -1,0 +1,67 @@
+"""A tiny study runs end to end and leaves what the README promises."""
+
+import csv
+
+import pytest
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_study_leaves_tables_for_every_model_head_and_method(finished):
+    summary = rows(finished.folder / "results/digits/tables/summary.csv")
+    assert {row["model"] for row in summary} == {"ce", "supcon"}
+    assert {row["method"] for row in summary} == {"random", "saliency", "grad_cam"}
+    assert {row["scored_by"] for row in summary if row["model"] == "supcon"} == {"knn"}
+    assert {(row["explained_by"], row["scored_by"]) for row in summary if row["model"] == "ce"} == {
+        (one, other) for one in ("softmax", "knn") for other in ("softmax", "knn")
+    }
+
+
+def test_random_attribution_has_no_excess_over_itself(finished):
+    summary = rows(finished.folder / "results/digits/tables/summary.csv")
+    assert {float(row["excess"]) for row in summary if row["method"] == "random" and row["metric"] == "srg"} == {0.0}
+
+
+@pytest.mark.parametrize("name", ["accuracy", "deletion", "insertion", "srg", "cross", "ranking", "drift", "trajectories", "gallery_ce"])
+@pytest.mark.parametrize("kind", ["svg", "pdf"])
+def test_study_leaves_figures(finished, name, kind):
+    assert (finished.folder / f"results/digits/figures/{name}.{kind}").stat().st_size > 5000
+
+
+def test_every_log_is_filled(finished):
+    logs = sorted((finished.folder / "results").rglob("logs/*.log"))
+    silent = [log.name for log in logs if log.name.startswith(("train", "embed", "fit", "attribute", "flip")) and not log.read_text()]
+    assert len(logs) > 20
+    assert silent == []
+
+
+def test_nothing_temporary_is_left(finished):
+    assert [path.name for path in (finished.folder / "results").rglob(".*")] == []
+
+
+def test_report_builds(finished):
+    process = finished.snakemake("--report", "report.zip")
+    assert process.returncode == 0, process.stderr
+    assert (finished.folder / "report.zip").stat().st_size > 100_000
+    (finished.folder / "report.zip").unlink()
+
+
+def test_failing_self_check_stops_the_study(finished):
+    """With an impossible limit the check job fails, names the check, and its table does not pass as finished."""
+    strict = finished.folder / "strict.yaml"
+    strict.write_text((finished.folder / "tests/workflow/tiny.yaml").read_text().replace("alpha: 0.000001", "alpha: 0.999999"))
+    table = finished.folder / "results/digits/tables/checks.csv"
+    before = table.read_text()
+    process = finished.snakemake("--cores", "2", str(table.relative_to(finished.folder)), config="strict.yaml")
+    try:
+        assert process.returncode != 0
+        assert "self-checks failed" in process.stdout + process.stderr
+        assert not table.exists()
+    finally:
+        strict.unlink()
+        restored = finished.snakemake("--cores", "2")
+        assert restored.returncode == 0
+    assert table.read_text() == before

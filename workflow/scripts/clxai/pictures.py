@@ -1,0 +1,115 @@
+"""Figures drawn from arrays: trajectories through the embedding plane, and the gallery of maps."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+import xarray
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy import ndarray
+from sklearn.decomposition import PCA
+
+from clxai.datasets import ImageData
+from clxai.style import PAGE_WIDTH, title
+
+
+def plot_trajectories(
+    data: ImageData,
+    embeddings: Mapping[str, ndarray],
+    curves: Mapping[tuple[str, str], xarray.Dataset],
+    methods: Sequence[str],
+    head: str,
+    fill: str,
+) -> Figure:
+    """Paths of a few images through the plane of the two first principal components of the training bank, MoRF.
+
+    Rows are methods, columns models; `curves` by (model, method) explain `head`. Behind the paths lie the training embeddings by
+    class. A circle is the clean image, a cross the image with every unit removed.
+    """
+    models = list(embeddings)
+    figure, axes = plt.subplots(
+        len(methods), len(models), figsize=(PAGE_WIDTH, 2.25 * len(methods) + 0.5), squeeze=False, sharex="col", sharey="col"
+    )
+    train = data.indices("train")
+    for column, model in enumerate(models):
+        plane = PCA(2, random_state=0).fit(embeddings[model][train])
+        background = plane.transform(embeddings[model][train])
+        share = 100 * plane.explained_variance_ratio_
+        for row, method in enumerate(methods):
+            axis = axes[row, column]
+            _draw_bank(axis, background, data.labels[train], data.class_names)
+            chosen = curves[model, method].sel(explained_by=head, fill=fill, order="morf")
+            for path in chosen["trajectory_embedding"].transpose("trajectory", "step", "feature").values:
+                _draw_path(axis, plane.transform(path))
+            axis.grid(False)
+            if row == 0:
+                axis.set_title(title(model))
+            if row == len(methods) - 1:
+                axis.set_xlabel(f"PC 1 ({share[0]:.0f} %)")
+            axis.set_ylabel(f"{title(method)}\nPC 2 ({share[1]:.0f} %)" if column == 0 else f"PC 2 ({share[1]:.0f} %)")
+    return figure
+
+
+def _draw_bank(axis: Axes, points: ndarray, labels: ndarray, class_names: Sequence[str]) -> None:
+    """Scatter the bank and write each class's name at its median: ten colours alone are not told apart by everyone."""
+    colours = sns.color_palette("husl", len(class_names))
+    axis.scatter(*points.T, c=[colours[label] for label in labels], s=2, alpha=0.25, lw=0, rasterized=True)
+    if len(class_names) <= 20:
+        for label, name in enumerate(class_names):
+            place = np.median(points[labels == label], axis=0)
+            axis.text(*place, name, size=7, ha="center", va="center", color="0.25", weight="bold")
+
+
+def _draw_path(axis: Axes, path: ndarray) -> None:
+    axis.plot(*path.T, color="black", lw=0.8, marker=".", ms=2.5, alpha=0.85)
+    axis.plot(*path[0], "o", color="black", ms=4.5, mfc="white", mew=1.1)
+    axis.plot(*path[-1], "x", color="black", ms=5, mew=1.5)
+
+
+def plot_gallery(data: ImageData, maps: Mapping[str, xarray.Dataset], n_images: int) -> Figure:
+    """Images by methods by heads of one model: each row an image and a head, each column a method.
+
+    Signed maps are red for evidence for the target and blue against it, scaled to their largest magnitude; the others run from
+    white to dark. The predicted class is in the row's name; the true one differs where it is given in brackets.
+    """
+    heads = next(iter(maps.values()))["head"].values.tolist()
+    chosen = one_per_class(data.labels[next(iter(maps.values()))["image"].values], n_images)
+    shape = (len(chosen) * len(heads), len(maps) + 1)
+    cell = PAGE_WIDTH / (shape[1] + 1.2)
+    figure, axes = plt.subplots(*shape, figsize=(PAGE_WIDTH, cell * shape[0] * 1.04 + 0.3), squeeze=False)
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+    for number, place in enumerate(chosen):
+        for position, head in enumerate(heads):
+            row = axes[number * len(heads) + position]
+            _draw_row(row, data, maps, head, place)
+            if number == 0 and position == 0:
+                for axis, name in zip(row, ["image", *map(title, maps)], strict=True):
+                    axis.set_title(name, size=7)
+    return figure
+
+
+def _draw_row(row: ndarray, data: ImageData, maps: Mapping[str, xarray.Dataset], head: str, place: int) -> None:
+    first = next(iter(maps.values()))
+    index, target = int(first["image"][place]), int(first["target"].sel(head=head)[place])
+    pixels = data.images[index].transpose(1, 2, 0)
+    row[0].imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
+    truth = data.class_names[data.labels[index]]
+    name = data.class_names[target] if target == data.labels[index] else f"{data.class_names[target]} [{truth}]"
+    row[0].set_ylabel(f"{title(head)}\n{name}", size=6, rotation=0, ha="right", va="center")
+    for axis, dataset in zip(row[1:], maps.values(), strict=True):
+        values = dataset["attribution"].sel(head=head)[place].values
+        limit = max(float(np.nanmax(np.abs(values))), 1e-12)
+        if dataset.attrs["signed"]:
+            axis.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        else:
+            axis.imshow(values, cmap="Greys", vmin=0, vmax=limit)
+    for axis in row:
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+
+
+def one_per_class(labels: ndarray, n_images: int) -> list[int]:
+    """Return the positions of the first image of each of the first `n_images` classes (fewer if there are fewer classes)."""
+    return [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)[:n_images]]

@@ -1,0 +1,84 @@
+"""One look for all figures: sizes for print, colours for the colour-blind with a second cue, names for readers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("agg")
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from clxai.artefacts import atomic
+from clxai.names import REFERENCE
+
+PAGE_WIDTH = 7.0  # inches, two columns of a paper
+_NAMES = {
+    "ce": "CE",
+    "supcon": "SupCon",
+    "ce_matched": "CE, matched",
+    "softmax": "softmax",
+    "linear": "linear",
+    "knn": "kNN",
+    "mahalanobis": "Mahalanobis",
+    "random": "random",
+    "sobel": "Sobel",
+    "saliency": "saliency",
+    "input_x_gradient": "input x gradient",
+    "integrated_gradients": "IG",
+    "smoothgrad": "SmoothGrad",
+    "guided_grad_cam": "guided Grad-CAM",
+    "occlusion": "occlusion",
+    "grad_cam": "Grad-CAM",
+    "grad_cam_pp": "Grad-CAM++",
+    "lrp": "LRP",
+}
+_DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
+_MARKERS = "osD^vP*X<>"
+
+
+def title(name: str) -> str:
+    """Return the name as a reader of a figure knows it."""
+    return _NAMES.get(name, name.replace("_", " "))
+
+
+def use_style() -> None:
+    """Set fonts, lines and fixed ids once per process."""
+    sns.set_theme(context="paper", style="ticks", palette="colorblind", font_scale=0.9)
+    plt.rcParams.update(
+        {
+            "svg.hashsalt": "clxai",
+            "svg.fonttype": "none",
+            "pdf.fonttype": 42,
+            "legend.frameon": False,
+            "axes.grid": True,
+            "grid.alpha": 0.3,
+            "axes.titlesize": 8.5,
+            "axes.labelsize": 8.5,
+            "xtick.labelsize": 7.5,
+            "ytick.labelsize": 7.5,
+            "legend.fontsize": 8,
+            "figure.constrained_layout.use": True,
+        }
+    )
+
+
+def look_of(names: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Return colour, dash and marker of each name; the random reference is a grey dotted line whatever its place."""
+    others = [name for name in names if name != REFERENCE]
+    colours = sns.color_palette("colorblind", 10)
+    looks = {
+        name: {"color": colours[n % 10], "linestyle": _DASHES[n % len(_DASHES)], "marker": _MARKERS[n % len(_MARKERS)]}
+        for n, name in enumerate(others)
+    }
+    looks[REFERENCE] = {"color": "0.35", "linestyle": ":", "marker": "."}
+    return looks
+
+
+def save(figure: Figure, svg: str | Path, pdf: str | Path) -> None:
+    """Write a figure as SVG and PDF, without dates, and close it."""
+    for path, metadata in ((svg, {"Date": None}), (pdf, {"CreationDate": None})):
+        with atomic(path) as temporary:
+            figure.savefig(temporary, metadata=metadata, dpi=200)
+    plt.close(figure)

@@ -1,0 +1,19 @@
+"""Entry of rule plot_gallery."""
+
+from typing import TYPE_CHECKING
+
+from clxai.artefacts import read_arrays
+from clxai.datasets import open_prepared
+from clxai.logs import log_to
+from clxai.pictures import plot_gallery
+from clxai.style import save, use_style
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+log_to(snakemake.log[0])
+use_style()
+settings, sources = snakemake.params.config, snakemake.input
+data = open_prepared(snakemake.wildcards.dataset, sources.images, sources.labels)
+maps = {method: read_arrays(path) for method, path in zip(settings["methods"], sources.attributions, strict=True)}
+save(plot_gallery(data, maps, settings["n_images"]), snakemake.output.svg, snakemake.output.pdf)

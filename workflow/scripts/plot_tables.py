@@ -1,0 +1,28 @@
+"""Entry of rule plot_tables."""
+
+from typing import TYPE_CHECKING
+
+from clxai.artefacts import read_table
+from clxai.logs import log_to
+from clxai.plots import TABLE_FIGURES, Tables
+from clxai.style import save, use_style
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+log_to(snakemake.log[0])
+use_style()
+settings, sources = snakemake.params.config, snakemake.input
+tables = Tables(
+    heads=read_table(sources.heads),
+    summary=read_table(sources.summary),
+    curves=read_table(sources.curves),
+    models=settings["models"],
+    head_names=settings["heads"],
+    methods=settings["methods"],
+    fill=settings["fill"],
+)
+for svg, pdf in zip(snakemake.output.svg, snakemake.output.pdf, strict=True):
+    name = svg.rsplit("/", 1)[1].removesuffix(".svg")
+    print(f"drawing {name}", flush=True)
+    save(TABLE_FIGURES[name](tables), svg, pdf)

@@ -1,0 +1,26 @@
+"""Entry of rule plot_trajectories."""
+
+from typing import TYPE_CHECKING
+
+from clxai.artefacts import read_arrays
+from clxai.datasets import open_prepared
+from clxai.design import design, read_runs
+from clxai.logs import log_to
+from clxai.pictures import plot_trajectories
+from clxai.style import save, use_style
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+log_to(snakemake.log[0])
+use_style()
+settings, sources = snakemake.params.config, snakemake.input
+data = open_prepared(snakemake.wildcards.dataset, sources.images, sources.labels)
+embeddings = {
+    model: read_arrays(path)["embedding"].values for model, path in zip(settings["models"], sources.embeddings, strict=True)
+}
+curves = {
+    (cell["model"], cell["method"]): curve for cell, curve in read_runs(design(settings, "model", "method"), sources.curves)
+}
+figure = plot_trajectories(data, embeddings, curves, settings["methods"], settings["head"], settings["fill"])
+save(figure, snakemake.output.svg, snakemake.output.pdf)
