@@ -150,6 +150,12 @@ def corrupt(content):
     return content[:middle] + b"\x55" * 64 + content[middle + 64 :]
 
 
+def encrypt(content):
+    """Mark every member of the archive as encrypted."""
+    parts = content.split(b"PK\x01\x02")
+    return b"PK\x01\x02".join([parts[0], *(part[:4] + bytes([part[4] | 1]) + part[5:] for part in parts[1:])])
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -157,9 +163,10 @@ def corrupt(content):
         lambda content: content[:-5],
         lambda content: content[:4],
         corrupt,
+        encrypt,
         lambda content: b"no archive at all",
     ],
-    ids=["half", "end_missing", "magic_only", "overwritten", "text"],
+    ids=["half", "end_missing", "magic_only", "overwritten", "encrypted", "text"],
 )
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_npz_refuses_a_damaged_file(tmp_path, entry, damage, save):

@@ -4,6 +4,7 @@ each other. Imports nothing heavy, so that planning stays quick.
 
 import ast
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ _FAMILIES = {
 _DIGITS = 1797  # images in scikit-learn's digits
 
 
+@cache
 def catalogue(family: str) -> dict[str, Declaration]:
     """Return what is declared of a family: losses, heads, methods or sources."""
     return declared(*_FAMILIES[family])

@@ -19,11 +19,13 @@ SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 TARGET = ROOT / "config" / "README.md"
 COMMAND = "PYTHONPATH=workflow/scripts python -m clxai.config_docs"
 
-_INTRO = f"""\
+_TITLE = f"""\
 # Configuration
 
-<!-- Written by `{COMMAND}` from workflow/schemas/config.schema.yaml and the declarations in workflow/scripts/clxai. -->
+<!-- Written by `{COMMAND}` from the schema and from what the library declares. -->
+"""
 
+_INTRO = """\
 `config/config.yaml` is the default study and is always read. A file given with `--configfile` is merged over it:
 
     snakemake --cores 2 --configfile config/fashionmnist.yaml
@@ -32,11 +34,12 @@ _INTRO = f"""\
 - Lists and single values are replaced as a whole. `study.models: [ce]` leaves one model.
 - Entries of `datasets`, `models`, `heads` and `methods` that the study does not name stay in the merged config and are not used.
 - A YAML anchor (`&name`, `*name`) is one mapping under two names: an override of one place changes the other place too.
-- Keys that are not given take the default of the table. An unknown key, a wrong type or a value out of range is refused before any
-  job starts, with the nearest known name.
+- Keys that are not given take the default of the table. An unknown key or name, a wrong type or a value out of range is refused
+  before any job starts.
 - YAML reads `1e-3` as a string. Write `1.0e-3` or `0.001`.
 
-The config holds the science alone. Threads, memory, run time, GPUs and partitions are in the rules and in [profiles](../profiles/README.md).
+The config holds the science alone. Threads, memory, run time, GPUs and partitions are in the rules and in
+[profiles](../profiles/README.md).
 
 ## Declaring a data set
 
@@ -44,16 +47,17 @@ One entry per data set; its name becomes the folder `results/<name>`. Add the na
 
 ```yaml
 datasets:
-  digits: {{source: digits, size: 24, unit_px: 3}} # size: a multiple of 8
-  cifar10: {{source: torchvision, name: CIFAR10, download: true, unit_px: 4}}
-  blood: {{source: npz, path: data/bloodmnist.npz, unit_px: 4}} # MedMNIST layout: train_images, train_labels, ...
-  birds: {{source: folder, path: data/birds, size: 224, unit_px: 16}} # {{class}}/*.png or {{train,val,test}}/{{class}}/*.png
+  digits: {source: digits, size: 24, unit_px: 3} # size: a multiple of 8
+  cifar10: {source: torchvision, name: CIFAR10, download: true, unit_px: 4}
+  blood: {source: npz, path: data/bloodmnist.npz, unit_px: 4} # MedMNIST layout: train_images, train_labels, ...
+  birds: {source: folder, path: data/birds, size: 224, unit_px: 16} # {class}/*.png or {train,val,test}/{class}/*.png
 ```
 
 Splits that the source does not bring are drawn from its training images, stratified by class and seeded: first the test split
-(`test_fraction`), then the validation split (`val_fraction`). `limit` then takes a stratified sample of each split. Images of
-different shapes need `size`: an exact multiple of a square image is made by repetition, anything else by bilinear resizing of the
-shorter side and a centre crop. Relative paths start at the working directory. The test split is never used for fitting or selection.
+(`test_fraction`), then the validation split (`val_fraction`). `limit` then takes a stratified sample of each split. Images that
+are not square, or not all of one size, need `size`: a whole multiple of a square image is made by repetition, anything else by
+bilinear resizing of the shorter side and a centre crop. Relative paths start at the working directory. The test split is never
+used for fitting or selection.
 
 ## Declaring a model
 
@@ -63,44 +67,49 @@ A model is a named recipe; its name becomes a folder. `loss` is the only require
 models:
   triplet:
     loss: triplet
-    loss_options: {{margin: 0.2}}
+    loss_options: {margin: 0.2}
     epochs: 30
     width: 16
-    augmentation: {{crop_padding: 2}}
+    augmentation: {crop_padding: 2}
 ```
 
 ## Options of heads and methods
 
-`heads` and `methods` hold options alone; what runs is listed in `study.heads` and `study.methods`. A method may appear several times
-under names of your own, with `method` naming the registered one. `layer` is one of layer1, layer2, layer3, layer4; `baseline` is
-one of the fills.
+`heads` and `methods` hold options alone; what runs is listed in `study.heads` and `study.methods`. A method may appear several
+times under names of your own, with `method` naming the registered one. `layer` is one of `layer1`, `layer2`, `layer3`, `layer4`;
+`baseline` is one of the fills (`mean`, `zero`, `blur`, `noise`).
 
 ```yaml
 study:
   methods: [random, grad_cam, cam3]
 heads:
-  knn: {{k: 100}}
+  knn: {k: 100}
 methods:
-  cam3: {{method: grad_cam, layer: layer3}}
+  cam3: {method: grad_cam, layer: layer3}
 ```
 
 A number must be above 0 if its default is, and a whole number if its default is.
 """
 
 _FAMILIES = {
-    "losses": ("Losses", "`models.<name>.loss`; options go to `models.<name>.loss_options`."),
-    "heads": ("Heads", "`study.heads`; options go to `heads.<name>`. A head marked * needs a model trained with a classifier."),
+    "losses": ("Losses", "`models.<name>.loss`; options go to `models.<name>.loss_options`.", {"views": "views"}),
+    "heads": (
+        "Heads",
+        "`study.heads`; options go to `heads.<name>`. A head that needs a classifier is left out for models trained without one.",
+        {"needs_classifier": "needs a classifier"},
+    ),
     "methods": (
         "Attribution methods",
-        "`study.methods`; options go to `methods.<name>`. Formulae: [docs/methods.md](../docs/methods.md).",
+        "`study.methods`; options go to `methods.<name>`. The formulae are in [docs/methods.md](../docs/methods.md).",
+        {"family": "family"},
     ),
-    "sources": ("Data sources", "`datasets.<name>.source`."),
+    "sources": ("Data sources", "`datasets.<name>.source`.", {"needs": "needs key"}),
 }
 
 
 def document(schema: Mapping[str, Any]) -> str:
     """Return the text of config/README.md: how to configure, every key of the schema, and the declared names."""
-    parts = [_INTRO, "## All keys\n"]
+    parts = [_TITLE, _INTRO, "## All keys\n"]
     for name, section in schema["properties"].items():
         entry = section.get("additionalProperties")
         keyed = isinstance(entry, Mapping)
@@ -110,15 +119,11 @@ def document(schema: Mapping[str, Any]) -> str:
         if keys:
             parts.append(_table(("key", "type", "default", "description"), keys))
     parts.append("## Declared names\n")
-    for family, (title, text) in _FAMILIES.items():
+    for family, (title, text, columns) in _FAMILIES.items():
+        rows = [_named(declaration, columns) for declaration in catalogue(family).values()]
         parts.append(f"### {title}\n\n{text}\n")
-        parts.append(
-            _table(("name", *_EXTRA.get(family, ()), "options", "what"), [_named(family, d) for d in catalogue(family).values()])
-        )
+        parts.append(_table(("name", *columns.values(), "options", "what"), rows))
     return "\n".join(parts)
-
-
-_EXTRA = {"losses": ("views",), "methods": ("family",), "sources": ("needs",)}
 
 
 def _rows(section: Mapping[str, Any], prefix: str = "") -> Iterator[Sequence[str]]:
@@ -135,30 +140,31 @@ def _kind(key: Mapping[str, Any]) -> str:
     """Say in words which values a key takes."""
     if "enum" in key:
         return "one of " + ", ".join(f"`{value}`" for value in key["enum"])
-    types = [key["type"]] if isinstance(key["type"], str) else list(key["type"])
-    words = {"array": "list", "object": "mapping", "boolean": "true or false"}
-    named = sorted(types, key="null".__eq__)
-    text = " or ".join(words.get(name, name) for name in named)
-    if "items" in key:
-        text = text.replace("list", f"list of {_kind(key['items'])}", 1)
+    types = [key["type"]] if isinstance(key["type"], str) else sorted(key["type"], key="null".__eq__)
+    words = {"array": "list", "object": "mapping", "boolean": "true or false", "number": "number", "integer": "whole number"}
+    text = " or ".join(words.get(name, name) for name in types)
     limits = {"minimum": ">= {}", "exclusiveMinimum": "> {}", "maximum": "<= {}", "exclusiveMaximum": "< {}"}
-    found = [words.format(key[name]) for name, words in limits.items() if name in key]
+    found = [limit.format(key[name]) for name, limit in limits.items() if name in key]
     if "minItems" in key:
-        found.append(f"{key['minItems']} items" if key.get("maxItems") == key["minItems"] else f"at least {key['minItems']}")
-    return text + "".join(f", {limit}" for limit in found)
+        exact = key.get("maxItems") == key["minItems"]
+        found.append(f"{'exactly' if exact else 'at least'} {key['minItems']}, each: {_kind(key['items'])}")
+    return ", ".join([text, *found])
 
 
-def _named(family: str, declaration: Declaration) -> Sequence[str]:
-    """Return the row of a declared name: what it is called, what it takes, what it is."""
-    semantics = declaration.semantics
-    options = dict(semantics.get("options", {}))
-    if semantics.get("baseline"):
-        options["baseline"] = semantics["baseline"]
-    name = f"`{declaration.name}`" + (" *" if semantics.get("needs_classifier") else "")
-    values = [semantics.get(column, ()) for column in _EXTRA.get(family, ())]
-    extra = [", ".join(value) if isinstance(value, tuple) else str(value) for value in values]
+def _named(declaration: Declaration, columns: Mapping[str, str]) -> Sequence[str]:
+    """Return the row of a declared name: what it is called, what it declares, what it takes, what it is."""
+    options = dict(declaration.semantics.get("options", {}))
+    if declaration.semantics.get("baseline"):
+        options["baseline"] = declaration.semantics["baseline"]
     chosen = ", ".join(f"`{key}: {_literal(value)}`" for key, value in options.items())
-    return name, *extra, chosen, _cell(_summary(declaration))
+    facts = [_fact(declaration.semantics.get(column, ())) for column in columns]
+    return f"`{declaration.name}`", *facts, chosen, _cell(_summary(declaration))
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _summary(declaration: Declaration) -> str:

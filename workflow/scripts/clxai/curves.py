@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from clxai.errors import ClxaiError
 from clxai.flipping import Flipping, Observer, flip
+from clxai.inference import reuse_memory
 from clxai.names import ORDERS
 from clxai.perturbation import check_unit, rank_units, removal_counts, tie_fraction, unit_scores
 from clxai.runs import Run
@@ -56,6 +57,7 @@ def flip_curves(run: Run, attributions: xarray.Dataset, settings: Mapping[str, A
     not fit the image size.
     """
     run = run.at(attributions["image"].values)
+    reuse_memory(run.encoder.backbone)
     check_heads(list(run.heads), attributions)
     images, device, observer = run.images, run.index.device, observer_of(run, settings["bank_k"])
     check_unit(images.shape[-1], settings["unit_px"])

@@ -62,13 +62,13 @@ class Encoder(nn.Module):
         self.register_buffer("std", torch.tensor(architecture.std).view(-1, 1, 1))
         self.backbone = FoldedBackbone(len(architecture.mean), architecture.width, architecture.stem)
         weights = {name.removeprefix("backbone."): value for name, value in tensors.items() if name.startswith("backbone.")}
-        folded = fold_batch_norms(weights)
+        folded = fold_batch_norms(weights, path)
         check_shapes(folded, self.backbone.state_dict(), path)
         self.backbone.load_state_dict(folded)
         self.classifier = None
         if architecture.top == "classifier":
             self.classifier = nn.Linear(architecture.n_features, architecture.n_classes)
-            own = {"weight": tensors["top.weight"].detach(), "bias": tensors["top.bias"].detach()}
+            own = {part: tensors[f"top.{part}"].detach() for part in ("weight", "bias") if f"top.{part}" in tensors}
             check_shapes(own, self.classifier.state_dict(), path)
             self.classifier.load_state_dict(own)
         self.eval().requires_grad_(False)
@@ -83,7 +83,14 @@ class Encoder(nn.Module):
         return self.backbone(self.normalise(images))
 
 
-def fold_batch_norms(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def reuse_memory(backbone: FoldedBackbone) -> None:
+    """Let the ReLUs work in place: a tenth faster without gradients, and wrong for hooks that read their inputs."""
+    for module in backbone.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = True
+
+
+def fold_batch_norms(weights: Mapping[str, Tensor], path: str | Path = "network") -> dict[str, Tensor]:
     """Return the weights of a torchvision ResNet's backbone with every batch norm folded into its convolution.
 
     w' = w g / sqrt(v + eps), b' = b - m g / sqrt(v + eps), with g, b, m, v the batch norm's scale, shift, mean and variance; in
@@ -97,8 +104,8 @@ def fold_batch_norms(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         norm = _norm_of(convolution)
         # torchvision numbers the two parts of a projection shortcut; here it is one convolution.
         target = convolution.removesuffix(".0") if "downsample" in convolution else convolution
-        if f"{norm}.running_var" not in weights:
-            raise ClxaiError(f"convolution {convolution} has no batch norm {norm}: checkpoint of another architecture")
+        if any(f"{norm}.{part}" not in weights for part in _NORM_PARTS):
+            raise ClxaiError(f"{path}: checkpoint of another architecture: {convolution} has no whole batch norm {norm}")
         scale, shift, mean, variance = (weights[f"{norm}.{part}"].double() for part in _NORM_PARTS)
         factor = scale / torch.sqrt(variance + _EPS)
         folded[f"{target}.weight"] = (weights[name].double() * factor[:, None, None, None]).to(weights[name].dtype)

@@ -14,6 +14,9 @@ from sklearn.decomposition import PCA
 from clxai.datasets import ImageData
 from clxai.style import PAGE_WIDTH, title
 
+MOST_PATHS = 4  # more cannot be told apart
+_DASHES = ("-", "--", "-.", ":")
+
 
 def plot_trajectories(
     data: ImageData,
@@ -25,8 +28,8 @@ def plot_trajectories(
 ) -> Figure:
     """Paths of a few images through the plane of the two first principal components of the training bank, MoRF.
 
-    Rows are methods, columns models; `curves` by (model, method) explain `head`. Behind the paths lie the training embeddings by
-    class. A circle is the clean image, a cross the image with every unit removed.
+    Rows are methods, columns models; `curves` by (model, method) explain `head`; at most four images, of different classes. Behind
+    the paths lie the training embeddings with their classes' names. A circle is the clean image, a cross the image with every unit removed.
     """
     models = list(embeddings)
     figure, axes = plt.subplots(
@@ -41,8 +44,10 @@ def plot_trajectories(
             axis = axes[row, column]
             _draw_bank(axis, background, data.labels[train], data.class_names)
             chosen = curves[model, method].sel(explained_by=head, fill=fill, order="morf")
-            for path in chosen["trajectory_embedding"].transpose("trajectory", "step", "feature").values:
-                _draw_path(axis, plane.transform(path))
+            paths = chosen["trajectory_embedding"].transpose("trajectory", "step", "feature").values
+            shown = one_per_class(data.labels[chosen["trajectory"].values], MOST_PATHS)
+            for number, place in enumerate(shown):
+                _draw_path(axis, plane.transform(paths[place]), _DASHES[number], sns.color_palette("colorblind")[number])
             axis.grid(False)
             if row == 0:
                 axis.set_title(title(model))
@@ -53,19 +58,19 @@ def plot_trajectories(
 
 
 def _draw_bank(axis: Axes, points: ndarray, labels: ndarray, class_names: Sequence[str]) -> None:
-    """Scatter the bank and write each class's name at its median: ten colours alone are not told apart by everyone."""
-    colours = sns.color_palette("husl", len(class_names))
-    axis.scatter(*points.T, c=[colours[label] for label in labels], s=2, alpha=0.25, lw=0, rasterized=True)
+    """Scatter the bank in grey and write each class's name at its median: colours are left for the paths."""
+    axis.scatter(*points.T, color="0.72", s=3, alpha=0.5, lw=0, rasterized=True)
     if len(class_names) <= 20:
         for label, name in enumerate(class_names):
             place = np.median(points[labels == label], axis=0)
-            axis.text(*place, name, size=7, ha="center", va="center", color="0.25", weight="bold")
+            axis.text(*place, name, size=8, ha="center", va="center", color="0.15", weight="bold")
 
 
-def _draw_path(axis: Axes, path: ndarray) -> None:
-    axis.plot(*path.T, color="black", lw=0.8, marker=".", ms=2.5, alpha=0.85)
-    axis.plot(*path[0], "o", color="black", ms=4.5, mfc="white", mew=1.1)
-    axis.plot(*path[-1], "x", color="black", ms=5, mew=1.5)
+def _draw_path(axis: Axes, path: ndarray, dash: str, colour: tuple[float, float, float]) -> None:
+    axis.plot(*path.T, color="white", lw=2.4)
+    axis.plot(*path.T, color=colour, lw=1.2, ls=dash, marker=".", ms=3.5)
+    axis.plot(*path[0], "o", color=colour, ms=6, mfc="white", mew=1.5)
+    axis.plot(*path[-1], "X", color="black", ms=6, mew=0.5, mec="white")
 
 
 def plot_gallery(data: ImageData, maps: Mapping[str, xarray.Dataset], n_images: int) -> Figure:
@@ -78,8 +83,8 @@ def plot_gallery(data: ImageData, maps: Mapping[str, xarray.Dataset], n_images: 
     chosen = one_per_class(data.labels[next(iter(maps.values()))["image"].values], n_images)
     shape = (len(chosen) * len(heads), len(maps) + 1)
     cell = PAGE_WIDTH / (shape[1] + 1.2)
-    figure, axes = plt.subplots(*shape, figsize=(PAGE_WIDTH, cell * shape[0] * 1.04 + 0.3), squeeze=False)
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+    figure, axes = plt.subplots(*shape, figsize=(PAGE_WIDTH, cell * shape[0] * 1.06 + 0.3), squeeze=False)
+    figure.get_layout_engine().set(w_pad=0.012, h_pad=0.012, wspace=0.02, hspace=0.02)
     for number, place in enumerate(chosen):
         for position, head in enumerate(heads):
             row = axes[number * len(heads) + position]
@@ -108,6 +113,7 @@ def _draw_row(row: ndarray, data: ImageData, maps: Mapping[str, xarray.Dataset],
     for axis in row:
         axis.set(xticks=[], yticks=[])
         axis.grid(False)
+        plt.setp(axis.spines.values(), color="0.7", lw=0.4)
 
 
 def one_per_class(labels: ndarray, n_images: int) -> list[int]:

@@ -40,13 +40,13 @@ class Tables:
 
 def plot_accuracy(tables: Tables) -> Figure:
     """Test accuracy and calibration error by head and model: mean over seeds, each seed as a small mark."""
-    figure, axes = plt.subplots(1, 3, figsize=(PAGE_WIDTH, 2.5))
+    figure, axes = plt.subplots(1, 3, figsize=(PAGE_WIDTH, 2.7))
     test = tables.heads[tables.heads["split"] == "test"]
     looks = look_of(tables.models)
     panels = (
         ("accuracy", "test accuracy (%)", 100),
         ("ece", "ECE, raw (%)", 100),
-        ("ece_matched", "ECE at fitted temperature (%)", 100),
+        ("ece_matched", "ECE, fitted temperature (%)", 100),
     )
     for axis, (column, label, factor) in zip(axes, panels, strict=True):
         for offset, model in zip(_offsets(len(tables.models)), tables.models, strict=True):
@@ -113,7 +113,7 @@ def _curve_grid(tables: Tables, quantity: str, order: str, x_label: str, y_label
 def plot_srg(tables: Tables) -> Figure:
     """SRG by method and by model and head, at the fitted temperature and from kept predictions; intervals in small print."""
     cells = tables.cells()
-    size = (PAGE_WIDTH, 2 * (0.32 * len(tables.methods) + 0.75))
+    size = (PAGE_WIDTH, 2 * (0.34 * len(tables.methods) + 0.75))
     figure, axes = plt.subplots(2, 1, figsize=size, sharex=True)
     for axis, metric, label in zip(
         axes, ("srg_matched", "srg_kept"), ("SRG of the matched probability", "SRG of kept predictions"), strict=True
@@ -132,6 +132,12 @@ def plot_srg(tables: Tables) -> Figure:
         _separate_models(axis, cells, len(tables.methods))
     axes[-1].set_xticks(np.arange(len(cells)) + 0.5, [title(head) for _, head in cells], rotation=30, ha="right")
     return figure
+
+
+def _short(value: float) -> str:
+    """Write a number below 1 with two digits and no leading zero, as tables in papers do."""
+    rounded = round(value, 2) + 0.0  # no negative zero
+    return f"{rounded:.2f}".replace("0.", ".", 1).replace("-", "−")
 
 
 def _separate_models(axis: Axes, cells: Sequence[tuple[str, str]], n_rows: int) -> None:
@@ -155,13 +161,14 @@ def _heat(axis: Axes, values: np.ndarray, words: Sequence[Sequence[str]], rows: 
         vmax=limit,
         annot=np.array(words),
         fmt="",
-        annot_kws={"size": 5.2, "linespacing": 1.05},
+        annot_kws={"size": 6.2, "linespacing": 1.05},
         yticklabels=rows,
         xticklabels=False,
         linewidths=0.4,
         cbar_kws={"pad": 0.01, "aspect": 15},
     )
-    axis.tick_params(axis="y", rotation=0)
+    axis.tick_params(axis="y", rotation=0, length=0)
+    axis.tick_params(axis="x", length=0)
     axis.grid(False)
 
 

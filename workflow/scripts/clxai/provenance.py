@@ -1,6 +1,7 @@
 """Which local modules a script depends on, read from its imports: the workflow lists them as inputs of the script's rule."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 LIBRARY = Path(__file__).parent
@@ -18,6 +19,7 @@ def code_of(script: Path) -> list[Path]:
     return sorted(found)
 
 
+@cache
 def _local_imports(file: Path) -> list[Path]:
     modules: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):

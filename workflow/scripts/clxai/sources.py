@@ -132,7 +132,7 @@ def npz(config: Mapping[str, Any]) -> Source:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files if name.endswith(("_images", "_labels"))}
-    except (ValueError, TypeError, OSError, EOFError, KeyError, BadZipFile, zlib.error) as error:
+    except (ValueError, TypeError, OSError, EOFError, KeyError, RuntimeError, BadZipFile, zlib.error) as error:
         raise ClxaiError(f"{path}: not a readable npz file ({error})") from error
     present = [name for name in SPLITS if len(arrays.get(f"{name}_images", ()))]
     if "train" not in present:

@@ -1,0 +1,117 @@
+"""The folded encoder computes what the trained network computes in eval mode, and imports less."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from clxai.architecture import Architecture, write_checkpoint
+from clxai.errors import ClxaiError
+from clxai.inference import Encoder, load_encoder
+from clxai.models import Network, folded, save_network
+
+SMALL = Architecture("small", 4, 16, (0.5, 0.4, 0.3), (0.1, 0.2, 0.3), 5, "classifier")
+LARGE = replace(SMALL, stem="large", size=64)
+CPU = torch.device("cpu")
+
+
+def trained_like(architecture):
+    """A network whose batch norms are far from their first values."""
+    network = Network(architecture).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.3)
+            nn.init.normal_(module.running_mean, std=0.3)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+    return network
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.mark.parametrize("architecture", [SMALL, LARGE, replace(SMALL, mean=(0.5,), std=(0.2,))], ids=["small", "large", "grey"])
+def test_encoder_equals_the_network_in_eval_mode(architecture):
+    network = trained_like(architecture)
+    images = torch.rand(8, len(architecture.mean), architecture.size, architecture.size)
+    expected = network(images)
+    error = (folded(network)(images) - expected).abs().max() / expected.abs().max()
+    assert error < 1e-5
+
+
+def test_encoder_equals_the_network_in_its_gradient():
+    """Attribution differentiates the encoder in place of the network."""
+    network = trained_like(SMALL)
+    gradients = []
+    for module in (network, folded(network)):
+        images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        module(images).square().sum().backward()
+        gradients.append(images.grad)
+    assert (gradients[0] - gradients[1]).abs().max() / gradients[0].abs().max() < 1e-4
+
+
+def test_encoder_does_not_follow_the_network_afterwards():
+    network = trained_like(SMALL)
+    encoder, images = folded(network), torch.rand(2, 3, 16, 16)
+    before = encoder(images)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(2)
+    assert torch.equal(encoder(images), before)
+
+
+def test_encoder_carries_the_classifier_if_there_is_one():
+    network = trained_like(SMALL)
+    features = torch.randn(3, 32)
+    assert torch.equal(folded(network).classifier(features), network.top(features))
+    assert folded(trained_like(replace(SMALL, top="projection"))).classifier is None
+
+
+def test_encoder_uses_each_relu_once():
+    """A hook sees one activation for each module: 1 of the stem and 2 of each of 8 blocks."""
+    encoder, calls = folded(trained_like(SMALL)), []
+    relus = [module for module in encoder.modules() if isinstance(module, nn.ReLU)]
+    for relu in relus:
+        relu.register_forward_hook(lambda module, inputs, output: calls.append(id(module)))
+    encoder(torch.rand(1, 3, 16, 16))
+    assert len(relus) == len(calls) == len(set(calls)) == 17
+
+
+def test_load_encoder_reads_what_save_network_writes(tmp_path):
+    network = trained_like(SMALL)
+    save_network(network, tmp_path / "model.safetensors")
+    encoder, images = load_encoder(tmp_path / "model.safetensors", CPU), torch.rand(2, 3, 16, 16)
+    assert torch.equal(encoder(images), folded(network)(images))
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+
+
+@pytest.mark.parametrize("changes", [{"width": 8}, {"stem": "large", "size": 64}, {"n_classes": 6}, {"mean": (0.5,), "std": (0.5,)}])
+def test_load_encoder_refuses_weights_of_another_architecture(tmp_path, changes):
+    write_checkpoint(trained_like(SMALL).state_dict(), replace(SMALL, **changes), tmp_path / "model.safetensors")
+    with pytest.raises(ClxaiError, match=r"model\.safetensors: checkpoint of another architecture"):
+        load_encoder(tmp_path / "model.safetensors", CPU)
+
+
+@pytest.mark.parametrize(
+    "missing",
+    ["backbone.conv1.weight", "backbone.bn1.running_var", "backbone.layer2.0.downsample.1.bias", "top.weight", "top.bias"],
+)
+def test_encoder_refuses_a_checkpoint_with_a_part_missing(missing):
+    tensors = trained_like(SMALL).state_dict()
+    del tensors[missing]
+    with pytest.raises(ClxaiError, match="network: checkpoint of another architecture"):
+        Encoder(tensors, SMALL)
+
+
+def test_importing_inference_does_not_import_torchvision_or_scikit_learn():
+    """Every job of the workflow pays for what this module imports."""
+    code = "import sys, clxai.inference; print(sorted({'torchvision', 'sklearn', 'pandas', 'xarray'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

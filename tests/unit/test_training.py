@@ -1,0 +1,203 @@
+"""Training depends on the data and the seed alone, selects on validation images and never sees a test image."""
+
+import copy
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from clxai.batches import ImageStore
+from clxai.errors import ClxaiError
+from clxai.losses import LOSSES
+from clxai.training import batches_per_epoch, build_network, learning_rate, train, validation_accuracy
+
+CPU = torch.device("cpu")
+STRONG = {
+    "crop_padding": 1,
+    "resized_crop": [0.5, 1.0],
+    "flip": False,
+    "jitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.0, "hue": 0.0, "probability": 0.8},
+    "grey": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_recipe):
+    """Two epochs of a network of width 2."""
+    return {**tiny_recipe, "epochs": 2, "width": 2, "warmup_epochs": 0.5, "augmentation": STRONG}
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_data, recipe):
+    return train(tiny_data.data, recipe, 0, CPU)
+
+
+def same_weights(one, other):
+    found, expected = one.state_dict(), other.state_dict()
+    return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def with_images(data, indices):
+    """The data set with noise in place of these images."""
+    images = np.array(data.images)
+    images[indices] = np.random.default_rng(0).integers(0, 256, images[indices].shape, dtype=np.uint8)
+    return replace(data, images=images)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_train_repeats_bit_for_bit_with_a_seed(tiny_data, recipe, loss):
+    one, again = (train(tiny_data.data, {**recipe, "loss": loss}, 0, CPU) for _ in range(2))
+    assert same_weights(one.network, again.network)
+    assert one.history == again.history
+
+
+def test_train_differs_with_another_seed(tiny_data, recipe, trained):
+    other = train(tiny_data.data, recipe, 1, CPU)
+    assert other.history[0]["loss"] != trained.history[0]["loss"]
+    assert not same_weights(other.network, trained.network)
+
+
+def test_train_ignores_the_global_random_state(tiny_data, recipe, trained):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(123)
+        np.random.seed(123)  # noqa: NPY002
+        assert same_weights(train(tiny_data.data, recipe, 0, CPU).network, trained.network)
+
+
+def test_train_never_looks_at_test_images_or_labels(tiny_data, recipe, trained):
+    data = tiny_data.data
+    labels = data.labels.copy()
+    labels[data.indices("test")] = 0
+    corrupted = replace(with_images(data, data.indices("test")), labels=labels)
+    result = train(corrupted, recipe, 0, CPU)
+    assert same_weights(result.network, trained.network)
+    assert result.history == trained.history
+
+
+def test_train_fits_no_validation_image(tiny_data, recipe, trained):
+    """They choose the epoch; the loss of every epoch is without them."""
+    data = tiny_data.data
+    result = train(with_images(data, data.indices("val")), recipe, 0, CPU)
+    assert [row["loss"] for row in result.history] == [row["loss"] for row in trained.history]
+    assert [row["val_accuracy"] for row in result.history] != [row["val_accuracy"] for row in trained.history]
+
+
+def test_build_network_starts_every_loss_of_a_seed_from_the_same_backbone(tiny_data, recipe):
+    backbones = [build_network(tiny_data.data, {**recipe, "loss": loss}, 0).backbone for loss in LOSSES]
+    assert all(same_weights(backbone, backbones[0]) for backbone in backbones)
+    assert not same_weights(build_network(tiny_data.data, recipe, 1).backbone, backbones[0])
+
+
+def test_build_network_initialises_convolutions_by_he(tiny_data, recipe):
+    """Standard deviation sqrt(2 / fan_out) of the published ResNet."""
+    weight = build_network(tiny_data.data, {**recipe, "width": 16}, 0).backbone.layer3[1].conv2.weight
+    assert weight.std().item() == pytest.approx(math.sqrt(2 / (64 * 9)), rel=0.03)
+
+
+def test_build_network_takes_statistics_and_classes_from_the_data(tiny_data, recipe):
+    architecture = build_network(tiny_data.data, recipe, 0).architecture
+    pixels = tiny_data.data.images[tiny_data.data.indices("train")] / 255
+    assert architecture.mean == pytest.approx([pixels.mean()])
+    assert architecture.std == pytest.approx([pixels.std()])
+    assert (architecture.n_classes, architecture.size, architecture.stem) == (10, 16, "small")
+
+
+def test_build_network_refuses_oblong_images(tiny_data, recipe):
+    data = replace(tiny_data.data, images=np.array(tiny_data.data.images)[:, :, :12])
+    with pytest.raises(ClxaiError, match="digits: images are 12x16 px, squares are needed; set `size`"):
+        build_network(data, recipe, 0)
+
+
+def test_train_keeps_the_best_validation_epoch_the_later_of_a_tie(tiny_data, tiny_recipe):
+    result = train(tiny_data.data, {**tiny_recipe, "epochs": 6, "width": 2}, 0, CPU)
+    accuracy = [row["val_accuracy"] for row in result.history]
+    assert len(set(accuracy)) > 1
+    best = max(accuracy)
+    assert result.val_accuracy == best
+    assert result.epoch == max(row["epoch"] for row in result.history if row["val_accuracy"] == best)
+    data = tiny_data.data
+    store = ImageStore(data.images, data.indices("train"), CPU)
+    labels = torch.from_numpy(data.labels[data.indices("train")])
+    assert validation_accuracy(result.network, data, store, labels, CPU) == best
+
+
+def test_train_validates_at_intervals_and_at_the_end(tiny_data, recipe):
+    result = train(tiny_data.data, {**recipe, "epochs": 5, "batch_size": 100, "validate_every": 2}, 0, CPU)
+    assert [row["epoch"] for row in result.history if not math.isnan(row["val_accuracy"])] == [2, 4, 5]
+
+
+def test_train_lowers_the_loss(tiny_data, tiny_recipe):
+    history = train(tiny_data.data, {**tiny_recipe, "epochs": 5}, 0, CPU).history
+    assert history[-1]["loss"] < 0.8 * history[0]["loss"]
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_train_stops_at_a_loss_that_is_not_finite_naming_the_epoch(tiny_data, recipe, optimiser):
+    broken = {**recipe, "learning_rate": 1e25, "optimiser": optimiser, "warmup_epochs": 0}
+    with pytest.raises(ClxaiError, match=r"the loss is (nan|inf) in epoch [12] of 2: lower learning_rate"):
+        train(tiny_data.data, broken, 0, CPU)
+
+
+def test_train_record_says_what_was_kept(trained, recipe):
+    record = trained.record()
+    assert {name: record[name] for name in recipe} == recipe
+    assert (record["seed"], record["epoch"], record["final_loss"]) == (0, trained.epoch, trained.history[-1]["loss"])
+
+
+def test_train_leaves_the_recipe_alone(tiny_data, recipe):
+    before = copy.deepcopy(recipe)
+    train(tiny_data.data, {**recipe, "epochs": 1}, 0, CPU)
+    assert recipe == before
+
+
+def test_views_multiply_the_batch(tiny_data, recipe, monkeypatch):
+    """Two views for supcon by default, one for cross-entropy, and what the recipe says where it does."""
+    sizes = {}
+    for loss, views in (("supcon", None), ("cross_entropy", None), ("cross_entropy", 3)):
+        entry = LOSSES[loss]
+        seen = []
+        spy = replace(entry, build=lambda outputs, labels, seen=seen, entry=entry, **options: (
+            seen.append((len(outputs), labels.tolist())) or entry.build(outputs, labels, **options)
+        ))
+        monkeypatch.setitem(LOSSES._entries, loss, spy)
+        train(tiny_data.data, {**recipe, "loss": loss, "views": views, "epochs": 1}, 0, CPU)
+        monkeypatch.undo()
+        sizes[loss, views] = {size for size, _ in seen}
+        assert all(labels == labels[:20] * (size // 20) for size, labels in seen)
+        assert len(seen) == 10
+    assert sizes == {("supcon", None): {40}, ("cross_entropy", None): {20}, ("cross_entropy", 3): {60}}
+
+
+@pytest.mark.parametrize(("n_images", "batch_size", "expected"), [(200, 20, 10), (199, 20, 9), (20, 20, 1)])
+def test_batches_per_epoch_counts_full_batches(n_images, batch_size, expected):
+    assert batches_per_epoch(n_images, batch_size) == expected
+
+
+def test_batches_per_epoch_refuses_a_batch_larger_than_the_split():
+    with pytest.raises(ClxaiError, match="batch_size must be at most the 100 training images. Got 128"):
+        batches_per_epoch(100, 128)
+
+
+@pytest.mark.parametrize(
+    ("progress", "cosine", "constant"),
+    [
+        (0, 0.02, 0.02),
+        (1, 0.11, 0.11),
+        (2, 0.2, 0.2),
+        (4, 0.15, 0.2),  # a third of the way down: (1 + cos 60) / 2
+        (5, 0.1, 0.2),
+        (6, 0.05, 0.2),
+        (8, 0.0, 0.2),
+    ],
+)
+def test_learning_rate_warms_up_from_a_tenth_then_falls_as_a_cosine_or_stays(progress, cosine, constant):
+    """Peak 0.2, two epochs of warm-up, eight epochs in all."""
+    recipe = {"learning_rate": 0.2, "warmup_epochs": 2, "epochs": 8}
+    assert learning_rate({**recipe, "schedule": "cosine"}, progress) == pytest.approx(cosine, abs=1e-12)
+    assert learning_rate({**recipe, "schedule": "constant"}, progress) == pytest.approx(constant, abs=1e-12)
+
+
+def test_learning_rate_without_warm_up_starts_at_its_peak():
+    assert learning_rate({"learning_rate": 0.2, "warmup_epochs": 0, "epochs": 8, "schedule": "cosine"}, 0) == 0.2
