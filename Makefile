@@ -15,7 +15,7 @@ report: .venv/installed ## run what is missing, then build results/report.zip
 	$(BIN)/snakemake --report results/report.zip
 
 test: .venv/installed-test ## install, run the test suite
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: .venv/installed-test ## check format and style of code and workflow
 	$(BIN)/ruff check .
@@ -32,9 +32,9 @@ help: ## list the targets
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "CLXAI needs Python >= 3.11, this is " + sys.version)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[report]'
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e .
 	@touch $@
 
 .venv/installed-test: .venv/installed
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[report,slurm,test]'
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[slurm,test]'
 	@touch $@

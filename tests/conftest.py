@@ -1,9 +1,13 @@
 """Shared fixtures: a checked config, a tiny prepared data set, and a tiny trained run with its heads."""
 
 import copy
+import gzip
+import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -27,6 +31,47 @@ def filled_config(**changes):
 def config():
     """A fresh copy of the filled default config."""
     return filled_config()
+
+
+@pytest.fixture
+def entry(config):
+    """Make an entry of `datasets` with every key filled in."""
+
+    def make(source, **changes):
+        return {**config["datasets"]["digits"], "size": None, "source": source, **changes}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist(tmp_path_factory):
+    """The root of the published FashionMNIST, unpacked from the files under CLXAI_TEST_DATA."""
+    packed = Path(os.environ.get("CLXAI_TEST_DATA", "absent"), "FashionMNIST", "raw")
+    if not packed.is_dir():
+        pytest.skip("set CLXAI_TEST_DATA to a folder with FashionMNIST/raw/*.gz")
+    root = tmp_path_factory.mktemp("torchvision")
+    (root / "FashionMNIST" / "raw").mkdir(parents=True)
+    for file in packed.glob("*.gz"):
+        with gzip.open(file) as content, (root / "FashionMNIST" / "raw" / file.stem).open("wb") as target:
+            shutil.copyfileobj(content, target)
+    return root
+
+
+class _Harmful:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.fixture
+def harmful(tmp_path):
+    """A folder, and an array that makes it when it is unpickled."""
+    folder = tmp_path / "harm"
+    return folder, np.array([_Harmful(folder)] * 12, dtype=object)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-
 from clxai.architecture import Architecture, check_shapes, read_checkpoint, write_checkpoint
 from clxai.artefacts import write_tensors
 from clxai.errors import ClxaiError
@@ -20,7 +19,7 @@ def test_architecture_refuses_images_too_small_for_the_stem(stem, size, least):
 
 
 def test_architecture_refuses_an_unknown_stem():
-    with pytest.raises(ClxaiError, match="stem must be one of small, large. Got 'tiny'"):
+    with pytest.raises(ClxaiError, match=r"stem must be one of small, large\. Got 'tiny'"):
         replace(SMALL, stem="tiny")
 
 

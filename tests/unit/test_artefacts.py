@@ -1,7 +1,6 @@
 """Artefacts: written whole or not at all, equal bytes for equal content, and refused by file name when damaged."""
 
 import json
-import os
 import re
 import time
 
@@ -10,9 +9,6 @@ import pandas as pd
 import pytest
 import torch
 import xarray
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from clxai.artefacts import (
     atomic,
     existing,
@@ -27,6 +23,8 @@ from clxai.artefacts import (
     write_tensors,
 )
 from clxai.errors import ClxaiError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 
 def arrays():
@@ -90,8 +88,6 @@ def test_read_empty_file_is_refused(tmp_path, name):
 @formats
 @pytest.mark.parametrize("content", [b"\x00\xff" * 100, b"hello", b"PK\x03\x04 no archive"])
 def test_read_foreign_file_is_refused_by_name(tmp_path, name, content):
-    if name == "table.csv" and b"\xff" not in content:
-        pytest.skip("any text is a CSV header; truncation is tested below")
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ClxaiError, match=re.escape(str(tmp_path / name))):
         WRITERS[name][1](tmp_path / name)
@@ -208,11 +204,11 @@ def test_map_images_reads_lazily_and_never_writes_back(tmp_path):
 
 @pytest.mark.parametrize(
     ("array", "found"),
-    [(np.zeros((2, 1, 4, 4), np.float32), r"found float32 \[2, 1, 4, 4\]"), (np.zeros((2, 4, 4), np.uint8), r"uint8 \[2, 4, 4\]")],
+    [(np.zeros((2, 1, 4, 4), np.float32), r"float32 \[2, 1, 4, 4\]"), (np.zeros((2, 4, 4), np.uint8), r"uint8 \[2, 4, 4\]")],
 )
 def test_map_images_refuses_other_arrays(tmp_path, array, found):
     np.save(tmp_path / "a.npy", array)
-    with pytest.raises(ClxaiError, match=rf"a\.npy: expected uint8 \[image, channel, y, x\], {'' if 'found' in found else 'found '}{found}"):
+    with pytest.raises(ClxaiError, match=rf"a\.npy: expected uint8 \[image, channel, y, x\], found {found}"):
         map_images(tmp_path / "a.npy")
 
 
@@ -222,18 +218,9 @@ def test_map_images_refuses_an_npz(tmp_path):
         map_images(tmp_path / "a.npz")
 
 
-class Harmful:
-    """Runs code when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
-def test_map_images_never_unpickles(tmp_path):
-    np.save(tmp_path / "a.npy", np.array([Harmful(tmp_path / "harm")], dtype=object), allow_pickle=True)
+def test_map_images_never_unpickles(tmp_path, harmful):
+    folder, pickled = harmful
+    np.save(tmp_path / "a.npy", pickled, allow_pickle=True)
     with pytest.raises(ClxaiError, match=r"a\.npy: not a readable npy array"):
         map_images(tmp_path / "a.npy")
-    assert not (tmp_path / "harm").exists()
+    assert not folder.exists()

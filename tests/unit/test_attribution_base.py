@@ -1,6 +1,5 @@
 import pytest
 import torch
-
 from clxai.attribution.base import REDUCTIONS, Problem, layer_of, load_method
 from clxai.config import catalogue
 from clxai.errors import ClxaiError

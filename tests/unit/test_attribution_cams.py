@@ -3,15 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from clxai.attribution.base import Problem, load_method
+from clxai.attribution.cams import grad_cam_pp_alpha
+from clxai.errors import ClxaiError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_grad_cam import GradCAM
 from torch import nn
 from torch.nn import functional
-
-from clxai.attribution.base import Problem, load_method
-from clxai.attribution.cams import grad_cam_pp_alpha
-from clxai.errors import ClxaiError
 
 HEADS = ["softmax", "linear", "knn", "mahalanobis"]
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]

@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage, stats
-
 from clxai.attribution.base import Problem
 from clxai.attribution.controls import sobel
 from clxai.attribution.explaining import explain
+from scipy import ndimage, stats
 
 
 @pytest.fixture(scope="module")

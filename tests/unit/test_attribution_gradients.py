@@ -3,9 +3,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.nn import functional
-
 from clxai.architecture import Architecture
 from clxai.attribution.base import Problem, load_method
 from clxai.attribution.explaining import explain
@@ -13,6 +10,8 @@ from clxai.heads import Softmax
 from clxai.inference import Encoder
 from clxai.models import load_network
 from clxai.perturbation import fill_images
+from torch import nn
+from torch.nn import functional
 
 HEADS = ["softmax", "linear", "knn", "mahalanobis"]
 

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-
 from clxai.attribution.explaining import explain
 from clxai.errors import ClxaiError
 from clxai.heads import log_odds

@@ -3,6 +3,12 @@ import copy
 import numpy as np
 import pytest
 import torch
+from clxai.attribution import propagation
+from clxai.attribution.base import Problem
+from clxai.attribution.explaining import explain
+from clxai.attribution.propagation import canonised, check_exact, embedding_relevance, prepared
+from clxai.errors import ClxaiError
+from clxai.models import Backbone, load_network
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 from zennit.attribution import Gradient
@@ -12,13 +18,6 @@ from zennit.layer import Sum
 from zennit.rules import Epsilon
 from zennit.torchvision import ResNetCanonizer
 from zennit.types import Convolution
-
-from clxai.attribution import propagation
-from clxai.attribution.base import Problem
-from clxai.attribution.explaining import explain
-from clxai.attribution.propagation import canonised, check_exact, embedding_relevance, prepared
-from clxai.errors import ClxaiError
-from clxai.models import Backbone, load_network
 
 HEADS = ["softmax", "linear", "knn", "mahalanobis"]
 UNIT_HEADS = ["linear", "knn", "mahalanobis"]
@@ -137,7 +136,10 @@ class _Nothing(Canonizer):
 
 
 def test_canonising_without_sums_is_refused(trained):
-    with pytest.raises(ClxaiError, match="0 of 8 additions are canonised"), canonised(prepared(trained), SequentialMergeBatchNorm()):
+    with (
+        pytest.raises(ClxaiError, match="0 of 8 additions are canonised"),
+        canonised(prepared(trained), SequentialMergeBatchNorm()),
+    ):
         pytest.fail("the block must not run")
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-
 from clxai import batches
 from clxai.batches import ImageStore
 

@@ -3,7 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
 from clxai.artefacts import read_arrays, write_arrays
 from clxai.attribution.explaining import explain
 from clxai.curves import centroid_spread, check_clean, class_centroids, flip_curves, observer_of

@@ -2,17 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from clxai.artefacts import read_arrays, write_arrays
 from clxai.datasets import evaluation_sample, open_prepared, stratified_choice
 from clxai.errors import ClxaiError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 
-@given(
-    counts=st.lists(st.integers(1, 30), min_size=1, max_size=8), share=st.floats(0, 1), seed=st.integers(0, 100)
-)
+@given(counts=st.lists(st.integers(1, 30), min_size=1, max_size=8), share=st.floats(0, 1), seed=st.integers(0, 100))
 @settings(max_examples=60, deadline=None)
 def test_stratified_choice_keeps_class_shares_to_within_one(counts, share, seed):
     rng = np.random.default_rng(seed)

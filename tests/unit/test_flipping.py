@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
 from clxai.architecture import Architecture
 from clxai.curves import observer_of
 from clxai.flipping import Flipping, Observer, flip
@@ -11,6 +9,7 @@ from clxai.inference import Encoder
 from clxai.models import load_network
 from clxai.names import ORDERS
 from clxai.perturbation import fill_images, removal_counts
+from torch import nn
 
 FILLS = ("mean", "noise")
 UNIT, STEPS, SEED, BANK_K = 4, 5, 3, 7

@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
-
 from clxai.architecture import Architecture, write_checkpoint
 from clxai.errors import ClxaiError
 from clxai.inference import Encoder, load_encoder
 from clxai.models import Network, folded, save_network
+from torch import nn
 
 SMALL = Architecture("small", 4, 16, (0.5, 0.4, 0.3), (0.1, 0.2, 0.3), 5, "classifier")
 LARGE = replace(SMALL, stem="large", size=64)
@@ -92,7 +91,9 @@ def test_load_encoder_reads_what_save_network_writes(tmp_path):
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
 
 
-@pytest.mark.parametrize("changes", [{"width": 8}, {"stem": "large", "size": 64}, {"n_classes": 6}, {"mean": (0.5,), "std": (0.5,)}])
+@pytest.mark.parametrize(
+    "changes", [{"width": 8}, {"stem": "large", "size": 64}, {"n_classes": 6}, {"mean": (0.5,), "std": (0.5,)}]
+)
 def test_load_encoder_refuses_weights_of_another_architecture(tmp_path, changes):
     write_checkpoint(trained_like(SMALL).state_dict(), replace(SMALL, **changes), tmp_path / "model.safetensors")
     with pytest.raises(ClxaiError, match=r"model\.safetensors: checkpoint of another architecture"):

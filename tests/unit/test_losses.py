@@ -4,11 +4,10 @@ import math
 
 import pytest
 import torch
+from clxai.losses import LOSSES, cross_entropy, supcon, triplet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_metric_learning.losses import SupConLoss
-
-from clxai.losses import LOSSES, cross_entropy, supcon, triplet
 
 
 def batch(n_views=12, n_features=6, n_classes=3, seed=0):

@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 import xarray
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats
-
 from clxai.attribution.explaining import explain
 from clxai.curves import flip_curves
 from clxai.errors import ClxaiError
 from clxai.metrics import METRICS, Curves, aopc, area, insertion_curve, measure, monotonicity, roughness, straightness
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
 
 quick = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 10**6)
@@ -94,7 +93,10 @@ def made_up_curves(seed, n_images=4, n_steps=6):
             values[name][place] = path_quantities(path[place], fraction)[name]
     for name in ("drift_cosine", "bank_distance", "centroid_distance"):
         values[name] = 2 * rng.random(path.shape[:-1])
-    long, short = ("explained_by", "scored_by", "fill", "order", "image", "step"), ("explained_by", "fill", "order", "image", "step")
+    long, short = (
+        ("explained_by", "scored_by", "fill", "order", "image", "step"),
+        ("explained_by", "fill", "order", "image", "step"),
+    )
     variables = {name: (long if value.ndim == 6 else short, value) for name, value in values.items()}
     variables["target"] = (("scored_by", "image"), rng.integers(3, size=(2, n_images)).astype(np.int16))
     coords = {"explained_by": heads, "scored_by": heads, "fill": fills, "order": orders, "image": np.arange(n_images) * 3}
@@ -226,7 +228,15 @@ def test_metric_of_a_curves_file_is_its_formula(name):
 @pytest.fixture(scope="module")
 def real(tiny_run):
     run = tiny_run.at(tiny_run.index[:6].numpy())
-    settings = {"fills": ["mean", "noise"], "steps": 8, "unit_px": 4, "seed": 0, "batch_size": 128, "trajectories": 1, "bank_k": 5}
+    settings = {
+        "fills": ["mean", "noise"],
+        "steps": 8,
+        "unit_px": 4,
+        "seed": 0,
+        "batch_size": 128,
+        "trajectories": 1,
+        "bank_k": 5,
+    }
     return [measure(flip_curves(run, explain(run, name, {}, 0), settings)) for name in ("random", "saliency")]
 
 
@@ -247,10 +257,12 @@ def test_metric_stays_in_its_declared_range_on_real_curves(real, name):
 def test_srg_has_twice_the_range_of_its_areas():
     for suffix in ("", "_matched", "_kept"):
         assert (METRICS[f"srg{suffix}"].low, METRICS[f"srg{suffix}"].high) == (-1, 1)
-        assert METRICS[f"srg{suffix}"].better == METRICS[f"auc_insertion{suffix}"].better == -METRICS[f"auc_deletion{suffix}"].better
+        assert (
+            METRICS[f"srg{suffix}"].better == METRICS[f"auc_insertion{suffix}"].better == -METRICS[f"auc_deletion{suffix}"].better
+        )
 
 
 def test_path_metrics_are_the_same_for_every_scorer(real):
     for name in ("drift_auc", "straightness", "off_manifold_auc"):
-        values = real[1][name]
-        np.testing.assert_array_equal(values, values.isel(scored_by=[0]).broadcast_like(values))
+        values = real[1][name].values
+        np.testing.assert_array_equal(values, np.broadcast_to(values[:, :1], values.shape))

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
-from torchvision.models import resnet18
-
 from clxai.architecture import Architecture, write_checkpoint
 from clxai.errors import ClxaiError
 from clxai.models import Network, load_network, save_network
+from torch import nn
+from torchvision.models import resnet18
 
 PUBLISHED = Architecture("large", 64, 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 10, "classifier")
 TINY = replace(PUBLISHED, stem="small", width=4, size=16)
@@ -44,7 +43,9 @@ def test_small_stem_keeps_the_resolution_up_to_layer1():
 
 
 def test_normalise_gives_zero_mean_and_unit_variance():
-    images = torch.tensor(PUBLISHED.mean).view(1, 3, 1, 1) + torch.tensor(PUBLISHED.std).view(1, 3, 1, 1) * torch.randn(2, 3, 64, 64)
+    images = torch.tensor(PUBLISHED.mean).view(1, 3, 1, 1) + torch.tensor(PUBLISHED.std).view(1, 3, 1, 1) * torch.randn(
+        2, 3, 64, 64
+    )
     normal = network().normalise(images)
     torch.testing.assert_close(normal.mean(dim=(0, 2, 3)), torch.zeros(3), atol=0.05, rtol=0)
     torch.testing.assert_close(normal.std(dim=(0, 2, 3)), torch.ones(3), atol=0.05, rtol=0)

@@ -1,11 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
-from scipy import ndimage, stats
-
 from clxai.errors import ClxaiError
 from clxai.names import FILLS
 from clxai.perturbation import (
@@ -19,6 +14,10 @@ from clxai.perturbation import (
     tie_fraction,
     unit_scores,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy import ndimage, stats
 
 quick = settings(max_examples=40, deadline=None)
 whole_scores = arrays.arrays(np.float64, (3, 16), elements=st.integers(-3, 3).map(float))

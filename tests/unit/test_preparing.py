@@ -1,32 +1,14 @@
 """Preparing a data set: any source becomes uint8 images with checked labels, splits and training statistics."""
 
-import gzip
-import os
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pytest
-from PIL import Image
-
 from clxai.artefacts import read_arrays
 from clxai.datasets import open_prepared
 from clxai.errors import ClxaiError
 from clxai.names import SPLITS
 from clxai.preparing import assign_splits, check_labels, check_splits, prepare
 from clxai.sources import Source
-
-TEST_DATA = os.environ.get("CLXAI_TEST_DATA", "")
-
-
-@pytest.fixture
-def entry(config):
-    """An entry of `datasets` with every key filled in."""
-
-    def make(source, **changes):
-        return {**config["datasets"]["digits"], "size": None, "source": source, **changes}
-
-    return make
+from PIL import Image
 
 
 @pytest.fixture
@@ -142,7 +124,7 @@ def test_prepare_folder_draws_the_splits(entry, prepared, tmp_path):
     data = prepared(entry("folder", path=write_folder(tmp_path / "images"), size=8))
     assert data.class_names == ("cat", "dog")
     assert data.images.shape == (20, 3, 8, 8)
-    assert [np.bincount(data.labels[data.indices(name)]).tolist() for name in ("test",)] == [[2, 2]]
+    assert np.bincount(data.labels[data.indices("test")]).tolist() == [2, 2]
     assert [len(data.indices(name)) for name in SPLITS] == [14, 2, 4]
 
 
@@ -154,18 +136,9 @@ def test_prepare_mixed_image_sizes_are_refused_until_a_size_is_set(entry, prepar
     assert prepared(entry("folder", path=root, size=8)).images.shape == (20, 3, 8, 8)
 
 
-@pytest.mark.skipif(
-    not (Path(TEST_DATA) / "FashionMNIST" / "raw").is_dir() or not TEST_DATA,
-    reason="set CLXAI_TEST_DATA to a folder with FashionMNIST/raw/*.gz",
-)
-def test_prepare_fashion_mnist_draws_val_from_train_and_keeps_test(entry, prepared, tmp_path):
-    raw = tmp_path / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    for file in (Path(TEST_DATA) / "FashionMNIST" / "raw").glob("*.gz"):
-        with gzip.open(file) as packed, (raw / file.stem).open("wb") as plain:
-            shutil.copyfileobj(packed, plain)
+def test_prepare_fashion_mnist_draws_val_from_train_and_keeps_test(entry, prepared, fashion_mnist, tmp_path):
     limit = {"train": 60, "val": 20, "test": 30}
-    data = prepared(entry("torchvision", name="FashionMNIST", path=str(tmp_path), limit=limit))
+    data = prepared(entry("torchvision", name="FashionMNIST", path=str(fashion_mnist), limit=limit))
     assert [len(data.indices(name)) for name in SPLITS] == [60, 20, 30]
     assert [np.bincount(data.labels[data.indices(name)]).tolist() for name in SPLITS] == [[6] * 10, [2] * 10, [3] * 10]
     origin = read_arrays(tmp_path / "out" / "labels.nc")["origin"].values

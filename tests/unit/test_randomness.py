@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from clxai.randomness import generator, key_of, keyed_uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
-
-from clxai.randomness import generator, key_of, keyed_uniform
 
 MASK = 2**64 - 1
 

@@ -1,7 +1,6 @@
 """Families register entries once, by name, and declare them without being imported."""
 
 import pytest
-
 from clxai import heads, losses, sources
 from clxai.config import catalogue
 from clxai.errors import ClxaiError
@@ -55,9 +54,7 @@ def test_unknown_name_without_a_near_one_suggests_nothing(colours):
 def test_declared_agrees_with_what_is_registered(family, registry):
     """The plan reads the source, the job imports it: both must see the same names and semantics."""
     found = catalogue(family)
-    assert {name: entry.semantics for name, entry in found.items()} == {
-        name: entry.semantics for name, entry in registry.items()
-    }
+    assert {name: entry.semantics for name, entry in found.items()} == {name: entry.semantics for name, entry in registry.items()}
 
 
 def write(folder, name, *lines):

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
 from clxai.batches import ImageStore
 from clxai.errors import ClxaiError
 from clxai.losses import LOSSES
@@ -158,9 +157,12 @@ def test_views_multiply_the_batch(tiny_data, recipe, monkeypatch):
     for loss, views in (("supcon", None), ("cross_entropy", None), ("cross_entropy", 3)):
         entry = LOSSES[loss]
         seen = []
-        spy = replace(entry, build=lambda outputs, labels, seen=seen, entry=entry, **options: (
-            seen.append((len(outputs), labels.tolist())) or entry.build(outputs, labels, **options)
-        ))
+        spy = replace(
+            entry,
+            build=lambda outputs, labels, seen=seen, entry=entry, **options: (
+                seen.append((len(outputs), labels.tolist())) or entry.build(outputs, labels, **options)
+            ),
+        )
         monkeypatch.setitem(LOSSES._entries, loss, spy)
         train(tiny_data.data, {**recipe, "loss": loss, "views": views, "epochs": 1}, 0, CPU)
         monkeypatch.undo()
@@ -176,20 +178,20 @@ def test_batches_per_epoch_counts_full_batches(n_images, batch_size, expected):
 
 
 def test_batches_per_epoch_refuses_a_batch_larger_than_the_split():
-    with pytest.raises(ClxaiError, match="batch_size must be at most the 100 training images. Got 128"):
+    with pytest.raises(ClxaiError, match=r"batch_size must be at most the 100 training images\. Got 128"):
         batches_per_epoch(100, 128)
 
 
 @pytest.mark.parametrize(
     ("progress", "cosine", "constant"),
     [
-        (0, 0.02, 0.02),
-        (1, 0.11, 0.11),
-        (2, 0.2, 0.2),
-        (4, 0.15, 0.2),  # a third of the way down: (1 + cos 60) / 2
-        (5, 0.1, 0.2),
-        (6, 0.05, 0.2),
-        (8, 0.0, 0.2),
+        (0.0, 0.02, 0.02),
+        (1.0, 0.11, 0.11),
+        (2.0, 0.2, 0.2),
+        (4.0, 0.15, 0.2),  # a third of the way down: (1 + cos 60) / 2
+        (5.0, 0.1, 0.2),
+        (6.0, 0.05, 0.2),
+        (8.0, 0.0, 0.2),
     ],
 )
 def test_learning_rate_warms_up_from_a_tenth_then_falls_as_a_cosine_or_stays(progress, cosine, constant):
@@ -200,4 +202,4 @@ def test_learning_rate_warms_up_from_a_tenth_then_falls_as_a_cosine_or_stays(pro
 
 
 def test_learning_rate_without_warm_up_starts_at_its_peak():
-    assert learning_rate({"learning_rate": 0.2, "warmup_epochs": 0, "epochs": 8, "schedule": "cosine"}, 0) == 0.2
+    assert learning_rate({"learning_rate": 0.2, "warmup_epochs": 0, "epochs": 8, "schedule": "cosine"}, 0.0) == 0.2

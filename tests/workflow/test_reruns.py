@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("finished")  # one tiny study serves both files
+
 AFTER_CURVES = {"summarise": 1, "check_study": 1, "plot_tables": 1}
 
 

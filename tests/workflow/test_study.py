@@ -4,6 +4,8 @@ import csv
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("finished")  # one tiny study serves both files
+
 
 def rows(path):
     with path.open() as file:
@@ -25,7 +27,10 @@ def test_random_attribution_has_no_excess_over_itself(finished):
     assert {float(row["excess"]) for row in summary if row["method"] == "random" and row["metric"] == "srg"} == {0.0}
 
 
-@pytest.mark.parametrize("name", ["accuracy", "deletion", "insertion", "srg", "cross", "ranking", "drift", "trajectories", "gallery_ce"])
+FIGURES = ("accuracy", "deletion", "insertion", "srg", "cross", "ranking", "drift", "trajectories", "gallery_ce")
+
+
+@pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("kind", ["svg", "pdf"])
 def test_study_leaves_figures(finished, name, kind):
     assert (finished.folder / f"results/digits/figures/{name}.{kind}").stat().st_size > 5000
@@ -33,7 +38,8 @@ def test_study_leaves_figures(finished, name, kind):
 
 def test_every_log_is_filled(finished):
     logs = sorted((finished.folder / "results").rglob("logs/*.log"))
-    silent = [log.name for log in logs if log.name.startswith(("train", "embed", "fit", "attribute", "flip")) and not log.read_text()]
+    spoken = ("prepare", "sample", "train", "embed", "fit", "attribute", "flip", "check", "plot_tables")
+    silent = [log.name for log in logs if log.name.startswith(spoken) and not log.read_text()]
     assert len(logs) > 20
     assert silent == []
 

@@ -70,8 +70,8 @@ def crop_boxes(
     first = fits.int().argmax(dim=1, keepdim=True)
     any_fits = fits.any(dim=1)
     ratio = width / height
-    whole = (width, min(height, round(width / _ASPECT[1]))) if ratio > _ASPECT[1] else (width, height)
-    whole = (min(width, round(height * _ASPECT[0])), height) if ratio < _ASPECT[0] else whole
+    whole = (round(height * _ASPECT[1]), height) if ratio > _ASPECT[1] else (width, height)
+    whole = (width, round(width / _ASPECT[0])) if ratio < _ASPECT[0] else whole
     box_width = torch.where(any_fits, widths.gather(1, first).squeeze(1), float(whole[0]))
     box_height = torch.where(any_fits, heights.gather(1, first).squeeze(1), float(whole[1]))
     corner = torch.rand(2, n_images, generator=generator, device=generator.device)
@@ -95,7 +95,7 @@ def resized_crop(
 
 
 def colour_jitter(
-    images: Float[Tensor, "image channel y x"], strength: Mapping[str, float], generator: torch.Generator
+    images: Float[Tensor, "image channel y x"], strength: Mapping[str, float | int], generator: torch.Generator
 ) -> Float[Tensor, "image channel y x"]:
     """Scale brightness, contrast and saturation by U[max(0, 1 - s), 1 + s] and shift hue by U[-s, s] of the circle.
 

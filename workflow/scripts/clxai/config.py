@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
-from clxai.names import LAYERS, REFERENCE, allowed_units, choose_stem, smallest_size
+from clxai.names import FILLS, LAYERS, REFERENCE, allowed_units, choose_stem, smallest_size
 from clxai.registry import Declaration, declared
 
 LIBRARY = Path(__file__).parent
@@ -20,6 +20,7 @@ _FAMILIES = {
     "methods": (LIBRARY / "attribution", "method"),
     "sources": (LIBRARY / "sources.py", "source"),
 }
+_NAMED = {"layer": LAYERS, "baseline": FILLS}  # options that are names
 _DIGITS = 1797  # images in scikit-learn's digits
 
 
@@ -108,7 +109,7 @@ def heads_of(config: Mapping[str, Any], model: str) -> list[str]:
 def check_options(given: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> None:
     """Raise ClxaiError on an option that is unknown, of another type than its default, or out of range.
 
-    A number must be above 0 if its default is, else at least 0; `layer` must name a layer of the network.
+    A number must be above 0 if its default is, else at least 0; `layer` must name a layer of the network, `baseline` a fill.
     """
     for key, value in given.items():
         if key not in defaults:
@@ -117,10 +118,11 @@ def check_options(given: Mapping[str, Any], defaults: Mapping[str, Any], where: 
         kinds = (int, float) if isinstance(default, float) else (type(default),)
         if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(default, bool)):
             raise ClxaiError(f"{where}.{key} must be {_kind(default)} like its default {default!r}. Got {value!r}")
-        if isinstance(default, int | float) and not (value > 0 if default > 0 else value >= 0):
+        is_number = isinstance(default, int | float) and not isinstance(default, bool)
+        if is_number and not (value > 0 if default > 0 else value >= 0):
             raise ClxaiError(f"{where}.{key} must be {'> 0' if default > 0 else '>= 0'}. Got {value!r}")
-        if key == "layer" and value not in LAYERS:
-            raise ClxaiError(f"{where}.{key}: {unknown_name('layer', value, LAYERS)}")
+        if key in _NAMED and value not in _NAMED[key]:
+            raise ClxaiError(f"{where}.{key}: {unknown_name(key, value, _NAMED[key])}")
 
 
 def _kind(value: Any) -> str:

@@ -15,8 +15,10 @@ from scipy.stats import rankdata
 
 from clxai.errors import ClxaiError
 
+PerCurve = Float[ndarray, "*batch"] | np.floating  # one number per curve: NumPy gives a scalar for a single one
 
-def area(curve: Float[ndarray, "*batch step"], fraction: Float[ndarray, " step"]) -> Float[ndarray, "*batch"]:
+
+def area(curve: Float[ndarray, "*batch step"], fraction: Float[ndarray, " step"]) -> PerCurve:
     """Return the area under a curve, sum_j (f_(j+1) - f_j) (c_j + c_(j+1)) / 2, in the unit of the curve.
 
     Raises ClxaiError unless fraction rises strictly from 0 to 1.
@@ -33,12 +35,12 @@ def insertion_curve(
     return lerf[..., ::-1], 1 - fraction[::-1]
 
 
-def aopc(curve: Float[ndarray, "*batch step"]) -> Float[ndarray, "*batch"]:
+def aopc(curve: Float[ndarray, "*batch step"]) -> PerCurve:
     """Return the area over the perturbation curve, mean_j (c_0 - c_j) over all points [Samek et al. 2017, eq. 12]."""
     return (curve[..., :1] - curve.astype(np.float64)).mean(axis=-1)
 
 
-def monotonicity(curve: Float[ndarray, "*batch step"]) -> Float[ndarray, "*batch"]:
+def monotonicity(curve: Float[ndarray, "*batch step"]) -> PerCurve:
     """Return minus Spearman's rho of a deletion curve with its step, ties given their mean rank; 1: falls at every step.
 
     NaN for a constant curve.
@@ -50,13 +52,13 @@ def monotonicity(curve: Float[ndarray, "*batch step"]) -> Float[ndarray, "*batch
     return -(ranks * steps).sum(axis=-1) / np.where(norm == 0, np.nan, norm)
 
 
-def straightness(step_length: Float[ndarray, "*batch step"], drift: Float[ndarray, "*batch step"]) -> Float[ndarray, "*batch"]:
+def straightness(step_length: Float[ndarray, "*batch step"], drift: Float[ndarray, "*batch step"]) -> PerCurve:
     """Return |z_n - z_0| / sum_j |z_j - z_(j-1)| in [0, 1]; 1: a straight path. NaN if the path has no length."""
     length = step_length.astype(np.float64).sum(axis=-1)
     return drift[..., -1] / np.where(length == 0, np.nan, length)
 
 
-def roughness(acceleration: Float[ndarray, "*batch step"]) -> Float[ndarray, "*batch"]:
+def roughness(acceleration: Float[ndarray, "*batch step"]) -> PerCurve:
     """Return the mean norm of the second divided difference over the inner steps; 0: constant speed on a line."""
     return acceleration[..., 1:-1].astype(np.float64).mean(axis=-1)
 

@@ -58,13 +58,13 @@ class Network(nn.Module):
         self.register_buffer("mean", torch.tensor(architecture.mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(architecture.std).view(-1, 1, 1))
         self.backbone = Backbone(len(architecture.mean), architecture.width, architecture.stem)
+        self.backbone.apply(_initialise)  # before the top draws its weights: the same start whatever sits on top
         n_features = architecture.n_features
         if architecture.top == "classifier":
             self.top = nn.Linear(n_features, architecture.n_classes)
         else:  # the MLP head of Khosla et al. 2020, section 3.1
             last = nn.Linear(n_features, architecture.projection_size)
             self.top = nn.Sequential(nn.Linear(n_features, n_features), nn.ReLU(), last)
-        self.apply(_initialise)
 
     def normalise(self, images: Float[Tensor, "*batch channel y x"]) -> Float[Tensor, "*batch channel y x"]:
         """Map images in [0, 1] to zero mean and unit variance per channel of the training set."""

@@ -125,7 +125,8 @@ def plot_srg(tables: Tables) -> Figure:
             for bound in ("ci_low", "ci_high")
         )
         words = [
-            [f"{m:.2f}\n[{a:.2f}, {b:.2f}]" for m, a, b in zip(*line, strict=True)] for line in zip(mean, low, high, strict=True)
+            [f"{_short(m)}\n[{_short(a)}, {_short(b)}]" for m, a, b in zip(*line, strict=True)]
+            for line in zip(mean, low, high, strict=True)
         ]
         _heat(axis, mean, words, [title(method) for method in tables.methods])
         axis.set_title(label)

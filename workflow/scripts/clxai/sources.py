@@ -47,8 +47,8 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
 
     scale = size / min(height, width)
     shape = (max(size, round(width * scale)), max(size, round(height * scale)))
-    planes = [Image.fromarray(plane).resize(shape, Image.Resampling.BILINEAR) for plane in np.atleast_3d(pixels).transpose(2, 0, 1)]
-    resized = np.stack([np.asarray(plane) for plane in planes], axis=-1)
+    planes = [Image.fromarray(plane) for plane in np.atleast_3d(pixels).transpose(2, 0, 1)]
+    resized = np.stack([np.asarray(plane.resize(shape, Image.Resampling.BILINEAR)) for plane in planes], axis=-1)
     top, left = (resized.shape[0] - size) // 2, (resized.shape[1] - size) // 2
     return resized[top : top + size, left : left + size]
 

@@ -1,6 +1,6 @@
 """Uncertainty where training seeds are the units and images are nested in them, and corrected tests."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -51,7 +51,9 @@ def seed_deviation(values: Float[ndarray, "seed image column"]) -> Float[ndarray
     return weighted_means(values, one_seed_each).std(axis=0, ddof=1)
 
 
-def holm_zero_tests(samples: Mapping[str, np.ndarray], alpha: float) -> tuple[Float[ndarray, " test"], Bool[ndarray, " test"]]:
+def holm_zero_tests(
+    samples: Mapping[Hashable, np.ndarray], alpha: float
+) -> tuple[Float[ndarray, " test"], Bool[ndarray, " test"]]:
     """Test each sample's mean against 0 (two-sided t) and return Holm-corrected p-values and rejections at `alpha`.
 
     A sample without spread is not rejected if it is all 0, rejected otherwise.

@@ -1,0 +1,357 @@
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from clxai.config import catalogue, check_options, check_schema, check_values, head_options, heads_of, method_options, plain
+from clxai.devices import PRECISIONS
+from clxai.errors import ClxaiError
+from clxai.names import FILLS, SPLITS, STEMS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
+SOURCE = {"source": "npz", "path": "."}
+MISSING = object()
+
+
+def check(config):
+    """Both stages, as the workflow runs them before any job."""
+    check_schema(config, SCHEMA)
+    check_values(config)
+
+
+def changed(config, changes):
+    """Set `a.b.c` keys; MISSING removes one."""
+    for key, value in changes.items():
+        *folders, last = key.split(".")
+        section = config
+        for folder in folders:
+            section = section[folder]
+        if value is MISSING:
+            del section[last]
+        else:
+            section[last] = copy.deepcopy(value)
+    return config
+
+
+def test_default_config_passes(config):
+    check(config)
+
+
+def test_default_config_needs_nothing_filled_in():
+    check_schema(yaml.safe_load((ROOT / "config" / "config.yaml").read_text()), SCHEMA)
+
+
+GOOD = {
+    "own name of a method": {"methods": {"cam3": {"method": "grad_cam", "layer": "layer3"}}, "study.methods": ["random", "cam3"]},
+    "all fills": {"flipping.fills": list(FILLS)},
+    "whole number for a real option": {"heads": {"linear": {"C": 1}}},
+    "exactly all units as steps": {"flipping.steps": 64},
+    "contrastive model with softmax among the heads": {"study.models": ["supcon"]},
+    "npz with a path": {"datasets.digits": "npz"},
+    "empty entry of a method": {"methods": {"lrp": None}},
+    "baseline of a method that has one": {"methods": {"occlusion": {"baseline": "blur"}}},
+    "fractional warm-up": {"models.ce.warmup_epochs": 0.5},
+    "large network of large images": {"datasets.digits.size": 96, "datasets.digits.unit_px": 8},
+}
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_sensible_config_passes(config, case):
+    changes = dict(GOOD[case])
+    if changes.get("datasets.digits") == "npz":
+        changes = {"datasets.digits.source": "npz", "datasets.digits.path": "."}
+    check(changed(config, changes))
+
+
+# name: (changes, what the message must hold, in this order)
+WRONG = {
+    "unknown section": ({"flippings": {}}, ["config: unknown key 'flippings'", "Did you mean 'flipping'?", "Known: checks"]),
+    "unknown key of study": ({"study.sedes": [0]}, ["study: unknown key 'sedes'", "Did you mean 'seeds'?", "models"]),
+    "unknown key of flipping": ({"flipping.step": 4}, ["flipping: unknown key 'step'", "Did you mean 'steps'?"]),
+    "unknown key of a data set": ({"datasets.digits.sizes": 8}, ["datasets.digits: unknown key 'sizes'", "'size'"]),
+    "unknown key of a model": ({"models.ce.epoch": 3}, ["models.ce: unknown key 'epoch'", "'epochs'"]),
+    "unknown split in limit": ({"datasets.digits.limit": {"trian": 5}}, ["datasets.digits.limit", "'trian'", "'train'"]),
+    "unknown augmentation": ({"models.ce.augmentation.crop": 2}, ["models.ce.augmentation: unknown key 'crop'", "crop_padding"]),
+    "unknown jitter": ({"models.ce.augmentation.jitter.hues": 0.1}, ["models.ce.augmentation.jitter", "'hues'", "'hue'"]),
+    "loss missing": ({"models.ce.loss": MISSING}, ["models.ce", "'loss' is a required property"]),
+    "unknown data set": (
+        {"study.datasets": ["digit"]},
+        ["study.datasets: unknown dataset 'digit'", "'digits'?", "Known: digits"],
+    ),
+    "unknown model": (
+        {"study.models": ["supcom"]},
+        ["study.models: unknown model 'supcom'", "'supcon'?", "ce, ce_matched, supcon"],
+    ),
+    "unknown method": ({"study.methods": ["random", "salience"]}, ["unknown attribution method 'salience'", "'saliency'", "lrp"]),
+    "unknown method behind an own name": ({"methods": {"cam": {"method": "gradcam"}}}, ["methods", "'gradcam'", "'grad_cam'"]),
+    "unknown head": ({"study.heads": ["knn", "softmx"]}, ["heads: unknown head 'softmx'", "'softmax'", "mahalanobis"]),
+    "options of an unknown head": ({"heads": {"svm": {}}}, ["heads: unknown head 'svm'", "Known: knn, linear"]),
+    "unknown loss": ({"models.ce.loss": "suppcon"}, ["models.ce.loss: unknown loss 'suppcon'", "'supcon'", "triplet"]),
+    "unknown source": (
+        {"datasets.digits.source": "digit"},
+        ["datasets.digits.source: unknown data source 'digit'", "torchvision"],
+    ),
+    "unknown torchvision set": (
+        {"datasets.digits.source": "torchvision", "datasets.digits.name": "CIFAR01"},
+        ["datasets.digits.name: unknown torchvision data set 'CIFAR01'", "Did you mean 'CIFAR10'?"],
+    ),
+    "torchvision without name": (
+        {"datasets.digits.source": "torchvision"},
+        ["datasets.digits.name is needed by source 'torchvision'"],
+    ),
+    "npz without path": ({"datasets.digits.source": "npz"}, ["datasets.digits.path is needed by source 'npz'"]),
+    "missing path": (
+        {"datasets.digits.source": "folder", "datasets.digits.path": "no/such/folder"},
+        ["datasets.digits.path: 'no/such/folder' does not exist"],
+    ),
+    "unknown fill": (
+        {"flipping.fills": ["meen"]},
+        ["flipping.fills.0: unknown value 'meen'", "'mean'", "blur, mean, noise, zero"],
+    ),
+    "unknown optimiser": ({"models.ce.optimiser": "adam"}, ["models.ce.optimiser", "'adam'", "adamw, sgd"]),
+    "unknown schedule": ({"models.ce.schedule": "cosin"}, ["models.ce.schedule", "'cosin'", "constant, cosine"]),
+    "unknown stem": ({"models.ce.stem": "tiny"}, ["models.ce.stem", "'tiny'", "auto, large, small"]),
+    "unknown precision": ({"models.ce.precision": "float16"}, ["models.ce.precision", "'float16'", "auto, bfloat16, float32"]),
+    "unknown loss option": (
+        {"models.supcon.loss_options": {"temprature": 0.1}},
+        ["models.supcon.loss_options: unknown option 'temprature'", "'temperature'?"],
+    ),
+    "unknown method option": (
+        {"methods": {"smoothgrad": {"sigmas": 1.0}}},
+        ["methods.smoothgrad: unknown option 'sigmas'", "'sigma'"],
+    ),
+    "unknown head option": ({"heads": {"knn": {"K": 5}}}, ["heads.knn: unknown option 'K'", "Known: k, temperature"]),
+    "unknown layer": ({"methods": {"grad_cam": {"layer": "layer5"}}}, ["methods.grad_cam.layer", "'layer5'", "layer1, layer2"]),
+    "baseline where there is none": (
+        {"methods": {"saliency": {"baseline": "mean"}}},
+        ["methods.saliency: unknown option 'baseline'"],
+    ),
+    "unknown baseline": (
+        {"methods": {"occlusion": {"baseline": "blurr"}}},
+        ["methods.occlusion.baseline", "'blurr'", "'blur'?", "mean"],
+    ),
+    "loss temperature of zero": (
+        {"models.supcon.loss_options.temperature": 0.0},
+        ["loss_options.temperature must be > 0", "Got 0.0"],
+    ),
+    "negative kNN temperature": ({"heads": {"knn": {"temperature": -0.1}}}, ["heads.knn.temperature must be > 0", "Got -0.1"]),
+    "negative label smoothing": (
+        {"models.ce.loss_options": {"label_smoothing": -0.1}},
+        ["models.ce.loss_options.label_smoothing must be >= 0", "Got -0.1"],
+    ),
+    "text for a number option": (
+        {"heads": {"knn": {"k": "many"}}},
+        ["heads.knn.k must be a whole number", "default 200", "'many'"],
+    ),
+    "fraction for a whole option": (
+        {"methods": {"smoothgrad": {"samples": 2.5}}},
+        ["methods.smoothgrad.samples", "whole number", "2.5"],
+    ),
+    "truth value for a number option": ({"heads": {"linear": {"C": True}}}, ["heads.linear.C must be a number", "Got True"]),
+    "number for a layer": ({"methods": {"grad_cam": {"layer": 4}}}, ["methods.grad_cam.layer must be a name", "Got 4"]),
+    "k above the bank": (
+        {"heads": {"knn": {"k": 5000}}},
+        ["heads.knn.k must be at most the 1221 training images of digits", "5000"],
+    ),
+    "k above a limited bank": (
+        {"datasets.digits.limit": {"train": 150}},
+        ["heads.knn.k must be at most the 150", "digits. Got 200"],
+    ),
+    "bank_k above the bank": (
+        {"flipping.bank_k": 1300},
+        ["flipping.bank_k must be at most the 1221 training images", "Got 1300"],
+    ),
+    "exponent without a dot": ({"models.ce.learning_rate": "1e-3"}, ["models.ce.learning_rate", "'1e-3'", "1.0e-3, not 1e-3"]),
+    "unit that does not tile": (
+        {"datasets.digits.unit_px": 5},
+        ["datasets.digits.unit_px must tile 24 px", "[1, 2, 3, 4, 6, 8, 12]", "5"],
+    ),
+    "unit as large as the image": ({"datasets.digits.unit_px": 24}, ["datasets.digits.unit_px must tile 24 px", "Got 24"]),
+    "more steps than units": (
+        {"flipping.steps": 65},
+        ["flipping.steps must be at most the 64 units of datasets.digits", "Got 65"],
+    ),
+    "one step": ({"flipping.steps": 1}, ["flipping.steps", "1 is less than the minimum of 2"]),
+    "image too small for the stem": (
+        {"models.ce.stem": "large"},
+        ["datasets.digits.size must be at least 64 for models.ce (large stem)", "Got 24"],
+    ),
+    "image too small at all": ({"datasets.digits.size": 8}, ["datasets.digits.size must be at least 16", "small stem", "Got 8"]),
+    "size of digits": ({"datasets.digits.size": 20}, ["datasets.digits.size must be a multiple of 8", "Got 20"]),
+    "digits without size": ({"datasets.digits.size": None}, ["datasets.digits.size must be a multiple of 8", "Got None"]),
+    "warm-up of all epochs": ({"models.ce.warmup_epochs": 15}, ["models.ce.warmup_epochs must be below epochs 15", "Got 15"]),
+    "crop upside down": (
+        {"models.supcon.augmentation.resized_crop": [1.0, 0.5]},
+        ["models.supcon.augmentation.resized_crop must be [least, most]", "[1.0, 0.5]"],
+    ),
+    "crop above the image": (
+        {"models.supcon.augmentation.resized_crop": [0.5, 1.5]},
+        ["resized_crop.1", "1.5 is greater", "maximum of 1"],
+    ),
+    "crop of one number": (
+        {"models.supcon.augmentation.resized_crop": [0.5]},
+        ["augmentation.resized_crop", "[0.5]", "too short"],
+    ),
+    "random missing": ({"study.methods": ["lrp"]}, ["study.methods must include 'random'"]),
+    "no data set": ({"study.datasets": []}, ["study.datasets", "[]", "non-empty"]),
+    "no seed": ({"study.seeds": []}, ["study.seeds", "[]", "non-empty"]),
+    "no head": ({"study.heads": []}, ["study.heads", "[]", "non-empty"]),
+    "seed given twice": ({"study.seeds": [0, 1, 0]}, ["study.seeds", "[0, 1, 0]", "non-unique"]),
+    "method given twice": ({"study.methods": ["random", "lrp", "lrp"]}, ["study.methods", "non-unique"]),
+    "negative seed": ({"study.seeds": [-1]}, ["study.seeds.0", "-1 is less than the minimum of 0"]),
+    "one seed instead of a list": ({"study.seeds": 3}, ["study.seeds", "3 is not of type 'array'"]),
+    "name for a list": ({"study.heads": "knn"}, ["study.heads: expected array", "'knn'"]),
+    "fraction of images": ({"study.evaluation_images": 10.5}, ["study.evaluation_images", "10.5 is not of type 'integer'"]),
+    "alpha of one": ({"checks.alpha": 1}, ["checks.alpha", "1"]),
+    "few draws": ({"statistics.bootstrap_draws": 10}, ["statistics.bootstrap_draws", "10 is less than the minimum of 100"]),
+    "momentum of one": ({"models.ce.momentum": 1}, ["models.ce.momentum", "1"]),
+    "model without any head": (
+        {"study.heads": ["softmax"]},
+        ["models.supcon: none of study.heads ['softmax'] works with loss supcon"],
+    ),
+    "name of a data set that is no folder": ({"datasets": {"../up": SOURCE}}, ["datasets", "'../up'"]),
+    "capital in a model name": ({"models.CE": {"loss": "supcon"}}, ["models", "'CE'"]),
+    "options as a list": ({"heads": {"knn": [5]}}, ["heads.knn", "[5]", "object"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_config_is_refused_in_one_line_that_names_key_found_and_allowed(config, case):
+    changes, expected = WRONG[case]
+    with pytest.raises(ClxaiError, match=".*".join(map(re.escape, expected))) as error:
+        check(changed(config, changes))
+    assert "\n" not in str(error.value)
+
+
+def test_first_error_is_the_outermost(config):
+    config["study"]["seedz"] = [0]
+    config["models"]["ce"]["augmentation"]["jitter"]["hue"] = 7
+    with pytest.raises(ClxaiError, match="study: unknown key 'seedz'"):
+        check_schema(config, SCHEMA)
+
+
+def test_head_options_are_filled_with_the_declared_defaults(config):
+    config["heads"] = {"knn": {"k": 20}}
+    assert head_options(config, "knn") == {"k": 20, "temperature": 0.07}
+    assert head_options(config, "linear") == {"C": 10.0}
+
+
+def test_method_options_are_the_given_ones_of_the_registered_method(config):
+    config["methods"] = {"early": {"method": "grad_cam", "layer": "layer2"}}
+    assert method_options(config, "early") == ("grad_cam", {"layer": "layer2"})
+    assert method_options(config, "saliency") == ("saliency", {})
+
+
+def test_heads_that_need_a_classifier_are_left_out_for_contrastive_models(config):
+    assert heads_of(config, "ce") == ["softmax", "linear", "knn", "mahalanobis"]
+    assert heads_of(config, "supcon") == ["linear", "knn", "mahalanobis"]
+
+
+@pytest.mark.parametrize(("default", "value"), [(0.0, 0), (0, 0), (1.0, 2), ("x", "y"), (True, False)])
+def test_option_of_the_type_of_its_default_passes(default, value):
+    check_options({"option": value}, {"option": default}, "here")
+
+
+def leaves(schema, path="config"):
+    """Every described key below a schema, with its path, its schema and whether it is required."""
+    for key, entry in schema.get("properties", {}).items():
+        yield f"{path}.{key}", entry, key in schema.get("required", ())
+        yield from leaves(entry, f"{path}.{key}")
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from leaves(schema["additionalProperties"], f"{path}.*")
+
+
+LEAVES = {path: (entry, required) for path, entry, required in leaves(SCHEMA)}
+
+
+@pytest.mark.parametrize("path", LEAVES)
+def test_every_key_is_described_typed_and_has_a_default_or_is_required(path):
+    entry, required = LEAVES[path]
+    assert entry["description"].endswith(".") or entry["description"].endswith(")")
+    assert "type" in entry
+    assert required or "default" in entry
+
+
+def test_every_object_refuses_unknown_keys_or_says_what_they_are():
+    free = {"config.models.*.loss_options"}  # checked against the options that the loss declares
+    for path, (entry, _) in {"config": (SCHEMA, True), **LEAVES}.items():
+        if entry["type"] == "object" and path not in free:
+            assert "additionalProperties" in entry, path
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [("config.models.*.stem", {"auto", *STEMS}), ("config.models.*.precision", set(PRECISIONS))],
+)
+def test_enums_of_the_schema_are_the_names_of_the_code(path, names):
+    assert set(LEAVES[path][0]["enum"]) == names
+
+
+def test_fills_of_the_schema_are_those_of_the_code():
+    assert LEAVES["config.flipping.fills"][0]["items"]["enum"] == list(FILLS)
+
+
+def test_splits_of_the_schema_are_those_of_the_code():
+    assert list(LEAVES["config.datasets.*.limit"][0]["properties"]) == list(SPLITS)
+
+
+def in_brackets(path):
+    """The names that a description lists in round brackets."""
+    return re.search(r"\(([^()]*)\)", LEAVES[path][0]["description"]).group(1).split(", ")
+
+
+@pytest.mark.parametrize(
+    ("path", "family"),
+    [("config.study.heads", "heads"), ("config.datasets.*.source", "sources"), ("config.models.*.loss", "losses")],
+)
+def test_descriptions_list_exactly_what_is_declared(path, family):
+    assert sorted(in_brackets(path)) == sorted(catalogue(family))
+
+
+def test_description_of_the_heads_lists_their_options():
+    found = re.findall(r"(\w+) \{([^{}]*)\}", LEAVES["config.heads"][0]["description"])
+    declared = {name: list(head.semantics["options"]) for name, head in catalogue("heads").items() if head.semantics["options"]}
+    assert {name: options.split(", ") for name, options in found} == declared
+
+
+def test_description_of_the_losses_lists_their_options():
+    found = re.findall(r"(\w+) \((\w+)\)", LEAVES["config.models.*.loss_options"][0]["description"])
+    declared = [(option, name) for name, loss in catalogue("losses").items() for option in loss.semantics["options"]]
+    assert sorted(found) == sorted(declared)
+
+
+def test_default_study_of_the_schema_is_the_default_config():
+    written = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["study"]
+    for key, value in written.items():
+        assert LEAVES[f"config.study.{key}"][0]["default"] == value
+
+
+keys = st.text("abc", min_size=1, max_size=3)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def sorted_deeply(value):
+    if isinstance(value, dict):
+        return list(value) == sorted(value) and all(map(sorted_deeply, value.values()))
+    return all(map(sorted_deeply, value)) if isinstance(value, list) else True
+
+
+@settings(max_examples=60, deadline=None)
+@given(values)
+def test_plain_keeps_the_values_and_sorts_the_keys_at_every_depth(value):
+    assert plain(value) == value
+    assert sorted_deeply(plain(value))
+
+
+def test_plain_makes_equal_configs_print_equally():
+    first = {"b": {"y": 1, "x": (1, 2)}, "a": [{"d": 0, "c": None}]}
+    second = {"a": [{"c": None, "d": 0}], "b": {"x": [1, 2], "y": 1}}
+    assert repr(plain(first)) == repr(plain(second)) == "{'a': [{'c': None, 'd': 0}], 'b': {'x': [1, 2], 'y': 1}}"

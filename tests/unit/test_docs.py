@@ -1,0 +1,211 @@
+"""The documents say what the code says: links, names, dependencies, the table of reruns, the code in the README."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from clxai.config import LIBRARY, catalogue
+from clxai.metrics import METRICS
+from clxai.provenance import code_of
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = (".", "docs", "config", "profiles", "results")
+DOCUMENTS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))
+METHODS_TEXT = (ROOT / "docs" / "methods.md").read_text()
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base", "snakemake": "snakemake-minimal"}
+
+
+def anchors(text):
+    """The anchors that headings get on GitHub."""
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document):
+    """Every relative link names a file of the repository, and a heading in it where it has an anchor."""
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", document.read_text()):
+        file, _, anchor = target.partition("#")
+        path = document.parent / file if file else document
+        assert path.exists(), f"{document.name}: {target} does not exist"
+        assert not anchor or anchor in anchors(path.read_text()), f"{document.name}: {target}: no such heading"
+
+
+@pytest.mark.parametrize("family", ["losses", "heads", "methods"])
+def test_declared_names_have_a_formula(family):
+    """docs/methods.md and the README name everything that can be chosen."""
+    readme = (ROOT / "README.md").read_text()
+    for name in catalogue(family):
+        assert f"`{name}`" in METHODS_TEXT, f"docs/methods.md lacks `{name}` of {family}"
+        assert f"`{name}`" in readme, f"README.md lacks `{name}` of {family}"
+
+
+def test_metrics_have_a_formula():
+    """docs/methods.md names every metric, and no table row starts with one that is gone."""
+    section = METHODS_TEXT.split("## 5.")[1].split("## 6.")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", "".join(rows))) == set(METRICS)
+
+
+def test_directions_of_metrics_are_those_of_the_code():
+    """The column `better` of docs/methods.md, where it gives a direction of its own, is that of METRICS."""
+    words = {"lower": -1, "higher": 1, "-": 0}
+    for line in METHODS_TEXT.split("## 5.")[1].split("## 6.")[0].splitlines():
+        cells = [cell.strip() for cell in line.split(" | ")]
+        if line.startswith("| `") and cells[-1].rstrip(" |") in words:
+            for name in re.findall(r"`(\w+)`", cells[0]):
+                assert METRICS[name].better == words[cells[-1].rstrip(" |")], name
+
+
+def test_rerun_table_is_what_the_imports_say():
+    """docs/architecture.md: the rules that each module reruns."""
+    scripts = {path.stem: {file.resolve() for file in code_of(path)} for path in LIBRARY.parent.glob("*.py")}
+    own = {file.resolve() for file in (LIBRARY / "attribution").glob("*.py")} - scripts["attribute"]
+    by_method = {file.resolve() for path in own for file in code_of(path)} - scripts["attribute"] - own
+    table = (ROOT / "docs" / "architecture.md").read_text().split("| module | concept |")[1].split("\n\n")[0]
+    documented = set()
+    for line in table.splitlines()[2:]:
+        names, _, rules = (cell.strip() for cell in line.strip("| ").split(" | "))
+        for name in re.findall(r"`([\w/]+)`", names):
+            file = (LIBRARY / f"{name}.py").resolve()
+            file = file if file.is_file() else (LIBRARY / "attribution" / f"{name}.py").resolve()
+            documented.add(file)
+            expected = {script for script, files in scripts.items() if file in files}
+            if file in own | by_method:
+                expected.add("attribute, for")
+            found = expected if rules == "all" else {rule for rule in (*scripts, "attribute, for") if has_rule(rules, rule)}
+            assert found == expected and (rules != "all" or expected == set(scripts)), f"{name}: write {sorted(expected)}"
+    packages = {path.resolve() for path in (LIBRARY / "attribution").glob("__init__.py")}
+    missing = {path.resolve() for path in LIBRARY.rglob("*.py")} - documented - packages
+    assert not missing, f"docs/architecture.md lacks {sorted(path.stem for path in missing)}"
+
+
+def has_rule(cell, rule):
+    """Whether a cell of the table names a rule; `attribute, for ...` is not the rule as a whole."""
+    if rule == "attribute, for":
+        return rule in cell
+    return rule in re.split(r"[,;]\s*", cell.partition("attribute, for")[0] if "attribute, for" in cell else cell)
+
+
+def requirements(lines):
+    """Names and version ranges of requirement strings."""
+    return dict(re.fullmatch(r"([\w.-]+)(.*)", line).groups() for line in lines)
+
+
+def project():
+    """The project table of pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_conda_environment_is_the_run_time_dependencies():
+    """envs/clxai.yaml lists Python and the dependencies of pyproject.toml, same ranges, conda's names."""
+    found = requirements(yaml.safe_load((ROOT / "envs" / "clxai.yaml").read_text())["dependencies"])
+    assert found.pop("python") == project()["requires-python"]
+    expected = {CONDA_NAMES.get(name, name): versions for name, versions in requirements(project()["dependencies"]).items()}
+    assert found == expected
+
+
+def test_every_dependency_is_pinned():
+    """constraints.txt pins what pyproject.toml names, extras included."""
+    pins = [line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]
+    pinned = {re.sub(r"[-_.]+", "-", name).lower() for name in pins}
+    extras = [line for lines in project()["optional-dependencies"].values() for line in lines]
+    named = {re.sub(r"[-_.]+", "-", name).lower() for name in requirements([*project()["dependencies"], *extras])}
+    assert named <= pinned, f"constraints.txt lacks {sorted(named - pinned)}"
+
+
+def test_version_of_the_citation():
+    """CITATION.cff and CHANGELOG.md know the version of the library."""
+    from clxai import __version__
+
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == __version__
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.fixture
+def readme_code():
+    """Run the README's code for one family as if it stood in its module; the registry is restored afterwards."""
+    import clxai.attribution.base
+    import clxai.attribution.cams
+    import clxai.heads
+    import clxai.losses
+    import clxai.sources
+
+    homes = {
+        "source": (clxai.sources, clxai.sources.SOURCES),
+        "loss": (clxai.losses, clxai.losses.LOSSES),
+        "head": (clxai.heads, clxai.heads.HEADS),
+        "method": (clxai.attribution.cams, clxai.attribution.base.METHODS),
+    }
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    added = []
+
+    def run(family):
+        module, registry = homes[family]
+        before = set(registry)
+        (block,) = (block for block in blocks if f"@{family}(" in block)
+        exec(block, dict(vars(module)))
+        (name,) = set(registry) - before
+        added.append((registry, name))
+        return registry[name]
+
+    yield run
+    for registry, name in added:
+        del registry._entries[name]
+
+
+def test_readme_source(readme_code, config, tmp_path):
+    """The example of a data source passes all checks of the preparation."""
+    from clxai.preparing import prepare
+
+    entry = readme_code("source")
+    prepare({**config["datasets"]["digits"], "source": entry.name, "size": None}, tmp_path / "images.npy", tmp_path / "labels.nc")
+
+
+def test_readme_loss(readme_code):
+    """The example of a loss: gamma 0 is cross-entropy, gamma 2 is less."""
+    entry = readme_code("loss")
+    torch.manual_seed(0)
+    outputs, labels = torch.randn(8, 3), torch.randint(0, 3, (8,))
+    plain = torch.nn.functional.cross_entropy(outputs, labels)
+    assert torch.allclose(entry.build(outputs, labels, gamma=0.0), plain)
+    assert entry.build(outputs, labels, **entry.semantics["options"]) < plain
+
+
+def test_readme_head(readme_code, tiny_run, tmp_path):
+    """The example of a head fits, is stored, read again, and classifies most of its training images."""
+    from clxai.heads import load_head, save_head
+
+    entry = readme_code("head")
+    bank, labels = tiny_run.training_bank()
+    head = entry.build.fit(bank, labels, tiny_run.data.n_classes, entry.semantics["options"])
+    save_head(head, entry.name, tmp_path / "head.safetensors")
+    again = load_head(tmp_path / "head.safetensors", torch.device("cpu"))
+    assert torch.equal(again(bank), head(bank))
+    assert (again.predict(bank) == labels).float().mean() > 0.5
+
+
+def test_readme_method(readme_code, tiny_run):
+    """The example of a method explains every head with maps of the image's size."""
+    from clxai.attribution.base import REDUCTIONS, Problem
+
+    entry = readme_code("method")
+    images, embeddings = tiny_run.images, tiny_run.embeddings
+    for head in tiny_run.heads.values():
+        problem = Problem(
+            encoder=tiny_run.encoder,
+            checkpoint=tiny_run.checkpoint,
+            head=head,
+            frozen=head.freeze(embeddings),
+            images=images,
+            index=tiny_run.index,
+            target=head.predict(embeddings),
+            baseline=None,
+            seed=0,
+        )
+        maps = REDUCTIONS[entry.semantics["reduction"]](entry.build(problem, entry.semantics["options"]).maps)
+        assert maps.shape == (len(images), *images.shape[-2:])
+        assert torch.isfinite(maps).all() and (maps >= 0).all() and maps.max() > 0

@@ -1,0 +1,76 @@
+"""Heads are fitted on train, calibrated on val, and only reported on test."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from clxai.fitting import fit_heads
+
+OPTIONS = {"softmax": {}, "linear": {"C": 10.0}, "knn": {"k": 50, "temperature": 0.07}, "mahalanobis": {}}
+
+
+@pytest.fixture(scope="module")
+def fit(tiny_run):
+    """Fit all heads with the labels of a split shuffled and its embeddings replaced by noise."""
+
+    def run(noisy_split=None):
+        data, embeddings = tiny_run.data, tiny_run.all_embeddings.clone()
+        if noisy_split:
+            members = data.indices(noisy_split)
+            labels = data.labels.copy()
+            labels[members] = np.random.default_rng(0).permutation(labels[members])
+            data = replace(data, labels=labels)
+            embeddings[torch.from_numpy(members)] = torch.rand(
+                len(members), embeddings.shape[1], generator=torch.Generator().manual_seed(0)
+            )
+        return fit_heads(tiny_run.encoder, data, embeddings, OPTIONS)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def clean(fit):
+    return fit()
+
+
+def tensors(head, leave_out=()):
+    return {name: tensor for name, tensor in head.state_dict().items() if name not in leave_out}
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_fit_heads_reports_every_head_on_val_and_test(clean, tiny_data):
+    heads, metrics = clean
+    assert list(heads) == list(OPTIONS)
+    assert metrics[["head", "split"]].values.tolist() == [[name, split] for name in OPTIONS for split in ("val", "test")]
+    assert set(metrics["n_images"]) == {60}
+    assert all(head.facts["n_fitted"] == 200 for head in heads.values())
+
+
+def test_fit_heads_beats_chance_by_far(clean):
+    assert clean[1]["accuracy"].min() > 0.5
+
+
+def test_fit_heads_never_fits_on_test(clean, fit):
+    heads, metrics = fit("test")
+    assert all(equal(tensors(heads[name]), tensors(clean[0][name])) for name in OPTIONS)
+    val = metrics["split"] == "val"
+    assert metrics[val].equals(clean[1][val])
+    assert (metrics[~val]["accuracy"] < clean[1][~val]["accuracy"]).all()
+
+
+def test_fit_heads_takes_only_the_temperature_from_val(clean, fit):
+    heads, _ = fit("val")
+    for name in OPTIONS:
+        assert equal(tensors(heads[name], ["temperature"]), tensors(clean[0][name], ["temperature"]))
+        assert heads[name].temperature > clean[0][name].temperature  # noise asks for less confidence
+
+
+def test_fit_heads_temperature_lowers_the_loss_on_val(clean):
+    val = clean[1][clean[1]["split"] == "val"]
+    assert (val["nll_matched"] <= val["nll"] + 0.05).all()
+    assert all(0 < temperature < math.inf for temperature in val["temperature"])

@@ -1,0 +1,48 @@
+"""Neighbour search and vote agree with scikit-learn's brute-force search."""
+
+import pytest
+import torch
+from clxai.neighbours import search, vote_accuracy, vote_counts
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
+from torch.nn import functional
+
+
+def clusters(n_items, seed=0):
+    """Three overlapping clusters of embeddings with lengths of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (n_items,), generator=generator)
+    centres = torch.randn(3, 8, generator=torch.Generator().manual_seed(99))
+    points = centres[labels] + 1.2 * torch.randn(n_items, 8, generator=generator)
+    return points * (0.5 + torch.rand(n_items, 1, generator=generator)), labels
+
+
+def test_search_finds_the_nearest_by_cosine_in_falling_order():
+    bank, queries = clusters(100)[0], clusters(20, 1)[0]
+    similarity, nearest = search(functional.normalize(queries, dim=1), functional.normalize(bank, dim=1), 7)
+    distance, expected = NearestNeighbors(n_neighbors=7, metric="cosine", algorithm="brute").fit(bank).kneighbors(queries)
+    assert nearest.tolist() == expected.tolist()
+    torch.testing.assert_close(similarity, torch.tensor(1 - distance).float(), atol=1e-5, rtol=0)
+
+
+def test_vote_counts_are_the_neighbours_of_each_class():
+    counts = vote_counts(torch.tensor([[0, 2, 2], [1, 1, 1]]), 4)
+    assert counts.tolist() == [[1, 0, 2, 0], [0, 3, 0, 0]]
+
+
+@pytest.mark.parametrize("k", [1, 5, 25])
+def test_vote_accuracy_equals_scikit_learns(k):
+    bank, bank_labels = clusters(200)
+    queries, labels = clusters(150, 1)
+    model = KNeighborsClassifier(k, metric="cosine", algorithm="brute").fit(bank, bank_labels)
+    share = torch.tensor(model.predict_proba(queries))
+    top = share.topk(2, dim=1).values
+    clear = top[:, 0] > top[:, 1]  # ties are broken in another way
+    assert clear.sum() > 100
+    found = vote_accuracy(queries[clear], labels[clear], bank, bank_labels, k)
+    assert found == pytest.approx(model.score(queries[clear], labels[clear]))
+
+
+def test_vote_accuracy_of_a_label_that_the_bank_lacks_is_an_error_of_the_vote():
+    bank, bank_labels = clusters(50)
+    assert vote_accuracy(bank, torch.full_like(bank_labels, 7), bank, bank_labels, 3) == 0
+    assert vote_accuracy(bank, bank_labels, bank, bank_labels, 1) == 1

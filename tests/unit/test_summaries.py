@@ -1,0 +1,234 @@
+import numpy as np
+import pandas as pd
+import pytest
+import xarray
+from clxai.artefacts import write_record, write_table
+from clxai.errors import ClxaiError
+from clxai.metrics import METRICS, Curves, measure
+from clxai.randomness import key_of
+from clxai.statistics import bootstrap_weights, interval
+from clxai.summaries import as_cube, curve_table, head_table, image_table, model_table, shared_weights, summary_table
+
+IMAGES, HEADS = [3, 5, 8], ["knn", "linear"]
+
+
+def made_up_images(seed=0, seeds=(0, 1), methods=("random", "lrp")):
+    """One row per image with a random number for every metric."""
+    rng = np.random.default_rng(seed)
+    cells = [
+        {
+            "model": model,
+            "seed": number,
+            "method": method,
+            "explained_by": explained,
+            "scored_by": scored,
+            "fill": "mean",
+            "image": i,
+        }
+        for model in ("ce", "supcon")
+        for number in seeds
+        for method in methods
+        for explained in HEADS
+        for scored in HEADS
+        for i in IMAGES
+    ]
+    table = pd.DataFrame(cells)
+    for name in METRICS:
+        table[name] = rng.normal(size=len(table))
+    return table
+
+
+def row_of(summary, metric, **cell):
+    chosen = summary[summary["metric"] == metric]
+    for key, value in cell.items():
+        chosen = chosen[chosen[key] == value]
+    assert len(chosen) == 1
+    return chosen.iloc[0]
+
+
+CELL = {"model": "ce", "explained_by": "linear", "scored_by": "knn", "fill": "mean"}
+
+
+def chosen_images(images, method, metric, cell=CELL):
+    """One metric of one cell as a frame [seed, image]."""
+    for key, value in {**cell, "method": method}.items():
+        images = images[images[key] == value]
+    return images.pivot(index="seed", columns="image", values=metric)
+
+
+@pytest.mark.parametrize("metric", ["srg", "roughness", "auc_deletion_kept"])
+def test_summary_holds_mean_seed_deviation_and_excess_over_random(metric):
+    images = made_up_images()
+    row = row_of(summary_table(images, 200, 0), metric, method="lrp", **CELL)
+    own, random = chosen_images(images, "lrp", metric), chosen_images(images, "random", metric)
+    assert row["mean"] == pytest.approx(own.to_numpy().mean())
+    assert row["seed_sd"] == pytest.approx(own.mean(axis=1).std(ddof=1))
+    assert row["excess"] == pytest.approx((own - random).to_numpy().mean())
+    assert (row["n_seeds"], row["n_images"], row["n_undefined"]) == (2, 3, 0)
+    assert row["better"] == METRICS[metric].better
+
+
+def test_intervals_come_from_the_paired_hierarchical_bootstrap():
+    images = made_up_images()
+    row = row_of(summary_table(images, 300, 4), "srg", method="lrp", **CELL)
+    own, random = chosen_images(images, "lrp", "srg").to_numpy(), chosen_images(images, "random", "srg").to_numpy()
+    weights = bootstrap_weights(2, 3, 300, np.random.default_rng(key_of("bootstrap", 2, 3, 300, 4)))
+    low, high = interval(np.stack([own, own - random], axis=2), weights)
+    np.testing.assert_allclose(row[["ci_low", "excess_ci_low"]].astype(float), low)
+    np.testing.assert_allclose(row[["ci_high", "excess_ci_high"]].astype(float), high)
+
+
+def test_excess_of_random_over_itself_is_zero():
+    summary = summary_table(made_up_images(), 100, 0)
+    random = summary[summary["method"] == "random"]
+    assert (random[["excess", "excess_ci_low", "excess_ci_high"]].to_numpy() == 0).all()
+
+
+def test_summary_has_one_row_per_group_and_metric():
+    summary = summary_table(made_up_images(), 100, 0)
+    keys = ["model", "method", "explained_by", "scored_by", "fill", "metric"]
+    assert len(summary) == 2 * 2 * 2 * 2 * len(METRICS)
+    assert not summary.duplicated(keys).any()
+    assert set(summary["metric"]) == set(METRICS)
+
+
+def test_undefined_values_are_counted_and_left_out_of_their_mean_alone():
+    images = made_up_images()
+    chosen = images.query("model == 'ce' and method == 'lrp' and explained_by == 'linear' and scored_by == 'knn'").index
+    images.loc[chosen[0], "straightness"] = np.nan
+    summary = summary_table(images, 100, 0)
+    row = row_of(summary, "straightness", method="lrp", **CELL)
+    own = chosen_images(images, "lrp", "straightness").to_numpy()
+    assert row["n_undefined"] == 1
+    assert row["mean"] == pytest.approx(np.nanmean(own))
+    assert row["excess"] == pytest.approx(np.nanmean(own - chosen_images(images, "random", "straightness").to_numpy()))
+    assert row_of(summary, "srg", method="lrp", **CELL)["n_undefined"] == 0
+
+
+def test_order_of_the_rows_does_not_change_the_summary():
+    images = made_up_images()
+    shuffled = images.sample(frac=1, random_state=1)
+    pd.testing.assert_frame_equal(summary_table(shuffled, 100, 0), summary_table(images, 100, 0))
+
+
+def test_single_seed_has_no_seed_deviation():
+    summary = summary_table(made_up_images(seeds=(7,)), 100, 0)
+    assert summary["seed_sd"].isna().all()
+    assert summary["ci_low"].notna().all()
+
+
+def test_study_without_random_is_refused():
+    with pytest.raises(ClxaiError, match="the method 'random' is not in the table"):
+        summary_table(made_up_images(methods=("lrp", "saliency")), 100, 0)
+
+
+def test_seeds_with_different_images_are_refused():
+    images = made_up_images()
+    short = images.drop(images[(images["seed"] == 1) & (images["image"] == 5)].index)
+    with pytest.raises(ClxaiError, match="5 rows for 2 seeds x 3 images: the seeds do not share their images"):
+        summary_table(short, 100, 0)
+
+
+def test_cube_is_sorted_by_seed_and_image():
+    rows = [{"seed": seed, "image": image, "value": 10 * seed + image} for seed in (2, 1) for image in (9, 4)]
+    assert as_cube(pd.DataFrame(rows), ["value"])[..., 0].tolist() == [[14, 19], [24, 29]]
+
+
+def test_draws_are_shared_between_groups_and_depend_on_the_seed():
+    np.testing.assert_array_equal(shared_weights(3, 4, 50, 1), shared_weights(3, 4, 50, 1))
+    assert not np.array_equal(shared_weights(3, 4, 50, 1), shared_weights(3, 4, 50, 2))
+
+
+def made_up_curves(seed, heads=HEADS, images=IMAGES):
+    """A small curves file with random numbers."""
+    rng = np.random.default_rng(seed)
+    fraction, n = np.array([0.0, 0.3, 0.5, 1.0]), len(heads)
+    long, short = (
+        ("explained_by", "scored_by", "fill", "order", "image", "step"),
+        ("explained_by", "fill", "order", "image", "step"),
+    )
+    shape = {long: (n, n, 2, 2, len(images), 4), short: (n, 2, 2, len(images), 4)}
+    names = {
+        **dict.fromkeys(("probability", "probability_matched", "log_odds"), long),
+        **dict.fromkeys(("drift_l2", "drift_cosine", "bank_distance", "centroid_distance", "step_length", "acceleration"), short),
+    }
+    variables = {name: (axes, rng.random(shape[axes])) for name, axes in names.items()}
+    variables["prediction"] = (long, rng.integers(2, size=shape[long]))
+    variables["target"] = (("scored_by", "image"), rng.integers(2, size=(n, len(images))))
+    coords = {"explained_by": heads, "scored_by": heads, "fill": ["mean", "zero"], "order": ["morf", "lerf"], "image": images}
+    return xarray.Dataset(variables, coords={**coords, "fraction": ("step", fraction)}, attrs={"centroid_spread": 1 + seed})
+
+
+@pytest.fixture
+def runs():
+    cells = [{"model": "ce", "seed": seed, "method": method} for seed in (1, 0) for method in ("random", "lrp")]
+    return [(cell, made_up_curves(number)) for number, cell in enumerate(cells)]
+
+
+def test_image_table_has_one_sorted_row_per_image_with_every_metric(runs):
+    table = image_table(runs)
+    keys = ["model", "seed", "method", "explained_by", "scored_by", "fill", "image"]
+    assert table.columns.tolist() == [*keys, *METRICS]
+    assert len(table) == 4 * 2 * 2 * 2 * 3
+    pd.testing.assert_frame_equal(table, table.sort_values(keys, ignore_index=True))
+    for cell, curves in runs:
+        expected = measure(curves)["srg"].sel(explained_by="linear", scored_by="knn", fill="zero", image=5)
+        chosen = table
+        for key, value in {**cell, "explained_by": "linear", "scored_by": "knn", "fill": "zero", "image": 5}.items():
+            chosen = chosen[chosen[key] == value]
+        assert chosen["srg"].tolist() == [float(expected)]
+
+
+@pytest.mark.parametrize("quantity", ["probability", "probability_matched", "kept", "drift", "bank_distance"])
+def test_curve_table_is_the_mean_over_seeds_and_images_of_each_head_scored_by_itself(runs, quantity):
+    table = curve_table(runs, 100, 0)
+    chosen = table.query("method == 'lrp' and head == 'linear' and fill == 'zero' and order == 'lerf'")
+    chosen = chosen[chosen["quantity"] == quantity]
+    per_seed = []
+    for cell, dataset in runs:
+        if cell["method"] == "lrp":
+            curves = Curves(dataset)
+            values = curves.drift("lerf") if quantity == "drift" else curves(quantity, "lerf")
+            per_seed.append(values[1, min(1, values.shape[1] - 1), 1])
+    np.testing.assert_allclose(chosen["fraction"], [0.0, 0.3, 0.5, 1.0])
+    np.testing.assert_allclose(chosen["mean"], np.mean(per_seed, axis=(0, 1)))
+    assert (chosen["ci_low"] <= chosen["mean"]).all()
+    assert (chosen["ci_high"] >= chosen["mean"]).all()
+
+
+def test_curve_table_has_a_row_per_step_of_every_curve(runs):
+    table = curve_table(runs, 100, 0)
+    keys = ["model", "method", "head", "fill", "order", "quantity", "fraction"]
+    assert len(table) == 1 * 2 * 2 * 2 * 2 * 5 * 4
+    assert not table.duplicated(keys).any()
+
+
+def test_head_table_joins_and_sorts_the_runs(tmp_path):
+    trainings = [{"model": "supcon", "seed": 0}, {"model": "ce", "seed": 1}]
+    paths = [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]
+    for path in paths:
+        rows = [{"head": h, "split": s, "accuracy": 0.5} for h in ("linear", "knn") for s in ("val", "test")]
+        write_table(pd.DataFrame(rows), path)
+    table = head_table(trainings, paths)
+    assert table[["model", "head", "split"]].to_numpy().tolist() == [
+        [model, head, split] for model in ("ce", "supcon") for head in ("knn", "linear") for split in ("test", "val")
+    ]
+    assert table["seed"].tolist() == [1] * 4 + [0] * 4
+
+
+def test_model_table_has_a_row_per_training(tmp_path):
+    record = {
+        "loss": "supcon",
+        "epoch": 3,
+        "epochs": 5,
+        "val_accuracy": 0.9,
+        "final_loss": 0.1,
+        "precision": "float32",
+        "more": 1,
+    }
+    for name in ("a", "b"):
+        write_record({**record, "epoch": 3 if name == "a" else 4}, tmp_path / f"{name}.json")
+    cells = [{"model": "b", "seed": 0}, {"model": "a", "seed": 2}]
+    table = model_table(cells, [str(tmp_path / "a.json"), str(tmp_path / "b.json")])
+    assert table[["model", "seed", "epoch"]].to_numpy().tolist() == [["a", 2, 4], ["b", 0, 3]]
+    assert "more" not in table
