@@ -110,14 +110,19 @@ def test_triplet_equals_its_definition(drawn, margin):
 
 
 def test_triplet_takes_the_nearest_negative_beyond_the_positive():
-    """On a circle: positive at 30 degrees; negatives at 20 (too near), 60 (chosen) and 90 (farther)."""
-    degrees = torch.tensor([0.0, 30.0, 20.0, 60.0, 90.0]).deg2rad()
+    """On a circle, the pair 30 degrees apart. From 0 the negatives lie at 20 (too near), 70 (chosen), 90; from 30 at 10, 40, 60."""
+    degrees = torch.tensor([0.0, 30.0, 20.0, 70.0, 90.0]).deg2rad()
     outputs = torch.stack([degrees.cos(), degrees.sin()], dim=1)
     chord = [2 * math.sin(math.radians(angle) / 2) for angle in range(91)]
-    labels = torch.tensor([0, 0, 1, 2, 3])
-    # Anchor at 30: positive at 30 degrees from it, negatives at 10, 30 and 60; the one at 30 is no farther than the positive.
-    expected = (max(0, chord[30] - chord[60] + 0.3) + max(0, chord[30] - chord[60] + 0.3)) / 2
-    assert float(triplet(outputs * 3, labels, 0.3)) == pytest.approx(expected, abs=1e-4)
+    expected = ((chord[30] - chord[70] + 1) + (chord[30] - chord[40] + 1)) / 2
+    assert float(triplet(outputs * 3, torch.tensor([0, 0, 1, 2, 3]), 1.0)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_triplet_negative_as_far_as_the_positive_is_not_beyond_it():
+    """From (1, 0) the negatives lie at sqrt 2, as the positive, and at 2 (chosen); from (0, 1) at 0 and sqrt 2, the farthest."""
+    outputs = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [-1.0, 0.0]])
+    expected = ((math.sqrt(2) - 2 + 1) + 1) / 2
+    assert float(triplet(outputs, torch.tensor([0, 0, 1, 2]), 1.0)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_triplet_without_a_farther_negative_takes_the_farthest():
@@ -139,7 +144,7 @@ def test_triplet_without_a_triplet_is_zero_with_zero_gradient(labels):
 
 def test_triplet_of_collapsed_outputs_has_a_finite_gradient():
     """Equal outputs are at distance 0, where the root has no derivative."""
-    outputs = torch.ones(6, 3, requires_grad=True)
+    outputs = torch.eye(1, 3).repeat(6, 1).requires_grad_()
     value = triplet(outputs, torch.tensor([0, 0, 0, 1, 1, 1]), 0.3)
     value.backward()
     assert value.item() == pytest.approx(0.3, abs=1e-3)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from clxai import training
 from clxai.batches import ImageStore
 from clxai.errors import ClxaiError
 from clxai.losses import LOSSES
@@ -109,17 +110,44 @@ def test_build_network_refuses_oblong_images(tiny_data, recipe):
         build_network(data, recipe, 0)
 
 
-def test_train_keeps_the_best_validation_epoch_the_later_of_a_tie(tiny_data, tiny_recipe):
-    result = train(tiny_data.data, {**tiny_recipe, "epochs": 6, "width": 2}, 0, CPU)
-    accuracy = [row["val_accuracy"] for row in result.history]
-    assert len(set(accuracy)) > 1
-    best = max(accuracy)
-    assert result.val_accuracy == best
-    assert result.epoch == max(row["epoch"] for row in result.history if row["val_accuracy"] == best)
+def test_train_keeps_the_best_validation_epoch_the_later_of_a_tie(tiny_data, recipe, monkeypatch):
+    """The kept weights are those of that epoch, not of the last one."""
+    constant = {**recipe, "schedule": "constant", "batch_size": 50}
+
+    def scripted(*accuracies):
+        left = iter(accuracies)
+        monkeypatch.setattr(training, "validation_accuracy", lambda *arguments: next(left))
+        return train(tiny_data.data, {**constant, "epochs": len(accuracies)}, 0, CPU)
+
+    result = scripted(0.1, 0.5, 0.5, 0.2)
+    assert (result.epoch, result.val_accuracy) == (3, 0.5)
+    assert same_weights(result.network, scripted(0.1, 0.5, 0.6).network)
+    assert not same_weights(result.network, scripted(0.1, 0.2, 0.3, 0.4).network)
+
+
+def test_train_reports_the_validation_accuracy_of_the_kept_network(tiny_data, trained):
     data = tiny_data.data
     store = ImageStore(data.images, data.indices("train"), CPU)
     labels = torch.from_numpy(data.labels[data.indices("train")])
-    assert validation_accuracy(result.network, data, store, labels, CPU) == best
+    assert validation_accuracy(trained.network, data, store, labels, CPU) == trained.val_accuracy
+
+
+def test_train_order_and_augmentation_differ_by_seed_and_epoch(tiny_data, recipe, monkeypatch):
+    orders, streams = [], []
+
+    class Spy(ImageStore):
+        def take(self, positions):
+            orders.append(tuple(positions.tolist()))
+            return super().take(positions)
+
+    monkeypatch.setattr(training, "ImageStore", Spy)
+    monkeypatch.setattr(training, "validation_accuracy", lambda *arguments: 0.5)
+    monkeypatch.setattr(training, "augment", lambda images, recipe, draws: streams.append(draws.initial_seed()) or images)
+    for seed in (0, 1):
+        train(tiny_data.data, recipe, seed, CPU)
+    assert len(set(orders)) == len(orders) == 40
+    assert len(set(streams)) == 4
+    assert all(sorted(sum(orders[epoch * 10 : epoch * 10 + 10], ())) == list(range(200)) for epoch in range(4))
 
 
 def test_train_validates_at_intervals_and_at_the_end(tiny_data, recipe):

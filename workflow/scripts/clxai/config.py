@@ -67,6 +67,9 @@ def check_values(config: Mapping[str, Any]) -> None:
         method_options(config, name)
     for name in {*study["heads"], *config["heads"]}:
         head_options(config, name)
+    least, most = config["checks"]["lrp_conservation"]
+    if least > most:
+        raise ClxaiError(f"checks.lrp_conservation must be [least, most]. Got [{least}, {most}]")
     for name in study["models"]:
         _check_model(config, name)
     for name in study["datasets"]:
@@ -153,11 +156,15 @@ def _check_dataset(config: Mapping[str, Any], name: str) -> None:
             raise ClxaiError(f"{where}.{key} is needed by source {entry['source']!r}")
     _check_origin(entry, where)
     _check_size(config, entry, where)
-    least_train = _training_images(entry)
+    most_test = _test_images(entry)
+    if most_test is not None and config["study"]["evaluation_images"] > most_test:
+        wanted = config["study"]["evaluation_images"]
+        raise ClxaiError(f"study.evaluation_images must be at most the {most_test} test images of {name}. Got {wanted}")
+    most_train = _training_images(entry)
     k = head_options(config, "knn")["k"] if "knn" in config["study"]["heads"] else 0
     for key, neighbours in (("heads.knn.k", k), ("flipping.bank_k", config["flipping"]["bank_k"])):
-        if least_train is not None and neighbours > least_train:
-            raise ClxaiError(f"{key} must be at most the {least_train} training images of {name}. Got {neighbours}")
+        if most_train is not None and neighbours > most_train:
+            raise ClxaiError(f"{key} must be at most the {most_train} training images of {name}. Got {neighbours}")
 
 
 def _check_origin(entry: Mapping[str, Any], where: str) -> None:
@@ -191,6 +198,14 @@ def _training_images(entry: Mapping[str, Any]) -> int | None:
     bounds = [entry["limit"]["train"]] if entry["limit"].get("train") else []
     if entry["source"] == "digits":
         bounds.append(int(_DIGITS * (1 - entry["test_fraction"]) * (1 - entry["val_fraction"])))
+    return min(bounds, default=None)
+
+
+def _test_images(entry: Mapping[str, Any]) -> int | None:
+    """Return an upper bound of the test images where the config shows one."""
+    bounds = [entry["limit"]["test"]] if entry["limit"].get("test") else []
+    if entry["source"] == "digits":
+        bounds.append(round(_DIGITS * entry["test_fraction"]))
     return min(bounds, default=None)
 
 

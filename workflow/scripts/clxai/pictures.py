@@ -28,8 +28,9 @@ def plot_trajectories(
 ) -> Figure:
     """Paths of a few images through the plane of the two first principal components of the training bank, MoRF.
 
-    Rows are methods, columns models; `curves` by (model, method) explain `head`; at most four images, of different classes. Behind
-    the paths lie the training embeddings with their classes' names. A circle is the clean image, a cross the image with every unit removed.
+    Rows are methods, columns models; `curves` by (model, method) explain `head`; at most four images, of different classes. Grey
+    points are the training embeddings, with their classes' names. A circle is the clean image, a cross the image with every unit
+    removed.
     """
     models = list(embeddings)
     figure, axes = plt.subplots(
