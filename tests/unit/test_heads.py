@@ -343,7 +343,7 @@ def test_load_head_refuses_an_unknown_head(tmp_path):
     write_tensors(
         {"weight": torch.ones(1)}, {"kind": "head", "head": "lineer", "options": {}, "facts": {}}, tmp_path / "a.safetensors"
     )
-    with pytest.raises(ClxaiError, match=r"unknown head 'lineer'\. Did you mean 'linear'\?"):
+    with pytest.raises(ClxaiError, match=r"a\.safetensors: unknown head 'lineer'\. Did you mean 'linear'\?"):
         load_head(tmp_path / "a.safetensors", CPU)
 
 

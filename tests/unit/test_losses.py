@@ -110,7 +110,7 @@ def test_triplet_equals_its_definition(drawn, margin):
 
 
 def test_triplet_takes_the_nearest_negative_beyond_the_positive():
-    """On a circle, the pair 30 degrees apart. From 0 the negatives lie at 20 (too near), 70 (chosen), 90; from 30 at 10, 40, 60."""
+    """A pair 30 degrees apart: from 0 the negatives lie at 20 (too near), 70 (chosen), 90; from 30 at 10, 40 (chosen), 60."""
     degrees = torch.tensor([0.0, 30.0, 20.0, 70.0, 90.0]).deg2rad()
     outputs = torch.stack([degrees.cos(), degrees.sin()], dim=1)
     chord = [2 * math.sin(math.radians(angle) / 2) for angle in range(91)]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clxai.artefacts import read_tensors, write_tensors
-from clxai.errors import ClxaiError
+from clxai.errors import ClxaiError, unknown_name
 from clxai.neighbours import search, vote_counts
 from clxai.registry import Registry
 
@@ -223,10 +223,14 @@ def save_head(fitted: Head, name: str, path: str | Path) -> None:
 
 
 def load_head(path: str | Path, device: torch.device) -> Head:
-    """Read a fitted head. Raises ClxaiError if the file is not one."""
+    """Read a fitted head. Raises ClxaiError, naming the file, if it is not one or its tensors are not finite."""
     tensors, record = read_tensors(path)
-    if record.get("kind") != "head":
+    if record.get("kind") != "head" or not {"head", "options", "facts"} <= set(record):
         raise ClxaiError(f"{path}: not a head (kind {record.get('kind')!r})")
+    if record["head"] not in HEADS:
+        raise ClxaiError(f"{path}: {unknown_name('head', record['head'], HEADS)}")
+    if any(not torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
+        raise ClxaiError(f"{path}: tensors of the head are not finite")
     fitted = HEADS[record["head"]].build(tensors, record["options"])
     fitted.facts = record["facts"]
     return fitted.to(device).requires_grad_(False)
