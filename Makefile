@@ -4,7 +4,7 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: study report test lint clean help
+.PHONY: study report test lint times clean help
 study: report ## install, run the default study, build the report (the default)
 	@echo
 	@echo "The report: $(CURDIR)/results/report.zip (unpack it, open report.html)"
@@ -22,6 +22,12 @@ lint: .venv/installed-test ## check format and style of code and workflow
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/Snakefile rules
 	$(BIN)/snakemake --lint
+
+times: ## print jobs, seconds and peak memory per stage from the benchmark files
+	@printf '%-18s %5s %9s %9s\n' stage jobs seconds "peak MB"
+	@find results -path '*/benchmarks/*.tsv' | sed 's:.*/::; s:\.tsv::' | sed -E 's/(attribute|flip|plot_gallery)_.*/\1/' | sort -u | while read stage; do \
+	  find results -path "*/benchmarks/$$stage*.tsv" -exec tail -qn 1 {} + | \
+	  awk -v stage=$$stage '{n++; s+=$$1; if ($$3>m) m=$$3} END {printf "%-18s %5d %9.1f %9.0f\n", stage, n, s, m}'; done
 
 clean: ## delete all results (not the environment)
 	find results -mindepth 1 ! -name README.md -delete
