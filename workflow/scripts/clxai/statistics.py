@@ -37,9 +37,12 @@ def interval(
     """Return the percentile interval at 95 % of the hierarchical bootstrap [Davison, Hinkley 1997, section 3.8]."""
     tail = 100 * (1 - LEVEL) / 2
     means = weighted_means(values, weights)
-    undefined = ~np.isfinite(means).any(axis=0)
-    low, high = np.nanpercentile(np.where(undefined, 0.0, means), [tail, 100 - tail], axis=0)
-    return np.where(undefined, np.nan, low), np.where(undefined, np.nan, high)
+    low, high = np.percentile(means, [tail, 100 - tail], axis=0)  # NaN where a draw is undefined: those are done one by one
+    for column in np.flatnonzero(np.isnan(means).any(axis=0)):
+        known = means[np.isfinite(means[:, column]), column]
+        if len(known):
+            low[column], high[column] = np.percentile(known, [tail, 100 - tail])
+    return low, high
 
 
 def seed_deviation(values: Float[ndarray, "seed image column"]) -> Float[ndarray, " column"]:
