@@ -49,7 +49,7 @@ def use_style() -> None:
     plt.rcParams.update(
         {
             "svg.hashsalt": "clxai",
-            "svg.fonttype": "none",
+            "svg.fonttype": "path",  # a browser without our font would shift the labels
             "pdf.fonttype": 42,
             "legend.frameon": False,
             "axes.grid": True,
