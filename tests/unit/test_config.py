@@ -183,7 +183,7 @@ WRONG = {
     "image too small at all": ({"datasets.digits.size": 8}, ["datasets.digits.size must be at least 16", "small stem", "Got 8"]),
     "size of digits": ({"datasets.digits.size": 20}, ["datasets.digits.size must be a multiple of 8", "Got 20"]),
     "digits without size": ({"datasets.digits.size": None}, ["datasets.digits.size must be a multiple of 8", "Got None"]),
-    "warm-up of all epochs": ({"models.ce.warmup_epochs": 15}, ["models.ce.warmup_epochs must be below epochs 15", "Got 15"]),
+    "warm-up of all epochs": ({"models.ce.warmup_epochs": 12}, ["models.ce.warmup_epochs must be below epochs 12", "Got 12"]),
     "crop upside down": (
         {"models.supcon.augmentation.resized_crop": [1.0, 0.5]},
         ["models.supcon.augmentation.resized_crop must be [least, most]", "[1.0, 0.5]"],
