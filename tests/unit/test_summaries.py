@@ -7,7 +7,7 @@ from clxai.errors import ClxaiError
 from clxai.metrics import METRICS, Curves, measure
 from clxai.randomness import key_of
 from clxai.statistics import bootstrap_weights, interval
-from clxai.summaries import as_cube, curve_table, head_table, image_table, model_table, shared_weights, summary_table
+from clxai.summaries import as_cube, head_table, measure_runs, model_table, shared_weights, summary_table
 
 IMAGES, HEADS = [3, 5, 8], ["knn", "linear"]
 
@@ -166,7 +166,7 @@ def runs():
 
 
 def test_image_table_has_one_sorted_row_per_image_with_every_metric(runs):
-    table = image_table(runs)
+    table, _ = measure_runs(runs, 100, 0)
     keys = ["model", "seed", "method", "explained_by", "scored_by", "fill", "image"]
     assert table.columns.tolist() == [*keys, *METRICS]
     assert len(table) == 4 * 2 * 2 * 2 * 3
@@ -181,7 +181,7 @@ def test_image_table_has_one_sorted_row_per_image_with_every_metric(runs):
 
 @pytest.mark.parametrize("quantity", ["probability", "probability_matched", "kept", "drift", "bank_distance"])
 def test_curve_table_is_the_mean_over_seeds_and_images_of_each_head_scored_by_itself(runs, quantity):
-    table = curve_table(runs, 100, 0)
+    _, table = measure_runs(runs, 100, 0)
     chosen = table.query("method == 'lrp' and head == 'linear' and fill == 'zero' and order == 'lerf'")
     chosen = chosen[chosen["quantity"] == quantity]
     per_seed = []
@@ -197,7 +197,7 @@ def test_curve_table_is_the_mean_over_seeds_and_images_of_each_head_scored_by_it
 
 
 def test_curve_table_has_a_row_per_step_of_every_curve(runs):
-    table = curve_table(runs, 100, 0)
+    _, table = measure_runs(runs, 100, 0)
     keys = ["model", "method", "head", "fill", "order", "quantity", "fraction"]
     assert len(table) == 1 * 2 * 2 * 2 * 2 * 5 * 4
     assert not table.duplicated(keys).any()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from clxai.artefacts import write_table
 from clxai.design import design, read_runs
 from clxai.logs import log_to
-from clxai.summaries import curve_table, head_table, image_table, model_table, summary_table
+from clxai.summaries import head_table, measure_runs, model_table, summary_table
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -14,9 +14,9 @@ log_to(snakemake.log[0])
 settings = snakemake.params.config
 draws, seed = settings["bootstrap_draws"], settings["seed"]
 cells, trainings = design(settings, "model", "seed", "method"), design(settings, "model", "seed")
-images = image_table(read_runs(cells, snakemake.input.curves))
+images, curves = measure_runs(read_runs(cells, snakemake.input.curves, leave_out=("trajectory_embedding",)), draws, seed)
 write_table(images, snakemake.output.images)
 write_table(summary_table(images, draws, seed), snakemake.output.summary)
-write_table(curve_table(read_runs(cells, snakemake.input.curves), draws, seed), snakemake.output.curves)
+write_table(curves, snakemake.output.curves)
 write_table(head_table(trainings, snakemake.input.heads), snakemake.output.heads)
 write_table(model_table(trainings, snakemake.input.records), snakemake.output.models)

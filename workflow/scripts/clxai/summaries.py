@@ -19,15 +19,25 @@ GROUP = ["model", "method", *CELL]
 CURVE_QUANTITIES = ("probability", "probability_matched", "kept", "drift", "bank_distance")
 
 
-def image_table(runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]]) -> pd.DataFrame:
-    """Return one row per (model, seed, method, explained_by, scored_by, fill, image) with every metric, sorted."""
-    tables = []
-    for run, curves in runs:
-        table = measure(curves).to_dataframe().reset_index()
+def measure_runs(
+    runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]], n_draws: int, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables of images and of curves; each curves file is held once, and only while it is measured.
+
+    Images: one row per (model, seed, method, explained_by, scored_by, fill, image) with every metric, sorted. Curves: mean curves
+    with 95 % intervals of each head explained and scored by itself, one row per step.
+    """
+    tables, collected = [], {}
+    for run, dataset in runs:
+        table = measure(dataset).to_dataframe().reset_index()
         for position, name in enumerate(RUN):
             table.insert(position, name, run[name])
         tables.append(table)
-    return pd.concat(tables).sort_values([*RUN, *CELL, "image"], kind="stable").reset_index(drop=True)
+        for key, curves in _own_curves(run, dataset):
+            collected.setdefault(key, {})[run["seed"]] = curves
+    images = pd.concat(tables).sort_values([*RUN, *CELL, "image"], kind="stable").reset_index(drop=True)
+    rows = [row for key, by_seed in sorted(collected.items()) for row in _summarise_curves(key, by_seed, n_draws, seed)]
+    return images, pd.DataFrame(rows)
 
 
 def summary_table(images: pd.DataFrame, n_draws: int, seed: int) -> pd.DataFrame:
@@ -97,30 +107,30 @@ def shared_weights(n_seeds: int, n_images: int, n_draws: int, seed: int) -> np.n
     return _WEIGHTS[key]
 
 
-def curve_table(runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]], n_draws: int, seed: int) -> pd.DataFrame:
-    """Return mean curves with 95 % intervals of each head explained and scored by itself, one row per step."""
-    collected: dict[tuple, dict[object, tuple[np.ndarray, np.ndarray]]] = {}
-    for run, dataset in runs:
-        curves = Curves(dataset)
-        for quantity in CURVE_QUANTITIES:
-            for order in dataset["order"].values.tolist():
-                values = curves.drift(order) if quantity == "drift" else curves(quantity, order)
-                for number, head in enumerate(dataset["explained_by"].values.tolist()):
-                    scorer = number if values.shape[1] > 1 else 0
-                    for place, fill in enumerate(dataset["fill"].values.tolist()):
-                        key = (run["model"], run["method"], head, fill, order, quantity)
-                        collected.setdefault(key, {})[run["seed"]] = (values[number, scorer, place], curves.fraction)
-    rows = []
-    for key, by_seed in sorted(collected.items()):
-        values = np.stack([by_seed[number][0] for number in sorted(by_seed)])
-        weights = shared_weights(*values.shape[:2], n_draws, seed)
-        mean, (low, high) = values.mean(axis=(0, 1)), interval(values, weights)
-        fraction = next(iter(by_seed.values()))[1]
-        for step, place in enumerate(fraction):
-            names = ("model", "method", "head", "fill", "order", "quantity")
-            numbers = {"fraction": place, "mean": mean[step], "ci_low": low[step], "ci_high": high[step]}
-            rows.append({**dict(zip(names, key, strict=True)), **numbers})
-    return pd.DataFrame(rows)
+def _own_curves(run: Mapping[str, object], dataset: xarray.Dataset) -> Iterable[tuple[tuple, tuple[np.ndarray, np.ndarray]]]:
+    """Yield (key, (values [image, step], fraction)) of each head explained and scored by itself, per fill, order and quantity."""
+    curves = Curves(dataset)
+    for quantity in CURVE_QUANTITIES:
+        for order in dataset["order"].values.tolist():
+            values = curves.drift(order) if quantity == "drift" else curves(quantity, order)
+            for number, head in enumerate(dataset["explained_by"].values.tolist()):
+                scorer = number if values.shape[1] > 1 else 0
+                for place, fill in enumerate(dataset["fill"].values.tolist()):
+                    key = (run["model"], run["method"], head, fill, order, quantity)
+                    yield key, (values[number, scorer, place], curves.fraction)
+
+
+def _summarise_curves(
+    key: tuple, by_seed: Mapping[object, tuple[np.ndarray, np.ndarray]], n_draws: int, seed: int
+) -> Iterable[dict[str, object]]:
+    values = np.stack([by_seed[number][0] for number in sorted(by_seed)])
+    mean = values.mean(axis=(0, 1))
+    low, high = interval(values, shared_weights(*values.shape[:2], n_draws, seed))
+    fraction = next(iter(by_seed.values()))[1]
+    for step, place in enumerate(fraction):
+        names = ("model", "method", "head", "fill", "order", "quantity")
+        numbers = {"fraction": place, "mean": mean[step], "ci_low": low[step], "ci_high": high[step]}
+        yield {**dict(zip(names, key, strict=True)), **numbers}
 
 
 def head_table(trainings: Sequence[Mapping[str, object]], paths: Sequence[str]) -> pd.DataFrame:

@@ -16,7 +16,8 @@ from clxai.perturbation import fill_images, tie_fraction
 from clxai.registry import Entry
 from clxai.runs import Run
 
-BATCH = 64  # images explained at once
+BATCH = 64  # images explained at once, at most
+BATCH_PIXELS = BATCH * 96 * 96  # larger images come in smaller batches: gradients keep every activation
 
 
 def explain(run: Run, method_name: str, options: Mapping[str, Any], seed: int) -> xarray.Dataset:
@@ -63,7 +64,8 @@ def _explain_head(
     """Explain one head batch by batch; each batch freezes its own neighbours."""
     images, embeddings, target = run.images, run.embeddings, head.predict(run.embeddings)
     parts: list[Explanation] = []
-    for rows in torch.arange(len(images), device=images.device).split(BATCH):
+    n_together = max(1, min(BATCH, BATCH_PIXELS // images.shape[-1] ** 2))
+    for rows in torch.arange(len(images), device=images.device).split(n_together):
         problem = Problem(
             encoder=run.encoder,
             checkpoint=run.checkpoint,

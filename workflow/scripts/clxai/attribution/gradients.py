@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from clxai.attribution.base import Explanation, Problem, layer_of, method
 from clxai.randomness import key_of
 
-INTERNAL_BATCH = 256  # images per forward and backward pass inside a method
+INTERNAL_BATCH = 256  # copies per forward and backward pass inside a method, for images of up to 32 px
 
 
 class ScoreModule(nn.Module):
@@ -79,10 +79,15 @@ def _integrate(problem: Problem, rows: Tensor, steps: int) -> tuple[Tensor, Tens
         additional_forward_args=(rows,),
         n_steps=steps,
         method="gausslegendre",
-        internal_batch_size=max(INTERNAL_BATCH, len(rows)),
+        internal_batch_size=max(_copies_per_pass(problem), len(rows)),
         return_convergence_delta=True,
     )
     return maps.float().detach(), delta.float().detach()
+
+
+def _copies_per_pass(problem: Problem) -> int:
+    """Return how many copies of the images go through the network at once: fewer of larger ones, so that memory is bounded."""
+    return max(1, min(INTERNAL_BATCH, INTERNAL_BATCH * 32**2 // problem.images.shape[-1] ** 2))
 
 
 def _upper_median(values: Tensor) -> float:
@@ -106,7 +111,7 @@ def smoothgrad(problem: Problem, options: Mapping[str, Any]) -> Explanation:
         torch.manual_seed(key_of("smoothgrad", problem.seed, int(problem.index[0])))
         maps = explainer.attribute(
             inputs, nt_type="smoothgrad", nt_samples=options["samples"], stdevs=spread, abs=False,
-            nt_samples_batch_size=max(1, INTERNAL_BATCH // len(inputs)), additional_forward_args=(problem.rows,),
+            nt_samples_batch_size=max(1, _copies_per_pass(problem) // len(inputs)), additional_forward_args=(problem.rows,),
         )  # fmt: skip
     return Explanation(maps.detach())
 
