@@ -1,5 +1,6 @@
 """Figures drawn from arrays: trajectories through the embedding plane, and the gallery of maps."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -15,6 +16,7 @@ from clxai.datasets import ImageData
 from clxai.style import PAGE_WIDTH, title
 
 MOST_PATHS = 4  # more cannot be told apart
+TITLE_WIDTH = 9  # letters over a column of the gallery
 _DASHES = ("-", "--", "-.", ":")
 
 
@@ -92,7 +94,7 @@ def plot_gallery(data: ImageData, maps: Mapping[str, xarray.Dataset], n_images: 
             _draw_row(row, data, maps, head, place)
             if number == 0 and position == 0:
                 for axis, name in zip(row, ["image", *map(title, maps)], strict=True):
-                    axis.set_title(name, size=7)
+                    axis.set_title(textwrap.fill(name, TITLE_WIDTH), size=7)
     return figure
 
 
