@@ -21,12 +21,15 @@ def problem_of(run, name):
 @pytest.mark.parametrize("name", METHODS)
 def test_declaration_is_complete_and_uses_known_words(name):
     semantics = METHODS[name].semantics
-    assert set(semantics) == KEYWORDS
+    assert set(semantics) - {"at_most"} == KEYWORDS
     assert semantics["family"] in {"gradient", "cam", "propagation", "perturbation", "control"}
     assert semantics["aligned_to"] in {"input", "layer"}
     assert semantics["reduction"] in REDUCTIONS
     assert semantics["baseline"] in {None, *FILLS}
     assert {type(semantics[flag]) for flag in ("signed", "stochastic", "per_head")} == {bool}
+    for option, bound in semantics.get("at_most", {}).items():
+        assert option in semantics["options"]
+        assert isinstance(bound, int | float) or bound in semantics["options"]
 
 
 @pytest.mark.parametrize("name", [name for name, entry in METHODS.items() if entry.semantics["signed"]])

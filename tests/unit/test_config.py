@@ -183,6 +183,18 @@ WRONG = {
     "image too small at all": ({"datasets.digits.size": 8}, ["datasets.digits.size must be at least 16", "small stem", "Got 8"]),
     "size of digits": ({"datasets.digits.size": 20}, ["datasets.digits.size must be a multiple of 8", "Got 20"]),
     "digits without size": ({"datasets.digits.size": None}, ["datasets.digits.size must be a multiple of 8", "Got None"]),
+    "stride above window": (
+        {"methods.occlusion": {"window": 4, "stride": 5}},
+        ["methods.occlusion.stride must be at most window 4", "Got 5"],
+    ),
+    "steps above the most": (
+        {"methods.integrated_gradients": {"steps": 2000}},
+        ["methods.integrated_gradients.steps must be at most most_steps 1024", "Got 2000"],
+    ),
+    "smoothing above 1": (
+        {"models.ce.loss_options.label_smoothing": 1.5},
+        ["models.ce.loss_options.label_smoothing must be at most 1.0", "Got 1.5"],
+    ),
     "warm-up of all epochs": ({"models.ce.warmup_epochs": 12}, ["models.ce.warmup_epochs must be below epochs 12", "Got 12"]),
     "crop upside down": (
         {"models.supcon.augmentation.resized_crop": [1.0, 0.5]},

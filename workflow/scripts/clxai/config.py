@@ -87,7 +87,7 @@ def method_options(config: Mapping[str, Any], name: str) -> tuple[str, dict[str,
     allowed = dict(semantics["options"])
     if semantics["baseline"] is not None:
         allowed["baseline"] = semantics["baseline"]
-    check_options(entry, allowed, f"methods.{name}")
+    check_options(entry, allowed, f"methods.{name}", semantics.get("at_most"))
     return kind, entry
 
 
@@ -109,10 +109,13 @@ def heads_of(config: Mapping[str, Any], model: str) -> list[str]:
     return [name for name in config["study"]["heads"] if has_classifier or not heads[name].semantics["needs_classifier"]]
 
 
-def check_options(given: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> None:
+def check_options(
+    given: Mapping[str, Any], defaults: Mapping[str, Any], where: str, at_most: Mapping[str, Any] | None = None
+) -> None:
     """Raise ClxaiError on an option that is unknown, of another type than its default, or out of range.
 
     A number must be above 0 if its default is, else at least 0; `layer` must name a layer of the network, `baseline` a fill.
+    `at_most` bounds options by a number or by another option's value.
     """
     for key, value in given.items():
         if key not in defaults:
@@ -126,6 +129,11 @@ def check_options(given: Mapping[str, Any], defaults: Mapping[str, Any], where: 
             raise ClxaiError(f"{where}.{key} must be {'> 0' if default > 0 else '>= 0'}. Got {value!r}")
         if key in _NAMED and value not in _NAMED[key]:
             raise ClxaiError(f"{where}.{key}: {unknown_name(key, value, _NAMED[key])}")
+    chosen = {**defaults, **given}
+    for key, bound in (at_most or {}).items():
+        most = chosen[bound] if isinstance(bound, str) else bound
+        if chosen[key] > most:
+            raise ClxaiError(f"{where}.{key} must be at most {bound}{f' {most}' if most != bound else ''}. Got {chosen[key]}")
 
 
 def _kind(value: Any) -> str:
@@ -136,7 +144,8 @@ def _check_model(config: Mapping[str, Any], name: str) -> None:
     recipe, known = config["models"][name], catalogue("losses")
     if recipe["loss"] not in known:
         raise ClxaiError(f"models.{name}.loss: {unknown_name('loss', recipe['loss'], known)}")
-    check_options(recipe["loss_options"], known[recipe["loss"]].semantics["options"], f"models.{name}.loss_options")
+    semantics = known[recipe["loss"]].semantics
+    check_options(recipe["loss_options"], semantics["options"], f"models.{name}.loss_options", semantics.get("at_most"))
     if recipe["warmup_epochs"] >= recipe["epochs"]:
         raise ClxaiError(f"models.{name}.warmup_epochs must be below epochs {recipe['epochs']}. Got {recipe['warmup_epochs']}")
     crop = recipe["augmentation"]["resized_crop"]

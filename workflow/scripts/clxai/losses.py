@@ -11,7 +11,7 @@ LOSSES = Registry("loss")
 loss = LOSSES.register
 
 
-@loss("cross_entropy", top="classifier", views=1, options={"label_smoothing": 0.0})
+@loss("cross_entropy", top="classifier", views=1, options={"label_smoothing": 0.0}, at_most={"label_smoothing": 1.0})
 def cross_entropy(
     outputs: Float[Tensor, "view class"], labels: Int[Tensor, " view"], label_smoothing: float
 ) -> Float[Tensor, ""]:

@@ -8,6 +8,7 @@ family: gradient, cam, propagation, perturbation or control. aligned_to: what th
 pixels, "input" or "layer". signed: negative values mean evidence against the target. stochastic: depends on the seed. per_head:
 False if the map is the same for every head. baseline: default fill of a method that needs one, else None. reduction: how
 channels become one map. extras: names of the per-image numbers it returns besides. options: allowed keys with their defaults.
+at_most (may be left out): upper bounds of options, each a number or the name of another option.
 """
 
 import importlib

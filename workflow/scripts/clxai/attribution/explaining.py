@@ -104,7 +104,9 @@ def _labelled(
     maps = torch.from_numpy(variables["attribution"][1]).flatten(2)
     variables["tie_fraction"] = (("head", "image"), torch.stack([tie_fraction(row) for row in maps]).numpy())
     variables["zero_fraction"] = (("head", "image"), (maps == 0).float().mean(-1).numpy())
-    semantics = {name: value for name, value in entry.semantics.items() if name not in ("options", "extras", "baseline")}
+    semantics = {
+        name: value for name, value in entry.semantics.items() if name not in ("options", "extras", "baseline", "at_most")
+    }
     attrs = {name: int(value) if isinstance(value, bool) else value for name, value in semantics.items()}
     attrs |= {"method": entry.name, "seed": seed, **{f"option_{name}": value for name, value in settings.items()}}
     attrs |= baseline

@@ -48,7 +48,7 @@ def input_x_gradient(problem: Problem, options: Mapping[str, Any]) -> Explanatio
 @method(
     "integrated_gradients", family="gradient", aligned_to="input", signed=True, stochastic=False, per_head=True,
     baseline="mean", reduction="sum", extras=("convergence_delta", "completeness_error", "n_steps"),
-    options={"steps": 64, "most_steps": 1024, "tolerance": 0.01},
+    options={"steps": 64, "most_steps": 1024, "tolerance": 0.01}, at_most={"steps": "most_steps"},
 )  # fmt: skip
 def integrated_gradients(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """(x - b) * integral of dm/dx from b to x [Sundararajan et al. 2017, eq. 1], Gauss-Legendre.

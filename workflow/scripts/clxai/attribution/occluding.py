@@ -14,7 +14,7 @@ IMAGES_PER_PASS = 16  # windows of one image evaluated together
 
 @method(
     "occlusion", family="perturbation", aligned_to="input", signed=True, stochastic=False, per_head=True, baseline="mean",
-    reduction="mean", extras=(), options={"window": 6, "stride": 3},
+    reduction="mean", extras=(), options={"window": 6, "stride": 3}, at_most={"stride": "window"},
 )  # fmt: skip
 def occlusion(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """m(x) - m(x with a sliding window replaced by the baseline), averaged over the windows on a pixel [Zeiler, Fergus 2014]."""
