@@ -59,9 +59,9 @@ def flip_curves(run: Run, attributions: xarray.Dataset, settings: Mapping[str, A
     run = run.at(attributions["image"].values)
     reuse_memory(run.encoder.backbone)
     check_heads(list(run.heads), attributions)
-    images, device, observer = run.images, run.index.device, observer_of(run, settings["bank_k"])
+    images, embeddings, observer = run.images, run.embeddings, observer_of(run, settings["bank_k"])
     check_unit(images.shape[-1], settings["unit_px"])
-    maps = torch.from_numpy(attributions["attribution"].values).to(device)
+    maps = torch.from_numpy(attributions["attribution"].values).to(images.device)
     maps = maps if attributions.attrs["per_head"] else maps[:1]
     scores = unit_scores(maps, settings["unit_px"])
     ranked = [rank_units(explained, run.index, settings["seed"]) for explained in scores]
@@ -75,7 +75,7 @@ def flip_curves(run: Run, attributions: xarray.Dataset, settings: Mapping[str, A
     ranks = torch.stack([rank for rank, _ in ranked])
     arrays = _Collected(observer, len(maps), len(images), plan, settings["trajectories"])
     for place, quantities, path in flip(run.encoder, observer, images, run.index, ranks, plan):
-        check_clean(path[:, 0], run.embeddings[place[3]])
+        check_clean(path[:, 0], embeddings[place[3]])
         arrays.add(place, quantities, path)
     ties = torch.stack([tie_fraction(explained) for explained in scores])
     degenerate = torch.stack([flag for _, flag in ranked])
