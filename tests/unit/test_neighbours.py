@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from clxai.neighbours import search, vote_accuracy, vote_counts
+from clxai.neighbours import narrowed, search, vote_accuracy, vote_counts
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from torch.nn import functional
 
@@ -16,12 +16,21 @@ def clusters(n_items, seed=0):
     return points * (0.5 + torch.rand(n_items, 1, generator=generator)), labels
 
 
-def test_search_finds_the_nearest_by_cosine_in_falling_order():
+def test_search_finds_the_nearest_by_cosine():
     bank, queries = clusters(100)[0], clusters(20, 1)[0]
     similarity, nearest = search(functional.normalize(queries, dim=1), functional.normalize(bank, dim=1), 7)
     distance, expected = NearestNeighbors(n_neighbors=7, metric="cosine", algorithm="brute").fit(bank).kneighbors(queries)
-    assert nearest.tolist() == expected.tolist()
-    torch.testing.assert_close(similarity, torch.tensor(1 - distance).float(), atol=1e-5, rtol=0)
+    falling = similarity.argsort(dim=1, descending=True)
+    assert nearest.gather(1, falling).tolist() == expected.tolist()
+    torch.testing.assert_close(similarity.gather(1, falling), torch.tensor(1 - distance).float(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_narrowing_a_search_equals_a_search_of_fewer(k):
+    points, bank = (functional.normalize(part, dim=1) for part in (clusters(20, 1)[0], clusters(100)[0]))
+    few, narrow = search(points, bank, k), narrowed(search(points, bank, 7), k)
+    for found, expected in zip(narrow, few, strict=True):
+        assert found.sort(dim=1).values.tolist() == expected.sort(dim=1).values.tolist()
 
 
 def test_vote_counts_are_the_neighbours_of_each_class():

@@ -127,7 +127,7 @@ def test_more_steps_than_units_are_refused(n_steps):
 @given(whole_scores, st.integers(1, 16))
 def test_masks_remove_exactly_the_counted_units_the_highest_first(scores, n_steps):
     rank, counts = ranks(scores)[0], removal_counts(16, n_steps)
-    masks = removal_masks(rank, counts, 3)
+    masks = removal_masks(rank.repeat_interleave(n_steps + 1, 0), counts.repeat(3), 3).unflatten(0, (3, n_steps + 1))
     assert masks.shape == (3, n_steps + 1, 12, 12)
     for image in range(3):
         for step, count in enumerate(counts.tolist()):
@@ -142,8 +142,8 @@ def test_masks_remove_exactly_the_counted_units_the_highest_first(scores, n_step
 def test_morf_and_lerf_masks_are_complements(scores, count):
     morf = ranks(scores)[0]
     lerf = 15 - morf
-    removed = removal_masks(morf, torch.tensor([count]), 2)
-    kept = ~removal_masks(lerf, torch.tensor([16 - count]), 2)
+    removed = removal_masks(morf, torch.tensor([count] * len(morf)), 2)
+    kept = ~removal_masks(lerf, torch.tensor([16 - count] * len(lerf)), 2)
     assert torch.equal(removed, kept)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from clxai.errors import ClxaiError
-from clxai.flipping import Flipping, Observer, flip
+from clxai.flipping import Flipping, Observer, Place, flip
 from clxai.inference import reuse_memory
 from clxai.names import ORDERS
 from clxai.perturbation import check_unit, rank_units, removal_counts, tie_fraction, unit_scores
@@ -74,9 +74,11 @@ def flip_curves(run: Run, attributions: xarray.Dataset, settings: Mapping[str, A
     )
     ranks = torch.stack([rank for rank, _ in ranked])
     arrays = _Collected(observer, len(maps), len(images), plan, settings["trajectories"])
+    met = torch.zeros_like(embeddings)
     for place, quantities, path in flip(run.encoder, observer, images, run.index, ranks, plan):
-        check_clean(path[:, 0], embeddings[place[3]])
+        met[place[3]] = path[:, 0]
         arrays.add(place, quantities, path)
+    check_clean(met, embeddings)
     ties = torch.stack([tie_fraction(explained) for explained in scores])
     degenerate = torch.stack([flag for _, flag in ranked])
     return _labelled(arrays, observer, attributions, plan, ties, degenerate)
@@ -93,35 +95,37 @@ def check_clean(met: Tensor, stored: Tensor) -> None:
 
 
 class _Collected:
-    """Preallocated arrays on the CPU, filled piece by piece as the engine yields."""
+    """Preallocated arrays on the device, filled piece by piece as the engine yields, so that it never waits for a copy."""
 
     def __init__(self, observer: Observer, n_explained: int, n_images: int, plan: Flipping, n_trajectories: int) -> None:
         n_heads, n_steps, n_features = len(observer.heads), len(plan.counts), observer.bank.shape[1]
         path = (n_explained, len(plan.fills), len(ORDERS), n_images, n_steps)
         self.n_trajectories = min(n_trajectories, n_images)
-        self.values: dict[str, np.ndarray] = {}
+        self.values: dict[str, Tensor] = {}
         for name, (axes, _, _) in _MEANING.items():
             shape = (n_explained, n_heads, *path[1:]) if axes == SCORED else path
             if name == "centroid_distance":
                 shape = (n_heads, *path[1:])
-            self.values[name] = np.zeros(shape, np.int16 if name == "prediction" else np.float32)
-        self.trajectory = np.zeros((*path[:3], self.n_trajectories, n_steps, n_features), np.float32)
+            kind = torch.int16 if name == "prediction" else torch.float32
+            self.values[name] = torch.zeros(shape, dtype=kind, device=observer.bank.device)
+        self.trajectory = observer.bank.new_zeros(*path[:3], self.n_trajectories, n_steps, n_features)
 
-    def add(self, place: tuple[int, int, int, slice], quantities: Mapping[str, Tensor], path: Tensor) -> None:
+    def add(self, place: Place, quantities: Mapping[str, Tensor], path: Tensor) -> None:
         explained, fill, order, group = place
         for name, value in quantities.items():
-            array = value.cpu().numpy()
             if name == "centroid_distance":  # one target class per head, whoever explained
                 owners = slice(None) if len(self.trajectory) == 1 else slice(explained, explained + 1)
-                self.values[name][owners, fill, order, group] = array[owners]
+                self.values[name][owners, fill, order, group] = value[owners]
             elif _MEANING[name][0] == SCORED:
-                self.values[name][explained, :, fill, order, group] = array
+                self.values[name][explained, :, fill, order, group] = value.to(self.values[name].dtype)
             else:
-                self.values[name][explained, fill, order, group] = array
-        n_kept = max(0, self.n_trajectories - group.start)
-        if n_kept:
-            kept = path[:n_kept].cpu().numpy()
-            self.trajectory[explained, fill, order, group.start : group.start + len(kept)] = kept
+                self.values[name][explained, fill, order, group] = value
+        kept = path[: max(0, self.n_trajectories - group.start)]
+        self.trajectory[explained, fill, order, group.start : group.start + len(kept)] = kept
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return everything in main memory."""
+        return {name: value.cpu().numpy() for name, value in {**self.values, "trajectory_embedding": self.trajectory}.items()}
 
 
 def _labelled(
@@ -133,12 +137,13 @@ def _labelled(
     def along_heads(array: np.ndarray) -> np.ndarray:
         return array if len(array) == n_heads else np.broadcast_to(array, (n_heads, *array.shape[1:]))
 
+    arrays = collected.arrays()
     variables: dict[str, Any] = {
-        name: (axes, along_heads(collected.values[name]), {"units": units, "description": text})
+        name: (axes, along_heads(arrays[name]), {"units": units, "description": text})
         for name, (axes, units, text) in _MEANING.items()
     }
     axes = ("explained_by", "fill", "order", "trajectory", "step", "feature")
-    variables["trajectory_embedding"] = (axes, along_heads(collected.trajectory))
+    variables["trajectory_embedding"] = (axes, along_heads(arrays["trajectory_embedding"]))
     variables["tie_fraction"] = (("explained_by", "image"), along_heads(ties.cpu().numpy()))
     variables["degenerate"] = (("explained_by", "image"), along_heads(degenerate.cpu().numpy().astype(np.int8)))
     variables["target"] = (("scored_by", "image"), observer.targets.cpu().numpy().astype(np.int16))

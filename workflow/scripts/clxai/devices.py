@@ -1,16 +1,33 @@
 """Which device computes, with how many threads and in which precision."""
 
+import ctypes
+
 import torch
 
 from clxai.errors import ClxaiError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
+_KEEP_BYTES = 2**30
 
 
 def select_device(threads: int) -> torch.device:
     """Return CUDA where a device is visible, else the CPU with `threads` threads."""
     torch.set_num_threads(threads)
+    keep_freed_memory()
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep freed memory instead of returning it to the system after every layer.
+
+    Zeroing the same pages again for every activation costs a forward pass on the CPU up to a quarter of its time. Only glibc
+    has this setting; elsewhere nothing changes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_TRIM_THRESHOLD, _KEEP_BYTES)
+        mallopt(_MMAP_THRESHOLD, _KEEP_BYTES)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:

@@ -1,11 +1,12 @@
-"""The flipping engine: perturbed images of many images and steps in one forward pass, read by all heads at once.
+"""The flipping engine: perturbed images of many images, steps and rankings in one forward pass, read by all heads at once.
 
 Per image and step it records the score of every head and where the embedding went. Deletion is the MoRF curve; insertion of the
-most important units first is the LeRF curve read backwards, so no third order is needed.
+most important units first is the LeRF curve read backwards, so no third order is needed. Nothing waits for the device inside.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -13,12 +14,14 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from clxai.heads import Head, log_odds
+from clxai.heads import Head, KNearestNeighbours, log_odds
 from clxai.inference import Encoder
 from clxai.names import ORDERS
+from clxai.neighbours import narrowed, search
 from clxai.perturbation import fill_images, removal_masks
 
 Quantities = dict[str, Tensor]
+Place = tuple[int, int, int, slice]
 
 
 @dataclass(frozen=True)
@@ -35,43 +38,68 @@ class Observer:
     bank: Float[Tensor, "item feature"]
     bank_k: int
 
-    def scores(self, path: Float[Tensor, "image step feature"], image: slice) -> Quantities:
-        """Return probability, matched probability, log-odds [head, image, step] of the targets and the predictions."""
-        flat, shape = path.flatten(0, 1), path.shape[:2]
-        rows: dict[str, list[Tensor]] = {"probability": [], "probability_matched": [], "log_odds": [], "prediction": []}
-        for number, head in enumerate(self.heads.values()):
-            target = self.targets[number, image].repeat_interleave(shape[1])
-            scores, prediction = head.decide(flat)
-            odds = log_odds(scores, target)
-            rows["probability"].append(odds.sigmoid())
-            rows["probability_matched"].append(log_odds(scores / head.temperature, target).sigmoid())
-            rows["log_odds"].append(odds)
-            rows["prediction"].append(prediction)
-        return {name: torch.stack(row).unflatten(1, shape) for name, row in rows.items()}
+    @cached_property
+    def searching(self) -> dict[str, int]:
+        """The k of the heads that search the observer's own bank: one search serves them and the bank distance."""
+        return {name: head.options["k"] for name, head in self.heads.items() if self._shares_bank(head)}
 
-    def drift(self, path: Float[Tensor, "image step feature"], fraction: Float[Tensor, " step"]) -> Quantities:
-        """Return how far each embedding is from the clean one and from the training bank, and the shape of its path.
+    def _shares_bank(self, head: Head) -> bool:
+        same_kind = isinstance(head, KNearestNeighbours) and head.bank.shape == self.bank.shape
+        return same_kind and torch.allclose(head.bank, self.bank, rtol=0, atol=1e-6)
 
-        drift_l2, drift_cosine (1 - cos) against step 0; bank_distance: Euclidean distance of unit vectors to the k-th
-        neighbour [Sun et al. 2022]; step_length |z_j - z_(j-1)|, 0 at step 0; acceleration: norm of the second divided
-        difference against the removed fraction, NaN at both ends. All [image, step].
+    def observe(
+        self, path: Float[Tensor, "row step feature"], image: Int[Tensor, " row"], fraction: Float[Tensor, " step"]
+    ) -> Quantities:
+        """Return every quantity of some paths; `image` says whose they are.
+
+        Scores are [head, row, step], drifts [row, step].
         """
         units = functional.normalize(path, dim=-1)
-        similarity = units.flatten(0, 1) @ self.bank.T
-        nearest = similarity.topk(self.bank_k, dim=1).values[:, -1].reshape(path.shape[:2])
+        found = search(units.flatten(0, 1), self.bank, max([self.bank_k, *self.searching.values()]))
+        kth = narrowed(found, self.bank_k)[0].amin(dim=1)
+        return {
+            **self._scores(path, image, found),
+            **self._drift(path, units, fraction),
+            "bank_distance": (2 - 2 * kth).clamp(min=0).sqrt().unflatten(0, path.shape[:2]),
+            "centroid_distance": self._centroid_distance(path, image),
+        }
+
+    def _scores(self, path: Tensor, image: Tensor, found: tuple[Tensor, Tensor]) -> Quantities:
+        """Return probability, matched probability, log-odds of the targets and the predictions."""
+        flat, shape = path.flatten(0, 1), path.shape[:2]
+        decided = [
+            head.decide_among(*narrowed(found, self.searching[name])) if name in self.searching else head.decide(flat)
+            for name, head in self.heads.items()
+        ]
+        scores = torch.stack([scores for scores, _ in decided]).unflatten(1, shape)
+        target = self.targets[:, image, None].expand(-1, -1, shape[1])
+        temperature = torch.stack([head.temperature for head in self.heads.values()])
+        odds = log_odds(scores, target)
+        return {
+            "probability": odds.sigmoid(),
+            "probability_matched": log_odds(scores / temperature.view(-1, 1, 1, 1), target).sigmoid(),
+            "log_odds": odds,
+            "prediction": torch.stack([prediction for _, prediction in decided]).unflatten(1, shape),
+        }
+
+    def _drift(self, path: Tensor, units: Tensor, fraction: Tensor) -> Quantities:
+        """Return how far each embedding is from the clean one, and the shape of its path.
+
+        drift_l2, drift_cosine (1 - cos) against step 0; step_length |z_j - z_(j-1)|, 0 at step 0; acceleration: norm of the
+        second divided difference against the removed fraction, NaN at both ends.
+        """
         steps = path.diff(dim=1)
         slope = steps / fraction.diff()[:, None]
         bend = 2 * slope.diff(dim=1).norm(dim=-1) / (fraction[2:] - fraction[:-2])
         return {
             "drift_l2": (path - path[:, :1]).norm(dim=-1),
             "drift_cosine": 1 - (units * units[:, :1]).sum(-1),
-            "bank_distance": (2 - 2 * nearest).clamp(min=0).sqrt(),
             "step_length": functional.pad(steps.norm(dim=-1), (1, 0)),
             "acceleration": functional.pad(bend, (1, 1), value=torch.nan),
         }
 
-    def centroid_distance(self, path: Float[Tensor, "image step feature"], image: slice) -> Float[Tensor, "head image step"]:
-        """Return the distance to the centroid of each head's target class, raw embedding."""
+    def _centroid_distance(self, path: Tensor, image: Tensor) -> Tensor:
+        """Return the distance to the centroid of each head's target class, raw embedding [head, row, step]."""
         distance = torch.cdist(path, self.centroids.expand(len(path), -1, -1))
         target = self.targets[:, image, None, None].expand(-1, -1, path.shape[1], 1)
         return distance.expand(len(self.targets), -1, -1, -1).gather(3, target).squeeze(3)
@@ -101,39 +129,52 @@ def flip(
     index: Int[Tensor, " image"],
     rank: Int[Tensor, "explained image unit"],
     flipping: Flipping,
-) -> Iterator[tuple[tuple[int, int, int, slice], Quantities, Float[Tensor, "image step feature"]]]:
+) -> Iterator[tuple[Place, Quantities, Float[Tensor, "image step feature"]]]:
     """Perturb and observe; yields ((explained, fill, order, images), quantities, embedding path) piece by piece.
 
-    All inner steps of a group of images go through the network together; clean and fully removed images are shared by both
-    orders and all explanations. `rank` is 0 for the most important unit.
+    `rank` is 0 for the most important unit. All inner steps of all rankings and both orders of a group of images are one batch;
+    clean and fully removed images are embedded once. Scores are [head, image, step], drifts [image, step].
     """
-    backbone, device = encoder.backbone, images.device
-    counts, fraction = flipping.counts.to(device), flipping.fraction.to(device)
-    n_inner, n_units = len(counts) - 2, rank.shape[2]
-    per_group = max(1, flipping.batch_size // max(1, n_inner))
-    groups = range(0, len(images), per_group)
-    progress = tqdm(total=len(images) * len(rank) * len(flipping.fills), desc="flipping", unit="map", mininterval=2)
-    for start in groups:
-        group = slice(start, min(start + per_group, len(images)))
-        clean = images[group]
-        # Masks and the affine normalisation commute: both sources are normalised once, instead of every perturbed image.
-        source = encoder.normalise(clean)
-        first = backbone(source)[:, None]
-        for fill_number, fill in enumerate(flipping.fills):
-            filled = encoder.normalise(fill_images(fill, clean, encoder.mean, index[group], flipping.seed))
-            last = backbone(filled)[:, None]
-            for explained in range(len(rank)):
-                for order in range(len(ORDERS)):
-                    ranks = rank[explained, group] if order == 0 else n_units - 1 - rank[explained, group]
-                    removed = removal_masks(ranks, counts[1:-1], flipping.unit_px)[:, :, None]
-                    perturbed = torch.where(removed, filled[:, None], source[:, None]).flatten(0, 1)
-                    inner = _embed(backbone, perturbed, flipping.batch_size).unflatten(0, (len(clean), n_inner))
-                    path = torch.cat([first, inner, last], dim=1)
-                    quantities = {**observer.scores(path, group), **observer.drift(path, fraction)}
-                    quantities["centroid_distance"] = observer.centroid_distance(path, group)
-                    yield (explained, fill_number, order, group), quantities, path
-                progress.update(len(clean))
+    counts, fraction = flipping.counts.to(images.device), flipping.fraction.to(images.device)
+    # Masks and the affine normalisation commute: both sources are normalised once, instead of every perturbed image.
+    source = encoder.normalise(images)
+    first = _embed(encoder.backbone, source, flipping.batch_size)
+    # [ranking, image, unit]: a ranking is an explanation in one of the two orders
+    ranks = torch.stack([rank, rank.shape[2] - 1 - rank], dim=1).flatten(0, 1)
+    per_group = max(1, flipping.batch_size // (len(ranks) * max(1, len(counts) - 2)))
+    progress = tqdm(total=len(images) * len(flipping.fills), desc="flipping", unit="image", mininterval=2)
+    for fill_number, fill in enumerate(flipping.fills):
+        filled = encoder.normalise(fill_images(fill, images, encoder.mean, index, flipping.seed))
+        last = _embed(encoder.backbone, filled, flipping.batch_size)
+        for start in range(0, len(images), per_group):
+            group = slice(start, min(start + per_group, len(images)))
+            inner = _inner(encoder.backbone, source[group], filled[group], ranks[:, group], counts[1:-1], flipping)
+            ends = [end[group].expand(len(ranks), -1, -1)[:, :, None] for end in (first, last)]
+            path = torch.cat([ends[0], inner, ends[1]], dim=2).flatten(0, 1)
+            owner = torch.arange(group.start, group.stop, device=images.device).repeat(len(ranks))
+            quantities = observer.observe(path, owner, fraction)
+            for number in range(len(ranks)):
+                rows = slice(number * inner.shape[1], (number + 1) * inner.shape[1])
+                own = {name: value[..., rows, :] for name, value in quantities.items()}
+                yield (number // len(ORDERS), fill_number, number % len(ORDERS), group), own, path[rows]
+            progress.update(inner.shape[1])
     progress.close()
+
+
+def _inner(
+    backbone: torch.nn.Module, source: Tensor, filled: Tensor, ranks: Tensor, counts: Tensor, flipping: Flipping
+) -> Float[Tensor, "ranking image step feature"]:
+    """Embed every inner step of every ranking of a few images, in equal batches."""
+    shape = (*ranks.shape[:2], len(counts))
+    places = torch.arange(shape[0] * shape[1] * shape[2], device=ranks.device)
+    parts = []
+    for part in places.tensor_split(-(-len(places) // flipping.batch_size)):
+        row, step = part // len(counts), part % len(counts)
+        image = row % len(source)
+        removed = removal_masks(ranks.flatten(0, 1)[row], counts[step], flipping.unit_px)[:, None]
+        perturbed = torch.where(removed, filled[image], source[image])
+        parts.append(backbone(perturbed.contiguous(memory_format=torch.channels_last)))
+    return torch.cat(parts).unflatten(0, shape)
 
 
 def _embed(backbone: torch.nn.Module, inputs: Tensor, batch_size: int) -> Tensor:

@@ -1,16 +1,39 @@
-"""Nearest neighbours on the unit sphere, brute force: one matrix product and a partial sort."""
+"""Nearest neighbours on the unit sphere, brute force: one matrix product and a partial selection."""
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+Found = tuple[Float[Tensor, "image k"], Int[Tensor, "image k"]]
 
-def search(
-    points: Float[Tensor, "image feature"], bank: Float[Tensor, "item feature"], k: int
-) -> tuple[Float[Tensor, "image k"], Int[Tensor, "image k"]]:
-    """Return the k largest cosines of unit points with a unit bank, falling, and the items that they belong to."""
-    return (points @ bank.T).topk(k, dim=1)
+
+def search(points: Float[Tensor, "image feature"], bank: Float[Tensor, "item feature"], k: int) -> Found:
+    """Return the k largest cosines of unit points with a unit bank, in no order, and the items that they belong to."""
+    return largest(points @ bank.T, k)
+
+
+def largest(similarity: Float[Tensor, "image item"], k: int) -> Found:
+    """Return the k largest values of each row, in no order, and their places.
+
+    On the CPU by NumPy's vectorised selection, which is several times as fast as torch's.
+    """
+    n_items = similarity.shape[1]
+    if similarity.is_cuda:
+        return tuple(similarity.topk(k, dim=1, sorted=False))
+    places = np.argpartition(similarity.detach().numpy(), n_items - k, axis=1)[:, n_items - k :]
+    chosen = torch.from_numpy(np.ascontiguousarray(places))
+    return similarity.gather(1, chosen), chosen
+
+
+def narrowed(found: Found, k: int) -> tuple[Float[Tensor, "image few"], Int[Tensor, "image few"]]:
+    """Return the k largest of what was found already."""
+    values, items = found
+    if k == values.shape[1]:
+        return found
+    values, places = largest(values, k)
+    return values, items.gather(1, places)
 
 
 def vote_counts(owners: Int[Tensor, "image k"], n_classes: int) -> Float[Tensor, "image class"]:

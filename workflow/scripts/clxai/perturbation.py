@@ -61,11 +61,11 @@ def removal_counts(n_units: int, n_steps: int) -> Int[Tensor, " step"]:
     return torch.round(torch.arange(n_steps + 1, dtype=torch.float64) * n_units / n_steps).long()
 
 
-def removal_masks(rank: Int[Tensor, "image unit"], counts: Int[Tensor, " step"], unit_px: int) -> Bool[Tensor, "image step y x"]:
-    """Return the masks of removed pixels: unit u is gone at step j if its rank is below counts[j]."""
+def removal_masks(rank: Int[Tensor, "mask unit"], count: Int[Tensor, " mask"], unit_px: int) -> Bool[Tensor, "mask y x"]:
+    """Return masks of removed pixels: in each mask the units whose rank is below its count are gone."""
     side = math.isqrt(rank.shape[1])
-    pixels = rank.reshape(-1, side, side).repeat_interleave(unit_px, 1).repeat_interleave(unit_px, 2)
-    return pixels[:, None] < counts[None, :, None, None]
+    removed = (rank < count[:, None]).reshape(-1, side, side)
+    return removed.repeat_interleave(unit_px, 1).repeat_interleave(unit_px, 2)
 
 
 def fill_images(
