@@ -27,6 +27,7 @@ class Problem:
     width: int
     unit_px: int
     n_bank: int
+    n_flipped: int  # images that a quick flip takes
 
     @property
     def n_units(self) -> int:
@@ -34,8 +35,9 @@ class Problem:
         return (self.size // self.unit_px) ** 2
 
 
-SMALL = Problem("width 16, 24x24x1", channels=1, size=24, width=16, unit_px=3, n_bank=1100)
-FULL = Problem("width 64, 32x32x3", channels=3, size=32, width=64, unit_px=1, n_bank=5000)
+SMALL = Problem("width 16, 24x24x1", channels=1, size=24, width=16, unit_px=3, n_bank=1100, n_flipped=64)
+FULL = Problem("width 64, 32x32x3", channels=3, size=32, width=64, unit_px=1, n_bank=5000, n_flipped=12)
+GREY = Problem("width 64, 32x32x1", channels=1, size=32, width=64, unit_px=1, n_bank=1000, n_flipped=16)
 
 
 def network_of(problem: Problem, device: torch.device, top: str = "classifier") -> Network:

@@ -5,6 +5,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from clxai.memory import free_bytes
+
 RESIDENT_SHARE = 0.25  # of the free memory, at most, that the uint8 images of one split may keep
 _CPU_BYTES = 4.0 * 2**30  # on the CPU the page cache does the same work: larger sets stay in the memory map
 
@@ -15,7 +17,7 @@ class ImageStore:
     def __init__(self, images: np.ndarray, indices: np.ndarray, device: torch.device) -> None:
         self.images, self.indices, self.device = images, indices, device
         self.resident = None
-        if self._n_bytes() <= _free_bytes(device):
+        if self._n_bytes() <= _allowance(device):
             self.resident = torch.from_numpy(images[indices]).to(device)
 
     def __len__(self) -> int:
@@ -33,7 +35,5 @@ class ImageStore:
         return len(self.indices) * int(np.prod(self.images.shape[1:]))
 
 
-def _free_bytes(device: torch.device) -> float:
-    if device.type == "cuda":
-        return RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
-    return _CPU_BYTES
+def _allowance(device: torch.device) -> float:
+    return RESIDENT_SHARE * free_bytes(device) if device.type == "cuda" else _CPU_BYTES

@@ -11,9 +11,11 @@ from torch.nn import functional
 
 from clxai.errors import ClxaiError
 from clxai.flipping import Flipping, Observer, Place, flip
-from clxai.inference import reuse_memory
+from clxai.inference import prepare_for_flipping
+from clxai.memory import chosen_batch
 from clxai.names import ORDERS
 from clxai.perturbation import check_unit, rank_units, removal_counts, tie_fraction, unit_scores
+from clxai.precision import check_precision
 from clxai.runs import Run
 
 PATH = ("explained_by", "fill", "order", "image", "step")
@@ -30,7 +32,8 @@ _MEANING = {
     "step_length": (PATH, "embedding", "distance to the embedding one step before"),
     "acceleration": (PATH, "embedding", "norm of the second divided difference against the removed fraction"),
 }
-CLEAN_TOLERANCE = 1e-3  # relative difference allowed between the stored clean embedding and the one met while flipping
+# Relative difference allowed between the stored clean embedding, float32, and the one met while flipping.
+CLEAN_TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 
 
 def observer_of(run: Run, bank_k: int) -> Observer:
@@ -57,7 +60,6 @@ def flip_curves(run: Run, attributions: xarray.Dataset, settings: Mapping[str, A
     not fit the image size.
     """
     run = run.at(attributions["image"].values)
-    reuse_memory(run.encoder.backbone)
     check_heads(list(run.heads), attributions)
     images, embeddings, observer = run.images, run.embeddings, observer_of(run, settings["bank_k"])
     check_unit(images.shape[-1], settings["unit_px"])
@@ -70,26 +72,28 @@ def flip_curves(run: Run, attributions: xarray.Dataset, settings: Mapping[str, A
         counts=removal_counts(scores.shape[-1], settings["steps"]),
         unit_px=settings["unit_px"],
         seed=settings["seed"],
-        batch_size=settings["batch_size"],
+        batch_size=chosen_batch(settings["batch_size"], run.encoder.architecture, images.device),
+        precision=settings["precision"],
     )
     ranks = torch.stack([rank for rank, _ in ranked])
+    check_precision(run.encoder, observer, images, run.index, ranks, plan)
+    prepare_for_flipping(run.encoder.backbone, plan.precision)
     arrays = _Collected(observer, len(maps), len(images), plan, settings["trajectories"])
-    met = torch.zeros_like(embeddings)
     for place, quantities, path in flip(run.encoder, observer, images, run.index, ranks, plan):
-        met[place[3]] = path[:, 0]
+        if place[:3] == (0, 0, 0):
+            check_clean(path[:, 0], embeddings[place[3]], CLEAN_TOLERANCE[plan.precision])
         arrays.add(place, quantities, path)
-    check_clean(met, embeddings)
     ties = torch.stack([tie_fraction(explained) for explained in scores])
     degenerate = torch.stack([flag for _, flag in ranked])
     return _labelled(arrays, observer, attributions, plan, ties, degenerate)
 
 
-def check_clean(met: Tensor, stored: Tensor) -> None:
+def check_clean(met: Tensor, stored: Tensor, tolerance: float) -> None:
     """Raise ClxaiError if the clean embeddings met while flipping are not the stored ones."""
     difference = float((met - stored).norm(dim=1).max() / stored.norm(dim=1).max())
-    if difference > CLEAN_TOLERANCE:
+    if difference > tolerance:
         raise ClxaiError(
-            f"the clean embeddings differ from embeddings.nc by {difference:.2g} (allowed {CLEAN_TOLERANCE}): "
+            f"the clean embeddings differ from embeddings.nc by {difference:.2g} (allowed {tolerance}): "
             "model and embeddings do not belong together"
         )
 
@@ -164,6 +168,7 @@ def _labelled(
             "method": attributions.attrs["method"],
             "unit_px": plan.unit_px,
             "seed": plan.seed,
+            "precision": plan.precision,
             "centroid_spread": centroid_spread(observer.centroids),
         },
     )

@@ -107,13 +107,22 @@ class Observer:
 
 @dataclass(frozen=True)
 class Flipping:
-    """How images are perturbed: fills, counts of removed units per step, unit size, seed, images per forward pass."""
+    """How images are perturbed: fills, counts of removed units per step, unit size, seed, images per forward pass, precision.
+
+    The backbone must have been prepared for the precision (`inference.prepare_for_flipping`).
+    """
 
     fills: tuple[str, ...]
     counts: Int[Tensor, " step"]
     unit_px: int
     seed: int
     batch_size: int
+    precision: str = "float32"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type in which the backbone computes."""
+        return getattr(torch, self.precision)
 
     @property
     def fraction(self) -> Tensor:
@@ -137,14 +146,14 @@ def flip(
     """
     counts, fraction = flipping.counts.to(images.device), flipping.fraction.to(images.device)
     # Masks and the affine normalisation commute: both sources are normalised once, instead of every perturbed image.
-    source = encoder.normalise(images)
+    source = encoder.normalise(images).to(flipping.dtype)
     first = _embed(encoder.backbone, source, flipping.batch_size)
     # [ranking, image, unit]: a ranking is an explanation in one of the two orders
     ranks = torch.stack([rank, rank.shape[2] - 1 - rank], dim=1).flatten(0, 1)
     per_group = max(1, flipping.batch_size // (len(ranks) * max(1, len(counts) - 2)))
     progress = tqdm(total=len(images) * len(flipping.fills), desc="flipping", unit="image", mininterval=2)
     for fill_number, fill in enumerate(flipping.fills):
-        filled = encoder.normalise(fill_images(fill, images, encoder.mean, index, flipping.seed))
+        filled = encoder.normalise(fill_images(fill, images, encoder.mean, index, flipping.seed)).to(flipping.dtype)
         last = _embed(encoder.backbone, filled, flipping.batch_size)
         for start in range(0, len(images), per_group):
             group = slice(start, min(start + per_group, len(images)))

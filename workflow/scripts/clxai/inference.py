@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from clxai.architecture import Architecture, check_shapes, read_checkpoint
 from clxai.errors import ClxaiError
-from clxai.names import LAYERS
+from clxai.names import FLIPPING_PRECISIONS, LAYERS
 
 _NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 _EPS = 1e-5  # of the batch norms, torch's default
@@ -47,9 +47,10 @@ class FoldedBackbone(nn.Module):
             setattr(self, name, nn.Sequential(first, FoldedBlock(n_out, n_out, 1)))
 
     def forward(self, inputs: Float[Tensor, "image channel y x"]) -> Float[Tensor, "image feature"]:
-        """Return the embeddings of normalised images: the spatial mean of layer4."""
+        """Return the embeddings of normalised images: the spatial mean of layer4, in float32 or better."""
         inputs = self.maxpool(self.relu(self.conv1(inputs)))
-        return self.layer4(self.layer3(self.layer2(self.layer1(inputs)))).mean(dim=(2, 3))
+        features = self.layer4(self.layer3(self.layer2(self.layer1(inputs))))
+        return features.mean(dim=(2, 3), dtype=torch.promote_types(features.dtype, torch.float32))
 
 
 class Encoder(nn.Module):
@@ -83,8 +84,17 @@ class Encoder(nn.Module):
         return self.backbone(self.normalise(images))
 
 
-def reuse_memory(backbone: FoldedBackbone) -> None:
-    """Let the ReLUs work in place: a tenth faster without gradients, and wrong for hooks that read their inputs."""
+def prepare_for_flipping(backbone: FoldedBackbone, precision: str) -> None:
+    """Let the ReLUs work in place and the convolutions in `precision` ("float32" or "bfloat16").
+
+    In place is a tenth faster without gradients, and wrong for hooks that read their inputs. Embeddings stay float32: the spatial
+    mean sums in it.
+
+    Raises ClxaiError if the precision is neither.
+    """
+    if precision not in FLIPPING_PRECISIONS:
+        raise ClxaiError(f"flipping.precision must be one of {', '.join(FLIPPING_PRECISIONS)}. Got {precision!r}")
+    backbone.to(getattr(torch, precision))
     for module in backbone.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = True

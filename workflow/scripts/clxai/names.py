@@ -3,6 +3,7 @@
 SPLITS = ("train", "val", "test")
 FILLS = ("mean", "zero", "blur", "noise")
 ORDERS = ("morf", "lerf")
+FLIPPING_PRECISIONS = ("float32", "bfloat16")
 STEMS = ("small", "large")
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 LARGE_STEM_FROM_PX = 96  # from here on the 7x7 stem leaves layer4 at least 3x3

@@ -1,0 +1,51 @@
+"""A quicker arithmetic is used only where it leaves the AUCs as they are."""
+
+import pytest
+import torch
+from clxai import precision
+from clxai.curves import observer_of
+from clxai.errors import ClxaiError
+from clxai.flipping import Flipping
+from clxai.inference import prepare_for_flipping
+from clxai.perturbation import removal_counts
+from clxai.precision import AUC_TOLERANCE, auc_difference, check_precision
+
+
+@pytest.fixture
+def problem(tiny_run):
+    """Encoder, observer, images, index, ranks and a plan in bfloat16."""
+    run = tiny_run.at(tiny_run.index[:20].numpy())
+    rank = torch.rand(2, 20, 16, generator=torch.Generator().manual_seed(0)).argsort(dim=-1)
+    plan = Flipping(("mean", "zero"), removal_counts(16, 4), 4, 0, 64, "bfloat16")
+    return run.encoder, observer_of(run, 5), run.images, run.index, rank, plan
+
+
+def test_bfloat16_differs_from_float32_a_little(problem):
+    difference = auc_difference(*problem)
+    assert difference.shape == (2, 2, 4, 20)
+    assert 0 < difference.abs().max() < 0.05
+
+
+def test_the_encoder_given_stays_as_it_is(problem):
+    check_precision(*problem[:-1], Flipping(("mean",), removal_counts(16, 4), 4, 0, 64, "float32"))
+    auc_difference(*problem)
+    assert problem[0].backbone.conv1.weight.dtype == torch.float32
+    assert not problem[0].backbone.relu.inplace
+
+
+@pytest.mark.parametrize(("difference", "refused"), [(0.5 * AUC_TOLERANCE, False), (1.5 * AUC_TOLERANCE, True)])
+def test_a_moved_mean_auc_is_refused(problem, monkeypatch, difference, refused):
+    moved = torch.zeros(2, 2, 4, 20)
+    moved[1, 0, 2] = -difference
+    moved[0, 0, 0, 0] = 10 * AUC_TOLERANCE  # one image alone moves no mean
+    monkeypatch.setattr(precision, "auc_difference", lambda *problem: moved)
+    if refused:
+        with pytest.raises(ClxaiError, match=r"flipping\.precision: bfloat16 moves a mean AUC by 0\.0015 \(allowed 0\.001\)"):
+            check_precision(*problem)
+    else:
+        check_precision(*problem)
+
+
+def test_an_unknown_precision_is_refused(problem):
+    with pytest.raises(ClxaiError, match=r"flipping\.precision must be one of float32, bfloat16\. Got 'float16'"):
+        prepare_for_flipping(problem[0].backbone, "float16")
