@@ -26,6 +26,7 @@ from clxai.models import Network, folded
 from clxai.names import choose_stem
 from clxai.neighbours import vote_accuracy
 from clxai.randomness import generator, key_of
+from clxai.resuming import SideFile, follow, row_in_words
 
 SELECTION_K = 10  # neighbours of the vote that selects a checkpoint
 _WARMUP_FROM = 0.1  # the warm-up starts at this share of the learning rate
@@ -75,10 +76,11 @@ def build_network(data: ImageData, recipe: Mapping[str, Any], seed: int) -> Netw
         return Network(architecture)
 
 
-def train(data: ImageData, recipe: Mapping[str, Any], seed: int, device: torch.device) -> Training:
+def train(data: ImageData, recipe: Mapping[str, Any], seed: int, device: torch.device, side: SideFile | None = None) -> Training:
     """Train a recipe on the train split and return the epoch with the best validation accuracy (the later one of a tie).
 
-    Raises ClxaiError if the loss is not finite, naming the epoch.
+    With a side file it goes on where an interrupted training stopped. Raises ClxaiError if the loss is not finite, naming the
+    epoch and the state that is kept.
     """
     network = build_network(data, recipe, seed).to(device, memory_format=torch.channels_last)
     train_store = ImageStore(data.images, data.indices("train"), device)
@@ -86,17 +88,22 @@ def train(data: ImageData, recipe: Mapping[str, Any], seed: int, device: torch.d
     optimiser = _optimiser(network, recipe)
     n_batches = batches_per_epoch(len(train_store), recipe["batch_size"])
     result = Training(network, recipe=recipe, seed=seed)
-    for epoch in tqdm(range(1, recipe["epochs"] + 1), desc=f"training {recipe['loss']}", unit="epoch", mininterval=1):
+    progress, n_epochs = follow(side, data, device, network, optimiser, result), recipe["epochs"]
+    done = progress.resume()
+    bar = {"desc": f"training {recipe['loss']}", "unit": "epoch", "mininterval": 1, "initial": done, "total": n_epochs}
+    for epoch in tqdm(range(done + 1, n_epochs + 1), **bar):
         mean_loss = _train_epoch(network, optimiser, train_store, labels, recipe, seed, epoch, n_batches)
         if not math.isfinite(mean_loss):
-            raise ClxaiError(f"the loss is {mean_loss} in epoch {epoch} of {recipe['epochs']}: lower learning_rate")
+            reason = f"the loss is {mean_loss} in epoch {epoch} of {n_epochs}: lower learning_rate"
+            raise ClxaiError(reason + progress.kept())
         row = {"epoch": epoch, "loss": mean_loss, "learning_rate": optimiser.param_groups[0]["lr"], "val_accuracy": math.nan}
-        if epoch % recipe["validate_every"] == 0 or epoch == recipe["epochs"]:
+        if epoch % recipe["validate_every"] == 0 or epoch == n_epochs:
             row["val_accuracy"] = validation_accuracy(network, data, train_store, labels, device)
             if row["val_accuracy"] >= result.val_accuracy:
                 result.network, result.epoch, result.val_accuracy = copy.deepcopy(network), epoch, row["val_accuracy"]
         result.history.append(row)
-        print(" ".join(f"{name} {value:.6g}" for name, value in row.items()), flush=True)
+        print(row_in_words(row), flush=True)
+        progress.save(epoch)
     return result
 
 
