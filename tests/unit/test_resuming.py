@@ -351,6 +351,7 @@ sys.path.insert(0, {library!r})
 snakemake = SimpleNamespace(
     log=[{folder!r} + "/train.log"],
     threads=1,
+    resources={{"gpu": 1}},
     input=SimpleNamespace(images={images!r}, labels={labels!r}, code={code!r}),
     output=SimpleNamespace(**{{name: {folder!r} + "/" + file for name, file in
         dict(model="model.safetensors", record="training.json", history="history.csv").items()}}),
