@@ -157,6 +157,19 @@ def test_best_epoch_is_kept_across_the_kill(tiny_data, recipe, side, dying, tmp_
     assert_same(resumed, undisturbed, tmp_path)
 
 
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_state_of_the_optimiser_comes_back_in_its_layout(tiny_data, recipe, side, dying, monkeypatch, optimiser):
+    """Channels-last like the weights: another layout is slower, and on a GPU other kernels would compute it."""
+    recipe, made, whole = {**recipe, "optimiser": optimiser}, [], training._optimiser
+    monkeypatch.setattr(training, "_optimiser", lambda *arguments: made.append(whole(*arguments)) or made[-1])
+    dying(recipe, side, 2)
+    train(tiny_data.data, recipe, 0, CPU, side)
+    train(tiny_data.data, recipe, 0, CPU)
+    resumed, undisturbed = ([[(key, value.shape, value.stride(), value.dtype) for key, value in state.items()]
+        for state in optimiser.state.values()] for optimiser in made[1:])  # fmt: skip
+    assert resumed == undisturbed
+
+
 def test_training_killed_after_its_last_epoch_trains_no_more(tiny_data, recipe, side, tmp_path, monkeypatch):
     """The process may die while it writes the outputs."""
     undisturbed = train(tiny_data.data, recipe, 0, CPU, replace(side, pause=math.inf))
