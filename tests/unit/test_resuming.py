@@ -157,6 +157,15 @@ def test_best_epoch_is_kept_across_the_kill(tiny_data, recipe, side, dying, tmp_
     assert_same(resumed, undisturbed, tmp_path)
 
 
+def layout(state):
+    """Types and strides; the stride of an axis of length 1 says nothing."""
+    steps = {
+        key: [step for step, length in zip(value.stride(), value.shape, strict=True) if length > 1]
+        for key, value in state.items()
+    }
+    return {key: (value.dtype, value.shape, steps[key]) for key, value in state.items()}
+
+
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
 def test_state_of_the_optimiser_comes_back_in_its_layout(tiny_data, recipe, side, dying, monkeypatch, optimiser):
     """Channels-last like the weights: another layout is slower, and on a GPU other kernels would compute it."""
@@ -165,8 +174,7 @@ def test_state_of_the_optimiser_comes_back_in_its_layout(tiny_data, recipe, side
     dying(recipe, side, 2)
     train(tiny_data.data, recipe, 0, CPU, side)
     train(tiny_data.data, recipe, 0, CPU)
-    resumed, undisturbed = ([[(key, value.shape, value.stride(), value.dtype) for key, value in state.items()]
-        for state in optimiser.state.values()] for optimiser in made[1:])  # fmt: skip
+    resumed, undisturbed = ([layout(state) for state in optimiser.state.values()] for optimiser in made[1:])
     assert resumed == undisturbed
 
 
