@@ -4,7 +4,7 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: study report test lint times clean help
+.PHONY: study report test campaign lint times clean help
 study: report ## install, run the default study, build the report (the default)
 	@echo
 	@echo "The report: $(CURDIR)/results/report.zip (unpack it, open report.html)"
@@ -16,6 +16,9 @@ report: .venv/installed ## run what is missing, then build results/report.zip
 
 test: .venv/installed-test ## install, run the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+campaign: .venv/installed-test ## install, run the heavy tests that `make test` leaves out
+	$(BIN)/python -m pytest -m campaign
 
 lint: .venv/installed-test ## check format and style of code and workflow
 	$(BIN)/ruff check .

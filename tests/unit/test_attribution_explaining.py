@@ -19,7 +19,6 @@ QUICK = {
     "smoothgrad": {"samples": 4},
     "occlusion": {"window": 8, "stride": 8},
 }
-BATCH_FREE = [name for name in METHODS if name != "smoothgrad"]  # its noise is drawn per batch
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +86,69 @@ def test_signed_method_has_both_signs(explained, name):
     assert float(explained[name]["attribution"].min()) < 0 < float(explained[name]["attribution"].max())
 
 
-@pytest.mark.parametrize("name", BATCH_FREE)
+@pytest.mark.parametrize("name", METHODS)
 def test_maps_do_not_depend_on_the_batch(explained, few, name, monkeypatch):
     monkeypatch.setattr(explaining, "BATCH", 2)
     found, expected = explain(few, name, QUICK.get(name, {}), 0)["attribution"].values, explained[name]["attribution"].values
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.fixture
+def small_memory(few, monkeypatch):
+    """Make the network run out of memory above a number of rows; returns the numbers of rows that it was given."""
+    seen, whole = [], few.encoder.backbone.forward
+
+    def limit(most):
+        def forward(inputs):
+            seen.append(len(inputs))
+            if len(inputs) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has ...")
+            return whole(inputs)
+
+        monkeypatch.setattr(few.encoder.backbone, "forward", forward)
+        return seen
+
+    yield limit
+    assert hooks_of(few.encoder) == []
+
+
+NETWORK_METHODS = [name for name in METHODS if name not in ("random", "sobel")]
+
+
+@pytest.mark.parametrize("most", [1, 3])
+@pytest.mark.parametrize("name", [name for name in NETWORK_METHODS if name != "occlusion"])
+def test_maps_are_the_same_when_memory_runs_out(explained, few, name, most, small_memory, capsys):
+    options = {**QUICK, "integrated_gradients": {"steps": 8, "most_steps": 8}}
+    seen = small_memory(most)
+    found, expected = explain(few, name, options.get(name, {}), 0)["attribution"].values, explained[name]["attribution"].values
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    assert max(seen) > most
+    assert f"{name}: out of memory, going on with 2 at a time\n" in capsys.readouterr().out
+
+
+def test_integrated_gradients_refine_alike_when_memory_runs_out(few, small_memory):
+    """The median over the whole batch decides on the number of steps."""
+    options = {"steps": 2, "most_steps": 16, "tolerance": 0.01}
+    expected = explain(few, "integrated_gradients", options, 0)["n_steps"].values
+    small_memory(1)
+    np.testing.assert_array_equal(explain(few, "integrated_gradients", options, 0)["n_steps"].values, expected)
+    assert len(set(expected.flat)) > 1
+
+
+def test_occlusion_needs_memory_for_its_windows_of_one_image(explained, few, small_memory, capsys):
+    small_memory(16)
+    found, expected = (
+        explain(few, "occlusion", QUICK["occlusion"], 0)["attribution"].values,
+        explained["occlusion"]["attribution"],
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected.values).max())
+
+
+@pytest.mark.parametrize("name", NETWORK_METHODS)
+def test_image_that_does_not_fit_into_memory_is_refused_naming_the_keys(few, name, small_memory):
+    small_memory(0)
+    with pytest.raises(ClxaiError, match=rf"{name}: one item at a time does not fit .*: lower datasets\.<name>\.size or models"):
+        explain(few, name, QUICK.get(name, {}), 0)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -24,6 +24,20 @@ def test_embed_rows_follow_the_store_for_any_batch_size(tiny_run, tiny_data, mon
         torch.testing.assert_close(found, tiny_run.encoder(images), rtol=1e-4, atol=1e-5)
 
 
+def test_embed_gives_the_same_rows_when_memory_runs_out(tiny_run, tiny_data, monkeypatch, capsys):
+    store = ImageStore(tiny_data.data.images, tiny_data.data.indices("val"), CPU)
+    expected, whole = embed(tiny_run.encoder, store), tiny_run.encoder.forward
+
+    def forward(images):
+        if len(images) > 10:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(images)
+
+    monkeypatch.setattr(tiny_run.encoder, "forward", forward)
+    torch.testing.assert_close(embed(tiny_run.encoder, store), expected, rtol=1e-4, atol=1e-5)
+    assert capsys.readouterr().out.splitlines() == [f"embedding: out of memory, going on with {n} at a time" for n in (30, 15, 7)]
+
+
 def test_embed_refuses_embeddings_that_are_not_finite(tiny_run, tiny_data):
     encoder = load_encoder(tiny_run.checkpoint, CPU)
     encoder.backbone.layer4[1].conv2.bias[0] = torch.inf

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from clxai.randomness import generator, key_of, keyed_uniform
+from clxai.randomness import generator, key_of, keyed_normal, keyed_uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
@@ -109,3 +109,16 @@ def test_keyed_uniform_is_independent_of_chunks_and_size(images, cut, size, key)
 def test_keyed_uniform_differs_between_keys():
     index = torch.arange(3)
     assert not torch.isclose(keyed_uniform(1, index, 10), keyed_uniform(2, index, 10)).any()
+
+
+def test_keyed_normal_is_standard_normal_and_depends_on_key_and_image_alone():
+    numbers = keyed_normal(5, torch.arange(200), 500)
+    assert kstest(numbers.flatten().numpy(), "norm").pvalue > 0.001
+    assert torch.isfinite(numbers).all()
+    assert torch.equal(keyed_normal(5, torch.tensor([7, 3]), 500), numbers[[7, 3]])
+    assert not torch.equal(keyed_normal(6, torch.arange(200), 500), numbers)
+
+
+def test_keyed_normal_is_finite_at_both_ends(monkeypatch):
+    monkeypatch.setattr("clxai.randomness.keyed_uniform", lambda *arguments: torch.tensor([[0.0, 1 - 2.0**-53]]).double())
+    assert torch.isfinite(keyed_normal(0, torch.arange(1), 2)).all()

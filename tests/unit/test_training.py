@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from clxai import training
 from clxai.batches import ImageStore
 from clxai.errors import ClxaiError
 from clxai.losses import LOSSES
-from clxai.training import batches_per_epoch, build_network, learning_rate, train, validation_accuracy
+from clxai.training import batches_per_epoch, build_network, learning_rate, train, train_epoch, validation_accuracy
+from torch.utils._python_dispatch import TorchDispatchMode
 
 CPU = torch.device("cpu")
 STRONG = {
@@ -231,3 +233,41 @@ def test_learning_rate_warms_up_from_a_tenth_then_falls_as_a_cosine_or_stays(pro
 
 def test_learning_rate_without_warm_up_starts_at_its_peak():
     assert learning_rate({"learning_rate": 0.2, "warmup_epochs": 0, "epochs": 8, "schedule": "cosine"}, 0.0) == 0.2
+
+
+class _NoHostReads(TorchDispatchMode):
+    """Counts operations that would make the host wait for a device: reading a number or a size that depends on values."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal")
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        if name.startswith(self.WAITING):
+            self.found.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "supcon", "triplet"])
+def test_an_epoch_reads_no_number_from_the_device_but_its_mean_loss(tiny_data, recipe, loss):
+    recipe = {**recipe, "loss": loss, "optimiser": "sgd", "augmentation": STRONG}
+    data, seed = tiny_data.data, 0
+    network = build_network(data, recipe, seed)
+    store = ImageStore(data.images, data.indices("train"), CPU)
+    labels = torch.from_numpy(data.labels[store.indices])
+    optimiser = torch.optim.SGD(network.parameters(), 0.1)
+    with _NoHostReads() as mode:
+        train_epoch(network, optimiser, store, labels, recipe, seed, 1, 3)
+    assert mode.found == ["_local_scalar_dense"]
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_compiled_training_is_the_same_training(tiny_data, recipe, monkeypatch):
+    """With Dynamo's own backend, which captures the graph and runs it as it is: the code generator needs a C++ compiler."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    short = {**recipe, "epochs": 2, "warmup_epochs": 0}
+    plain, compiled = (train(tiny_data.data, {**short, "compile": on}, 0, CPU) for on in (False, True))
+    assert [row["loss"] for row in compiled.history] == pytest.approx([row["loss"] for row in plain.history], rel=1e-4)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 log_to(snakemake.log[0])
-device = select_device(snakemake.threads)
+device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
 run = open_run(snakemake.input, snakemake.wildcards.dataset, device).at_evaluation(snakemake.input.evaluation[0])
 print(f"{snakemake.wildcards.method}: {len(run.index)} images, heads {', '.join(run.heads)}, on {describe(device)}")
 write_arrays(explain(run, **snakemake.params.config), snakemake.output[0])

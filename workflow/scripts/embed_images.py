@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 log_to(snakemake.log[0])
-device = select_device(snakemake.threads)
+device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
 data = open_prepared(snakemake.wildcards.dataset, snakemake.input.images, snakemake.input.labels)
 encoder = load_encoder(snakemake.input.model, device)
 print(f"embedding {len(data.images)} images on {describe(device)}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 log_to(snakemake.log[0])
-device = select_device(snakemake.threads)
+device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
 data = open_prepared(snakemake.wildcards.dataset, snakemake.input.images, snakemake.input.labels)
 embeddings = read_embeddings(snakemake.input.embeddings[0], data)
 heads, metrics = fit_heads(load_encoder(snakemake.input.model, device), data, embeddings, snakemake.params.config)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 log_to(snakemake.log[0])
-device = select_device(snakemake.threads)
+device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
 attributions = read_arrays(snakemake.input.attributions[0])
 run = open_run(snakemake.input, snakemake.wildcards.dataset, device)
 print(f"{snakemake.wildcards.method}: {attributions.sizes['image']} images, heads {', '.join(run.heads)}, on {describe(device)}")

@@ -8,16 +8,19 @@ from clxai.datasets import open_prepared
 from clxai.devices import describe, select_device
 from clxai.logs import log_to
 from clxai.models import save_network
+from clxai.resuming import SideFile
 from clxai.training import train
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 log_to(snakemake.log[0])
-device = select_device(snakemake.threads)
+device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
 data = open_prepared(snakemake.wildcards.dataset, snakemake.input.images, snakemake.input.labels)
 print(f"training on {describe(device)}")
-result = train(data, snakemake.params.config, int(snakemake.wildcards.seed), device)
+side = SideFile.beside(snakemake.output.model, snakemake.input.code)
+result = train(data, snakemake.params.config, int(snakemake.wildcards.seed), device, side)
 write_table(pd.DataFrame(result.history), snakemake.output.history)
 write_record({**result.record(), "device": describe(device)}, snakemake.output.record)
 save_network(result.network, snakemake.output.model)
+side.remove()

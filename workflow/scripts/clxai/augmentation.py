@@ -6,12 +6,15 @@ name; only the order of the colour operations is drawn per batch instead of per 
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
+
+from clxai.randomness import key_of
 
 _TRIES = 10  # RandomResizedCrop gives up on an aspect ratio after as many
 _LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601 weights, as torchvision's rgb_to_grayscale
@@ -105,13 +108,26 @@ def colour_jitter(
     operations = {"brightness": _brightness, "contrast": _contrast, "saturation": _saturation, "hue": _hue}
     names = [name for name in operations if strength[name] and (images.shape[1] == 3 or name in ("brightness", "contrast"))]
     jittered = images
-    for position in torch.randperm(len(names), generator=generator, device=generator.device).tolist():
+    for position in _host_order(len(names), generator):
         name = names[position]
         spread, centre = strength[name], 0.0 if name == "hue" else 1.0
         draw = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device)
         least = max(0.0, centre - spread) if centre else -spread
         jittered = operations[name](jittered, least + (centre + spread - least) * draw)
     return torch.where(chosen, jittered, images)
+
+
+def _host_order(n: int, generator: torch.Generator) -> list[int]:
+    """Return a random order on the host without waiting for the device: a CUDA generator knows its seed and offset there."""
+    if generator.device.type == "cuda":
+        generator = torch.Generator().manual_seed(key_of(generator.initial_seed(), generator.get_offset()))
+    return torch.randperm(n, generator=generator).tolist()
+
+
+@cache
+def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return per-channel numbers [1, channel, 1, 1], copied to the device once: each copy would wait for it."""
+    return torch.tensor(values, dtype=dtype, device=device).view(1, -1, 1, 1)
 
 
 def _chance(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
@@ -121,7 +137,7 @@ def _chance(images: Tensor, probability: float, generator: torch.Generator) -> T
 def _grey(images: Tensor) -> Tensor:
     if images.shape[1] != 3:
         return images
-    weights = images.new_tensor(_LUMA).view(1, 3, 1, 1)
+    weights = _constant(_LUMA, images.dtype, images.device)
     return (images * weights).sum(dim=1, keepdim=True).expand_as(images)
 
 
@@ -148,6 +164,6 @@ def _hue(images: Tensor, shift: Tensor) -> Tensor:
         most == red, (green - blue) / safe, torch.where(most == green, 2 + (blue - red) / safe, 4 + (red - green) / safe)
     )
     hue = sextant + 6 * shift
-    offsets = images.new_tensor([5.0, 3.0, 1.0]).view(1, 3, 1, 1)
+    offsets = _constant((5.0, 3.0, 1.0), images.dtype, images.device)
     k = (offsets + hue) % 6
     return most - chroma * torch.minimum(k, 4 - k).clamp(0, 1)

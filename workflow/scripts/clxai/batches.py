@@ -23,6 +23,11 @@ class ImageStore:
     def __len__(self) -> int:
         return len(self.indices)
 
+    @property
+    def home(self) -> torch.device:
+        """Where `take` wants its positions: on the device for resident images, else in main memory."""
+        return self.device if self.resident is not None else torch.device("cpu")
+
     def take(self, positions: Int[Tensor, " image"]) -> Float[Tensor, "image channel y x"]:
         """Return the images at these positions of the store."""
         if self.resident is not None:

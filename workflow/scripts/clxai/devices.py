@@ -1,21 +1,39 @@
 """Which device computes, with how many threads and in which precision."""
 
 import ctypes
+from typing import Any
 
 import torch
 
 from clxai.errors import ClxaiError
+from clxai.leases import release, take_lease
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 _KEEP_BYTES = 2**30
 
 
-def select_device(threads: int) -> torch.device:
-    """Return CUDA where a device is visible, else the CPU with `threads` threads."""
+def select_device(threads: int, resources: Any, job: str) -> torch.device:
+    """Return the device of a job with these threads and resources (of its rule), computing with as many threads on the CPU.
+
+    CUDA, with a lease on one device, if the job asks for a GPU and there is one; waits while all are leased by others. `job` is
+    what others read who wait for it.
+    """
     torch.set_num_threads(threads)
     keep_freed_memory()
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not _asks_for_gpu(resources):
+        return torch.device("cpu")
+    leased = take_lease(job) if torch.backends.cuda.is_built() else None  # before the next line starts CUDA
+    if torch.cuda.is_available():
+        print(f"leased GPU {leased}" if leased else "the GPU is not leased: SLURM assigns it, or NVML does not know it")
+        return torch.device("cuda")
+    release()
+    return torch.device("cpu")
+
+
+def _asks_for_gpu(resources: Any) -> bool:
+    """Say whether a rule asks for a GPU, in Snakemake's way or, on clusters that want it, as `gres`."""
+    return resources.get("gpu", 0) > 0 or "gpu" in str(resources.get("gres", ""))
 
 
 def keep_freed_memory() -> None:

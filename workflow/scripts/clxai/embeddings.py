@@ -8,6 +8,7 @@ from torch import Tensor
 
 from clxai.artefacts import read_arrays
 from clxai.batches import ImageStore
+from clxai.chunks import in_chunks
 from clxai.datasets import ImageData
 from clxai.errors import ClxaiError
 from clxai.inference import Encoder
@@ -19,8 +20,7 @@ BATCH = 256
 def embed(encoder: Encoder, store: ImageStore) -> Float[Tensor, "image feature"]:
     """Return the embeddings of a store's images, float32, in order. Raises ClxaiError if one is not finite."""
     positions = torch.arange(len(store), device=store.device)
-    parts = [encoder(store.take(batch)) for batch in positions.split(BATCH)]
-    embeddings = torch.cat(parts)
+    embeddings = torch.cat(in_chunks(lambda batch: encoder(store.take(batch)), positions, BATCH, "embedding"))
     bad = (~torch.isfinite(embeddings)).any(dim=1).sum()
     if bad:
         raise ClxaiError(f"the embeddings of {int(bad)} of {len(embeddings)} images are not finite")

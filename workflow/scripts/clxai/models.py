@@ -74,6 +74,10 @@ class Network(nn.Module):
         """Return the embeddings of images in [0, 1]."""
         return self.backbone(self.normalise(images))
 
+    def outputs(self, images: Float[Tensor, "image channel y x"]) -> Float[Tensor, "image output"]:
+        """Return what the loss takes: logits or projections of images in [0, 1]."""
+        return self.top(self(images))
+
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d):

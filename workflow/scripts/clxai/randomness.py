@@ -37,6 +37,12 @@ def keyed_uniform(key: int, index: Int[Tensor, " image"], size: int) -> Float[Te
     return _shift(bits, 11).to(torch.float64) * 2.0**-53
 
 
+def keyed_normal(key: int, index: Int[Tensor, " image"], size: int) -> Float[Tensor, "image size"]:
+    """Return standard normal numbers, float64, one row per image, from `keyed_uniform` by the inverse distribution function."""
+    inside = keyed_uniform(key, index, size) * (1 - 2.0**-52) + 2.0**-53  # (0, 1): both ends are infinite
+    return 2**0.5 * torch.erfinv(2 * inside - 1)
+
+
 def _mix(state: Tensor) -> Tensor:
     state = (state ^ _shift(state, 30)) * _MIX_1
     state = (state ^ _shift(state, 27)) * _MIX_2

@@ -6,7 +6,7 @@ loss and the way a checkpoint is chosen are not confounded.
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from clxai.models import Network, folded
 from clxai.names import choose_stem
 from clxai.neighbours import vote_accuracy
 from clxai.randomness import generator, key_of
+from clxai.resuming import SideFile, follow, row_in_words
 
 SELECTION_K = 10  # neighbours of the vote that selects a checkpoint
 _WARMUP_FROM = 0.1  # the warm-up starts at this share of the learning rate
@@ -75,10 +76,11 @@ def build_network(data: ImageData, recipe: Mapping[str, Any], seed: int) -> Netw
         return Network(architecture)
 
 
-def train(data: ImageData, recipe: Mapping[str, Any], seed: int, device: torch.device) -> Training:
+def train(data: ImageData, recipe: Mapping[str, Any], seed: int, device: torch.device, side: SideFile | None = None) -> Training:
     """Train a recipe on the train split and return the epoch with the best validation accuracy (the later one of a tie).
 
-    Raises ClxaiError if the loss is not finite, naming the epoch.
+    With a side file it goes on where an interrupted training stopped. Raises ClxaiError if the loss is not finite, naming the
+    epoch and the state that is kept.
     """
     network = build_network(data, recipe, seed).to(device, memory_format=torch.channels_last)
     train_store = ImageStore(data.images, data.indices("train"), device)
@@ -86,17 +88,22 @@ def train(data: ImageData, recipe: Mapping[str, Any], seed: int, device: torch.d
     optimiser = _optimiser(network, recipe)
     n_batches = batches_per_epoch(len(train_store), recipe["batch_size"])
     result = Training(network, recipe=recipe, seed=seed)
-    for epoch in tqdm(range(1, recipe["epochs"] + 1), desc=f"training {recipe['loss']}", unit="epoch", mininterval=1):
-        mean_loss = _train_epoch(network, optimiser, train_store, labels, recipe, seed, epoch, n_batches)
+    progress, n_epochs = follow(side, data, device, network, optimiser, result), recipe["epochs"]
+    done = progress.resume()
+    bar = {"desc": f"training {recipe['loss']}", "unit": "epoch", "mininterval": 1, "initial": done, "total": n_epochs}
+    for epoch in tqdm(range(done + 1, n_epochs + 1), **bar):
+        mean_loss = train_epoch(network, optimiser, train_store, labels, recipe, seed, epoch, n_batches)
         if not math.isfinite(mean_loss):
-            raise ClxaiError(f"the loss is {mean_loss} in epoch {epoch} of {recipe['epochs']}: lower learning_rate")
+            reason = f"the loss is {mean_loss} in epoch {epoch} of {n_epochs}: lower learning_rate"
+            raise ClxaiError(reason + progress.kept())
         row = {"epoch": epoch, "loss": mean_loss, "learning_rate": optimiser.param_groups[0]["lr"], "val_accuracy": math.nan}
-        if epoch % recipe["validate_every"] == 0 or epoch == recipe["epochs"]:
+        if epoch % recipe["validate_every"] == 0 or epoch == n_epochs:
             row["val_accuracy"] = validation_accuracy(network, data, train_store, labels, device)
             if row["val_accuracy"] >= result.val_accuracy:
                 result.network, result.epoch, result.val_accuracy = copy.deepcopy(network), epoch, row["val_accuracy"]
         result.history.append(row)
-        print(" ".join(f"{name} {value:.6g}" for name, value in row.items()), flush=True)
+        print(row_in_words(row), flush=True)
+        progress.save(epoch)
     return result
 
 
@@ -136,12 +143,13 @@ def _optimiser(network: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Opt
     return torch.optim.SGD(network.parameters(), rate, momentum=momentum, weight_decay=decay, nesterov=momentum > 0)
 
 
-def _order(n_images: int, batch_size: int, n_batches: int, seed: int, epoch: int) -> Iterator[Tensor]:
+def _order(n_images: int, batch_size: int, n_batches: int, seed: int, epoch: int) -> Tensor:
+    """Return the positions of an epoch [batch, image]."""
     order = torch.randperm(n_images, generator=generator("order", seed, epoch))
-    return iter(order[: n_batches * batch_size].split(batch_size))
+    return order[: n_batches * batch_size].unflatten(0, (n_batches, batch_size))
 
 
-def _train_epoch(
+def train_epoch(
     network: Network,
     optimiser: torch.optim.Optimizer,
     store: ImageStore,
@@ -151,21 +159,24 @@ def _train_epoch(
     epoch: int,
     n_batches: int,
 ) -> float:
-    """Run one epoch and return its mean loss; the only host synchronisation is at its end."""
+    """Run one epoch and return its mean loss; where the images are resident the host waits for the device only at its end."""
     network.train()
     loss = LOSSES[recipe["loss"]]
     views = recipe["views"] or loss.semantics["views"]
     options = {**loss.semantics["options"], **recipe["loss_options"]}
     draws = generator("augmentation", seed, epoch, device=store.device)
+    forward = torch.compile(network.outputs) if recipe["compile"] else network.outputs
     total = torch.zeros((), device=store.device)
-    for step, positions in enumerate(_order(len(store), recipe["batch_size"], n_batches, seed, epoch)):
+    order = _order(len(store), recipe["batch_size"], n_batches, seed, epoch)
+    epoch_labels = labels[order.to(store.device)]
+    for step, positions in enumerate(order.to(store.home)):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(recipe, epoch - 1 + step / n_batches)
         clean = store.take(positions)
         images = torch.cat([augment(clean, recipe["augmentation"], draws) for _ in range(views)])
-        targets = labels[positions.to(store.device)].repeat(views)
+        targets = epoch_labels[step].repeat(views)
         with autocast(store.device, recipe["precision"]):
-            outputs = network.top(network(images))
+            outputs = forward(images)
         value = loss.build(outputs.float(), targets, **options)
         optimiser.zero_grad(set_to_none=True)
         value.backward()

@@ -10,6 +10,7 @@ import xarray
 from torch import Tensor
 
 from clxai.attribution.base import REDUCTIONS, Explanation, Problem, load_method
+from clxai.chunks import in_chunks
 from clxai.errors import ClxaiError
 from clxai.heads import Head, log_odds
 from clxai.perturbation import fill_images, tie_fraction
@@ -63,9 +64,8 @@ def _explain_head(
 ) -> dict[str, np.ndarray]:
     """Explain one head batch by batch; each batch freezes its own neighbours."""
     images, embeddings, target = run.images, run.embeddings, head.predict(run.embeddings)
-    parts: list[Explanation] = []
-    n_together = max(1, min(BATCH, BATCH_PIXELS // images.shape[-1] ** 2))
-    for rows in torch.arange(len(images), device=images.device).split(n_together):
+
+    def explained(rows: Tensor) -> Explanation:
         problem = Problem(
             encoder=run.encoder,
             checkpoint=run.checkpoint,
@@ -77,7 +77,10 @@ def _explain_head(
             baseline=None if baseline is None else baseline[rows],
             seed=seed,
         )
-        parts.append(entry.build(problem, settings))
+        return entry.build(problem, settings)
+
+    n_together = max(1, min(BATCH, BATCH_PIXELS // images.shape[-1] ** 2))
+    parts = in_chunks(explained, torch.arange(len(images), device=images.device), n_together, entry.name)
     reduce = REDUCTIONS[entry.semantics["reduction"]]
     maps = torch.cat([reduce(part.maps) for part in parts])
     values = {name: torch.cat([part.extras[name] for part in parts]) for name in entry.semantics["extras"]}

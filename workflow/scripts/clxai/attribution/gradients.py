@@ -8,7 +8,8 @@ from captum import attr
 from torch import Tensor, nn
 
 from clxai.attribution.base import Explanation, Problem, layer_of, method
-from clxai.randomness import key_of
+from clxai.chunks import halving, in_chunks
+from clxai.randomness import key_of, keyed_normal
 
 INTERNAL_BATCH = 256  # copies per forward and backward pass inside a method, for images of up to 32 px
 
@@ -58,7 +59,7 @@ def integrated_gradients(problem: Problem, options: Mapping[str, Any]) -> Explan
     """
     rows, steps = problem.rows, options["steps"]
     with torch.no_grad():
-        at_image, at_baseline = problem.log_odds(problem.inputs, rows), problem.log_odds(problem.baseline, rows)
+        at_image, at_baseline = (_values(problem, inputs) for inputs in (problem.inputs, problem.baseline))
     difference = (at_image - at_baseline).abs().clamp(min=1e-12)
     maps, delta = _integrate(problem, rows, steps)
     n_steps = torch.full_like(delta, steps)
@@ -71,18 +72,37 @@ def integrated_gradients(problem: Problem, options: Mapping[str, Any]) -> Explan
     return Explanation(maps, extras)
 
 
+def _values(problem: Problem, inputs: Tensor) -> Tensor:
+    """Return the log-odds of inputs, one per image."""
+    name = "integrated_gradients"
+    return torch.cat(in_chunks(lambda rows: problem.log_odds(inputs[rows], rows), problem.rows, len(inputs), name))
+
+
 def _integrate(problem: Problem, rows: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """Return the maps of some images and what their sums lack to completeness."""
-    maps, delta = attr.IntegratedGradients(problem.log_odds).attribute(
-        problem.inputs[rows],
-        problem.baseline[rows],
-        additional_forward_args=(rows,),
-        n_steps=steps,
-        method="gausslegendre",
-        internal_batch_size=max(_copies_per_pass(problem), len(rows)),
-        return_convergence_delta=True,
-    )
-    return maps.float().detach(), delta.float().detach()
+    """Return the maps of some images and what their sums lack to completeness.
+
+    Here and not by smaller batches the memory is respected: the median over the batch decides on the number of steps.
+    """
+    copies = max(_copies_per_pass(problem), len(rows))
+    return halving(lambda n: _integrate_by(problem, rows, steps, n), copies, "integrated_gradients")[0]
+
+
+def _integrate_by(problem: Problem, rows: Tensor, steps: int, copies: int) -> tuple[Tensor, Tensor]:
+    """Integrate with this many copies of images per pass."""
+    explainer = attr.IntegratedGradients(problem.log_odds)
+    parts = [
+        explainer.attribute(
+            problem.inputs[some],
+            problem.baseline[some],
+            additional_forward_args=(some,),
+            n_steps=steps,
+            method="gausslegendre",
+            internal_batch_size=copies,
+            return_convergence_delta=True,
+        )
+        for some in rows.split(copies)
+    ]
+    return torch.cat([maps for maps, _ in parts]).float().detach(), torch.cat([delta for _, delta in parts]).float().detach()
 
 
 def _copies_per_pass(problem: Problem) -> int:
@@ -100,20 +120,24 @@ def _upper_median(values: Tensor) -> float:
     reduction="abs_sum", extras=(), options={"samples": 25, "sigma": 0.15},
 )  # fmt: skip
 def smoothgrad(problem: Problem, options: Mapping[str, Any]) -> Explanation:
-    """Mean gradient over noisy copies [Smilkov et al. 2017], magnitude taken after the mean.
+    """Mean gradient over noisy copies [Smilkov et al. 2017, section 3], magnitude taken after the mean.
 
-    sigma is a share of the range of normalised values in the batch. The noise is the same for all heads of a model.
+    sigma is a share of the range of normalised values of the image. The noise depends on seed, image and copy alone, so that it
+    is the same for all heads of a model and for any batch.
     """
-    inputs = problem.inputs
-    explainer = attr.NoiseTunnel(attr.Saliency(problem.log_odds))
-    spread = options["sigma"] * float((inputs.amax() - inputs.amin()).detach())
-    with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
-        torch.manual_seed(key_of("smoothgrad", problem.seed, int(problem.index[0])))
-        maps = explainer.attribute(
-            inputs, nt_type="smoothgrad", nt_samples=options["samples"], stdevs=spread, abs=False,
-            nt_samples_batch_size=max(1, _copies_per_pass(problem) // len(inputs)), additional_forward_args=(problem.rows,),
-        )  # fmt: skip
-    return Explanation(maps.detach())
+    inputs, n_images = problem.inputs.detach(), len(problem.inputs)
+    spread = options["sigma"] * (inputs.amax((1, 2, 3)) - inputs.amin((1, 2, 3)))
+    explainer, key = attr.Saliency(problem.log_odds), key_of("smoothgrad", problem.seed)
+
+    def gradients(copies: Tensor) -> Tensor:
+        sample, rows = copies // n_images, copies % n_images
+        noise = keyed_normal(key, problem.index[rows] + (sample << 40), inputs[0].numel()).view_as(inputs[rows])
+        noisy = inputs[rows] + spread[rows, None, None, None] * noise.to(inputs)
+        return explainer.attribute(noisy.requires_grad_(True), abs=False, additional_forward_args=(rows,)).detach()
+
+    copies = torch.arange(options["samples"] * n_images, device=inputs.device)
+    parts = in_chunks(gradients, copies, max(_copies_per_pass(problem), n_images), "smoothgrad")
+    return Explanation(torch.cat(parts).unflatten(0, (options["samples"], n_images)).mean(dim=0))
 
 
 @method(
