@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 from clxai.heads import HEADS
-from clxai.inference import reuse_memory
+from clxai.inference import prepare_for_flipping
 from clxai.neighbours import search
 from sklearn.neighbors import NearestNeighbors
 from torch.nn import functional
@@ -20,7 +20,7 @@ _RTOL = 1e-4  # cosines nearer than this are ties: either item may come first
 def scores_against_forward(setting: Setting, problem: problems.Problem) -> Comparison:
     """Score a batch of embeddings by all four heads, beside the forward pass that made it."""
     encoder = problems.encoder_of(problem, setting.device)
-    reuse_memory(encoder.backbone)
+    prepare_for_flipping(encoder.backbone, "float32")
     heads = problems.heads_of(encoder, problem)
     images = problems.images_of(problem, BATCH, setting.device)
     embeddings = encoder(images)

@@ -33,14 +33,15 @@ class Setting:
 class Comparison:
     """Seconds of ours and of a peer, by turns, and the bar on their ratio.
 
-    The ratio is ours / peer where `at_most` bounds it (overhead over a floor), peer / ours where `at_least` does (speed-up). Of the
-    ratios of the single turns the median counts. `note` says what was compared and in what the results agree.
+    The ratio is ours / peer where `at_most` bounds it (overhead over a floor), peer / ours where `at_least` does (speed-up), and our
+    seconds themselves without a peer. Of the ratios of the single turns the median counts. `note` says what was compared and in
+    what the results agree.
     """
 
     name: str
     against: str
     ours: list[float]
-    peer: list[float]
+    peer: list[float] | None
     at_most: float | None = None
     at_least: float | None = None
     note: str = ""
@@ -49,6 +50,8 @@ class Comparison:
     @property
     def ratios(self) -> list[float]:
         """One ratio per turn."""
+        if self.peer is None:
+            return self.ours
         pairs = zip(self.ours, self.peer, strict=True)
         return [peer / ours if self.at_least is not None else ours / peer for ours, peer in pairs]
 

@@ -12,7 +12,16 @@ from clxai.flipping import Flipping, flip
 from clxai.models import Network, folded
 from clxai.perturbation import rank_units, removal_counts, unit_scores
 
-SETTINGS = {"fills": ["mean", "blur"], "steps": 6, "unit_px": 4, "seed": 2, "batch_size": 8, "precision": "float32", "trajectories": 3, "bank_k": 5}
+SETTINGS = {
+    "fills": ["mean", "blur"],
+    "steps": 6,
+    "unit_px": 4,
+    "seed": 2,
+    "batch_size": 8,
+    "precision": "float32",
+    "trajectories": 3,
+    "bank_k": 5,
+}
 
 
 @pytest.fixture(scope="module")

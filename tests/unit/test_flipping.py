@@ -1,3 +1,6 @@
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -235,3 +238,24 @@ def test_two_steps_record_clean_half_and_empty(few, rank):
     values = flipped(few, rank, steps=2)
     assert values["path"].shape[-2] == 3
     assert np.isnan(values["acceleration"]).sum(axis=-1).tolist() == np.full((2, 2, 2, 3), 2).tolist()
+
+
+class _Small(nn.Module):
+    """A backbone on a device whose memory holds `most` images at a time."""
+
+    def __init__(self, backbone, most):
+        super().__init__()
+        self.backbone, self.most = backbone, most
+
+    def forward(self, inputs):
+        if len(inputs) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.backbone(inputs)
+
+
+def test_out_of_memory_halves_the_batch_and_changes_no_result(few, rank, fast, capsys):
+    encoder = copy.copy(few.encoder)
+    encoder._modules = {**few.encoder._modules, "backbone": _Small(few.encoder.backbone, 5)}
+    found = flipped(replace(few, encoder=encoder), rank)
+    np.testing.assert_allclose(found["path"], fast["path"], rtol=1e-4, atol=1e-4)
+    assert "flipping: out of memory, going on with" in capsys.readouterr().out

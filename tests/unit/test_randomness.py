@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from clxai.randomness import generator, key_of, keyed_normal, keyed_uniform
+from clxai.keys import key_of
+from clxai.randomness import generator, keyed_normal, keyed_uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest

@@ -4,8 +4,8 @@ import pytest
 import xarray
 from clxai.artefacts import write_record, write_table
 from clxai.errors import ClxaiError
+from clxai.keys import key_of
 from clxai.metrics import METRICS, Curves, measure
-from clxai.randomness import key_of
 from clxai.statistics import bootstrap_weights, interval
 from clxai.summaries import as_cube, head_table, measure_runs, model_table, shared_weights, summary_table
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from clxai.randomness import key_of
+from clxai.keys import key_of
 
 _TRIES = 10  # RandomResizedCrop gives up on an aspect ratio after as many
 _LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601 weights, as torchvision's rgb_to_grayscale

@@ -11,8 +11,8 @@ import numpy as np
 
 from clxai.artefacts import map_images, read_arrays
 from clxai.errors import ClxaiError
+from clxai.keys import key_of
 from clxai.names import SPLITS
-from clxai.randomness import key_of
 
 
 @dataclass(frozen=True)

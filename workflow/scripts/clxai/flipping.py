@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from clxai.chunks import in_chunks
 from clxai.heads import Head, KNearestNeighbours, log_odds
 from clxai.inference import Encoder
 from clxai.names import ORDERS
@@ -174,18 +175,25 @@ def _inner(
     backbone: torch.nn.Module, source: Tensor, filled: Tensor, ranks: Tensor, counts: Tensor, flipping: Flipping
 ) -> Float[Tensor, "ranking image step feature"]:
     """Embed every inner step of every ranking of a few images, in equal batches."""
-    shape = (*ranks.shape[:2], len(counts))
-    places = torch.arange(shape[0] * shape[1] * shape[2], device=ranks.device)
-    parts = []
-    for part in places.tensor_split(-(-len(places) // flipping.batch_size)):
-        row, step = part // len(counts), part % len(counts)
+    flat, n_steps = ranks.flatten(0, 1), len(counts)
+
+    def embedded(places: Tensor) -> Tensor:
+        row, step = places // n_steps, places % n_steps
         image = row % len(source)
-        removed = removal_masks(ranks.flatten(0, 1)[row], counts[step], flipping.unit_px)[:, None]
+        removed = removal_masks(flat[row], counts[step], flipping.unit_px)[:, None]
         perturbed = torch.where(removed, filled[image], source[image])
-        parts.append(backbone(perturbed.contiguous(memory_format=torch.channels_last)))
-    return torch.cat(parts).unflatten(0, shape)
+        return backbone(perturbed.contiguous(memory_format=torch.channels_last))
+
+    n_places = len(flat) * n_steps
+    n_batches = -(-n_places // flipping.batch_size)
+    places = torch.arange(n_places, device=ranks.device)
+    parts = in_chunks(embedded, places, -(-n_places // n_batches), "flipping", "flipping.batch_size")
+    return torch.cat(parts).unflatten(0, (*ranks.shape[:2], n_steps))
 
 
 def _embed(backbone: torch.nn.Module, inputs: Tensor, batch_size: int) -> Tensor:
-    parts = [backbone(part.contiguous(memory_format=torch.channels_last)) for part in inputs.split(batch_size)]
-    return torch.cat(parts)
+    def embedded(places: Tensor) -> Tensor:
+        return backbone(inputs[places].contiguous(memory_format=torch.channels_last))
+
+    places = torch.arange(len(inputs), device=inputs.device)
+    return torch.cat(in_chunks(embedded, places, batch_size, "flipping", "flipping.batch_size"))

@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from clxai.errors import ClxaiError, unknown_name
+from clxai.keys import key_of
 from clxai.names import FILLS, allowed_units
-from clxai.randomness import key_of, keyed_uniform
+from clxai.randomness import keyed_uniform
 
 BLUR_SIGMA_SHARE = 0.15  # of the image size: the strokes of a digit and the parts of an object disappear
 

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from clxai.artefacts import atomic, write_arrays
 from clxai.datasets import stratified_choice
 from clxai.errors import ClxaiError
+from clxai.keys import key_of
 from clxai.names import SPLITS
-from clxai.randomness import key_of
 from clxai.sources import SOURCES, Source
 
 

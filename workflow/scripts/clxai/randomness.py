@@ -3,21 +3,15 @@
 Streams are keyed by purpose, seed and image, so that chunk sizes, job order or the number of images change no number.
 """
 
-import hashlib
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from clxai.keys import key_of
+
 _GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64, the golden-ratio increment of SplitMix64
 _MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
-
-
-def key_of(*parts: object) -> int:
-    """Return a 62-bit key that depends on every part (strings and numbers) and on their order."""
-    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 2
 
 
 def generator(*parts: object, device: torch.device | str = "cpu") -> torch.Generator:

@@ -5,8 +5,6 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
-from scipy.stats import ttest_1samp
-from statsmodels.stats.multitest import multipletests
 
 LEVEL = 0.95
 
@@ -62,6 +60,8 @@ def holm_zero_tests(
     A sample without spread is not rejected if it is all 0, rejected otherwise.
     """
     p_values = [_zero_test(sample) for sample in samples.values()]
+    from statsmodels.stats.multitest import multipletests  # half a second, and only the checks need it
+
     rejected, corrected, _, _ = multipletests(p_values, alpha=alpha, method="holm")
     return corrected, rejected
 
@@ -69,4 +69,6 @@ def holm_zero_tests(
 def _zero_test(sample: np.ndarray) -> float:
     if np.ptp(sample) == 0:
         return float((sample == 0).all())
+    from scipy.stats import ttest_1samp
+
     return float(ttest_1samp(sample, 0.0).pvalue)

@@ -8,9 +8,9 @@ import xarray
 
 from clxai.artefacts import read_record, read_table
 from clxai.errors import ClxaiError
+from clxai.keys import key_of
 from clxai.metrics import METRICS, Curves, measure
 from clxai.names import REFERENCE
-from clxai.randomness import key_of
 from clxai.statistics import bootstrap_weights, interval, seed_deviation, weighted_means
 
 RUN = ["model", "seed", "method"]

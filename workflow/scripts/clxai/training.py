@@ -21,11 +21,12 @@ from clxai.datasets import ImageData
 from clxai.devices import autocast
 from clxai.embeddings import embed
 from clxai.errors import ClxaiError
+from clxai.keys import key_of
 from clxai.losses import LOSSES
 from clxai.models import Network, folded
 from clxai.names import choose_stem
 from clxai.neighbours import vote_accuracy
-from clxai.randomness import generator, key_of
+from clxai.randomness import generator
 from clxai.resuming import SideFile, follow, row_in_words
 
 SELECTION_K = 10  # neighbours of the vote that selects a checkpoint

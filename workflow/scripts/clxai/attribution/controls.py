@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional
 
 from clxai.attribution.base import Explanation, Problem, method
-from clxai.randomness import key_of, keyed_uniform
+from clxai.keys import key_of
+from clxai.randomness import keyed_uniform
 
 
 @method(

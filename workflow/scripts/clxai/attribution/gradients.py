@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from clxai.attribution.base import Explanation, Problem, layer_of, method
 from clxai.chunks import halving, in_chunks
-from clxai.randomness import key_of, keyed_normal
+from clxai.keys import key_of
+from clxai.randomness import keyed_normal
 
 INTERNAL_BATCH = 256  # copies per forward and backward pass inside a method, for images of up to 32 px
 
