@@ -20,16 +20,18 @@ ROOT = Path(__file__).parents[1]
 def parse() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "groups", nargs="*", choices=[*GROUPS, "scaling", []], help=f"of {', '.join(GROUPS)}, scaling; default: all but scaling"
-    )
+    parser.add_argument("groups", nargs="*", metavar="group", help=f"{', '.join(GROUPS)} (default: all of these) or scaling")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="threads on the CPU")
     parser.add_argument("--repetitions", type=int, default=5, help="turns of each contestant")
     parser.add_argument("--full", action="store_true", help="eight times the sizes")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/latest.json"), help="where the figures go")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # measure in this process, print JSON lines
-    return parser.parse_args()
+    options = parser.parse_args()
+    unknown = set(options.groups) - {*GROUPS, "scaling"}
+    if unknown:
+        parser.error(f"unknown group {sorted(unknown)[0]!r}; known: {', '.join(GROUPS)}, scaling")
+    return options
 
 
 def measure_here(options: argparse.Namespace) -> None:
@@ -57,7 +59,9 @@ def run_group(group: str, options: argparse.Namespace) -> list[dict[str, object]
     environment = {**os.environ, **limits, "TQDM_DISABLE": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as process:
         for line in process.stdout:
-            if line.startswith("{"):
+            if not line.startswith("{"):
+                print(line, end="")
+            else:
                 rows.append({"group": group, **json.loads(line)})
                 print(in_words(rows[-1]), flush=True)
     if process.returncode:
@@ -69,15 +73,9 @@ def in_words(row: dict[str, object]) -> str:
     """Return a comparison as a line of the table."""
     ratio, ratios = row["ratio"], row["ratios"]
     unit = " s" if row["peer"] is None else "x"
-    bar = (
-        f"<= {row['at_most']:g}"
-        if row["at_most"] is not None
-        else f">= {row['at_least']:g}"
-        if row["at_least"] is not None
-        else ""
-    )
+    bar = f"<= {row['at_most']:g}" if row["at_most"] is not None else f">= {row['at_least']:g}"
     seconds = "" if row["peer"] is None else f"{median(row['ours']):.4g} s : {median(row['peer']):.4g} s"
-    verdict = {True: "holds", False: "MISSED", None: ""}[row["holds"]]
+    verdict = "holds" if row["holds"] else "MISSED"
     spread = f"[{min(ratios):.2f}, {max(ratios):.2f}]"
     cells = (row["name"], row["against"], seconds, f"{ratio:.3f}{unit} {spread}", bar, verdict)
     return "| " + " | ".join(cells) + " |"
@@ -112,12 +110,8 @@ def _device_name(device: str) -> str:
 
         return torch.cuda.get_device_name()
     cpuinfo = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        if cpuinfo.exists()
-        else []
-    )
-    return names[0] if names else platform.processor()
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from benchmarks import problems
 from benchmarks.measuring import Comparison, Setting, by_turns
 
+Logits = Callable[[Tensor], Tensor]
 STEPS, SAMPLES, SIGMA = 32, 16, 0.15
 _AGREEMENT = 1e-5  # of the largest value, in float64: in float32 a ReLU at zero may open or close by rounding alone
 METHODS = {
@@ -44,11 +45,11 @@ def in_float64(own: Problem) -> Problem:
     return replace(own, encoder=encoder, head=head, frozen=frozen, images=images, baseline=baseline)
 
 
-def captum_of(name: str, network: Network, inputs: Tensor, targets: Tensor) -> Callable[[], Tensor]:
-    """Return Captum's method on the trained network in its usual layout, one call an image."""
+def captum_of(name: str, logits: Logits, inputs: Tensor, targets: Tensor) -> Callable[[], Tensor]:
+    """Return Captum's method, one call an image."""
 
     def scalar(rows: Tensor, target: Tensor) -> Tensor:
-        return log_odds(network.top(network.backbone(rows)), target.expand(len(rows)))
+        return log_odds(logits(rows), target.expand(len(rows)))
 
     if name == "integrated_gradients":
         explainer = attr.IntegratedGradients(scalar)
@@ -64,25 +65,29 @@ def captum_of(name: str, network: Network, inputs: Tensor, targets: Tensor) -> C
     return image_by_image
 
 
-def same_noise(network: Network, own: Problem) -> Tensor:
+def same_noise(logits: Logits, own: Problem) -> Tensor:
     """Return the mean of Captum's saliency over the noise that the library draws, image by image."""
     inputs, key = own.inputs.detach(), key_of("smoothgrad", own.seed)
-    rows = []
+    explainer = attr.Saliency(lambda rows, target: log_odds(logits(rows), target.expand(len(rows))))
+    means = []
     for number, (image, target) in enumerate(zip(inputs.split(1), own.target, strict=True)):
         sample = torch.arange(SAMPLES, device=image.device)
         noise = keyed_normal(key, own.index[number] + (sample << 40), image.numel()).view(SAMPLES, *image.shape[1:])
         noisy = image + SIGMA * (image.amax() - image.amin()) * noise.to(image)
-        explainer = attr.Saliency(lambda rows, target: log_odds(network.top(network.backbone(rows)), target.expand(len(rows))))
-        rows.append(explainer.attribute(noisy.requires_grad_(True), abs=False, additional_forward_args=(target,)).mean(0))
-    return torch.stack(rows)
+        means.append(explainer.attribute(noisy.requires_grad_(True), abs=False, additional_forward_args=(target,)).mean(0))
+    return torch.stack(means)
 
 
-def agreement(name: str, network: Network, own: Problem) -> float:
+def agreement(name: str, own: Problem) -> float:
     """Return how far both are apart, as a share of the largest value. Raises AssertionError if by more than 1e-5."""
     method, options, _ = METHODS[name]
-    exact, trained = in_float64(own), copy.deepcopy(network).double()
-    inputs = trained.normalise(exact.images)
-    theirs = same_noise(trained, exact) if name == "smoothgrad" else captum_of(name, trained, inputs, own.target)()
+    exact = in_float64(own)
+
+    def logits(rows: Tensor) -> Tensor:
+        return exact.head(exact.encoder.backbone(rows))
+
+    inputs = exact.inputs.detach()
+    theirs = same_noise(logits, exact) if name == "smoothgrad" else captum_of(name, logits, inputs, own.target)()
     difference = float((method(exact, options).maps - theirs).abs().max() / theirs.abs().max())
     if difference > _AGREEMENT:
         raise AssertionError(f"{name} differs from Captum's by {difference:.2g} of its largest value")
@@ -107,14 +112,14 @@ def compare_method(setting: Setting, problem: problems.Problem, name: str, n_ima
     network = problems.network_of(problem, setting.device)
     images = problems.images_of(problem, n_images, setting.device)
     own = problem_of(network, problem, images)
-    difference = agreement(name, network, replace(own, images=images[:4], index=own.index[:4], target=own.target[:4],
-                                                  baseline=own.baseline[:4]))  # fmt: skip
+    few = {"images": images[:4], "index": own.index[:4], "target": own.target[:4], "baseline": own.baseline[:4]}
+    difference = agreement(name, replace(own, **few))
     method, options, n_copies = METHODS[name]
     usual = network.to(memory_format=torch.contiguous_format)
     inputs = usual.normalise(images.contiguous())
     contestants: Mapping[str, Callable[[], object]] = {
         "ours": lambda: method(own, options),
-        "peer": captum_of(name, usual, inputs, own.target),
+        "peer": captum_of(name, lambda rows: usual.top(usual.backbone(rows)), inputs, own.target),
         "floor": passes(own, n_copies),
     }
     seconds = by_turns(contestants, setting)

@@ -1,6 +1,7 @@
 """The flipping engine against the bare forward passes of as many images, and against Quantus."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -121,4 +122,7 @@ def compare(setting: Setting) -> Iterator[Comparison]:
         for fill, bar in FILLS:
             yield against_forward(setting, problem, fill, bar, "float32")
     yield against_forward(setting, problems.FULL, "mean", 1.10, "bfloat16")
-    yield against_quantus(setting)
+    if find_spec("quantus"):
+        yield against_quantus(setting)
+    else:
+        print("skipped: Quantus is not installed (pip install quantus)", flush=True)

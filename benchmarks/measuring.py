@@ -33,9 +33,9 @@ class Setting:
 class Comparison:
     """Seconds of ours and of a peer, by turns, and the bar on their ratio.
 
-    The ratio is ours / peer where `at_most` bounds it (overhead over a floor), peer / ours where `at_least` does (speed-up), and our
-    seconds themselves without a peer. Of the ratios of the single turns the median counts. `note` says what was compared and in
-    what the results agree.
+    The ratio is ours / peer where `at_most` bounds it (overhead over a floor), peer / ours where `at_least` does (speed-up), and
+    our seconds themselves without a peer. Of the ratios of the single turns the median counts. `note` says what was compared and
+    in what the results agree.
     """
 
     name: str
@@ -56,12 +56,10 @@ class Comparison:
         return [peer / ours if self.at_least is not None else ours / peer for ours, peer in pairs]
 
     @property
-    def holds(self) -> bool | None:
-        """Whether the median ratio is within the bar; None without one."""
+    def holds(self) -> bool:
+        """Whether the median ratio is within the bar."""
         ratio = statistics.median(self.ratios)
-        if self.at_most is not None:
-            return ratio <= self.at_most
-        return ratio >= self.at_least if self.at_least is not None else None
+        return ratio <= self.at_most if self.at_most is not None else ratio >= self.at_least
 
     def record(self) -> dict[str, object]:
         """Return everything that goes into the JSON file."""

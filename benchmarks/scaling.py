@@ -1,4 +1,4 @@
-"""Time and peak memory of `flip` as images, steps and heads grow sixteenfold, each point in a process of its own; and its plot."""
+"""Time and peak memory of `flip` as images, steps and heads grow sixteenfold, each point in a process of its own."""
 
 import json
 import resource

@@ -24,7 +24,7 @@ def chosen_batch(asked: int | None, architecture: Architecture, device: torch.de
 def bytes_per_image(architecture: Architecture) -> int:
     """Return the float32 bytes that an image holds at the peak of a forward pass without gradients.
 
-    That is in the first stage: the input of a block, what its first convolution made, the sum, and the workspace of a convolution.
+    That is in the first stage: the input of a block, what its first convolution made, the sum, and a convolution's workspace.
     """
     side = architecture.size // (2 if architecture.stem == "large" else 1)
     return 4 * (4 * architecture.width * side**2 + 4 * len(architecture.mean) * architecture.size**2)
