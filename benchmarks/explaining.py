@@ -109,6 +109,7 @@ def passes(own: Problem, n_copies: int) -> Callable[[], None]:
 
 def compare_method(setting: Setting, problem: problems.Problem, name: str, n_images: int) -> Iterator[Comparison]:
     """Yield one method beside Captum and beside its own passes."""
+    setting.use_threads(problem.threads)
     network = problems.network_of(problem, setting.device)
     images = problems.images_of(problem, n_images, setting.device)
     own = problem_of(network, problem, images)

@@ -33,17 +33,18 @@ def run_through(encoder: Encoder, observer: Observer, images: Tensor, rank: Tens
 
 def against_forward(setting: Setting, problem: problems.Problem, fill: str, bar: float, precision: str) -> Comparison:
     """Flip two orders of each image, all heads and all quantities recorded, beside the forward passes alone."""
+    setting.use_threads(problem.threads)
     encoder = problems.encoder_of(problem, setting.device)
     images = problems.images_of(problem, setting.size(problem.n_flipped), setting.device)
     heads = problems.heads_of(encoder, problem)
     observer = problems.observer_for(encoder, problem, images, heads)
     prepare_for_flipping(encoder.backbone, precision)
-    plan = problems.flipping_of(problem, (fill,), STEPS, setting.batch(BATCH))
+    plan = problems.flipping_of(problem, (fill,), STEPS, setting.batch(BATCH), precision)
     rank = problems.ranks_of(problem, 1, len(images), setting.device)
     per_image = 2 * len(rank) * (len(plan.counts) - 2)
     n_forward = len(images) * (2 + per_image)
-    bare = problems.images_of(problem, max(1, plan.batch_size // per_image) * per_image, setting.device)  # as the engine cuts
-    bare = encoder.normalise(bare).to(encoder.backbone.conv1.weight.dtype).contiguous(memory_format=torch.channels_last)
+    bare = encoder.normalise(problems.images_of(problem, plan.batch_size, setting.device)).to(plan.dtype)
+    bare = bare.contiguous(memory_format=torch.channels_last)
     seconds = by_turns(
         {
             "ours": lambda: run_through(encoder, observer, images, rank, plan),
@@ -78,6 +79,7 @@ def against_quantus(setting: Setting) -> Comparison:
     import quantus
 
     problem, n_steps = problems.GREY, 32
+    setting.use_threads(problem.threads)
     network = problems.network_of(problem, setting.device)
     encoder = problems.folded(network).to(setting.device)
     images = problems.images_of(problem, setting.size(16), setting.device)

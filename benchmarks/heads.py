@@ -19,6 +19,7 @@ _RTOL = 1e-4  # cosines nearer than this are ties: either item may come first
 @torch.no_grad()
 def scores_against_forward(setting: Setting, problem: problems.Problem) -> Comparison:
     """Score a batch of embeddings by all four heads, beside the forward pass that made it."""
+    setting.use_threads(problem.threads)
     encoder = problems.encoder_of(problem, setting.device)
     prepare_for_flipping(encoder.backbone, "float32")
     heads = problems.heads_of(encoder, problem)
@@ -48,6 +49,7 @@ def scores_against_forward(setting: Setting, problem: problems.Problem) -> Compa
 @torch.no_grad()
 def neighbours_against_scikit_learn(setting: Setting) -> Comparison:
     """Soft votes of 512 queries in a bank of 50,000 x 512, beside the search alone of scikit-learn."""
+    setting.use_threads(setting.threads)
     torch.manual_seed(problems.SEED)
     bank, queries = torch.rand(50_000, 512), torch.rand(512, 512)
     labels = torch.randint(problems.N_CLASSES, (len(bank),))

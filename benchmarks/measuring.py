@@ -20,6 +20,10 @@ class Setting:
     repetitions: int = 5
     full: bool = False
 
+    def use_threads(self, asked: int) -> None:
+        """Compute with as many threads as a job of the workflow would, at most the setting's."""
+        torch.set_num_threads(min(asked, self.threads))
+
     def size(self, quick: int) -> int:
         """Return how much of something is measured: eight times as much at full sizes."""
         return 8 * quick if self.full else quick

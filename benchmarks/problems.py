@@ -28,6 +28,7 @@ class Problem:
     unit_px: int
     n_bank: int
     n_flipped: int  # images that a quick flip takes
+    threads: int  # with which its jobs run
 
     @property
     def n_units(self) -> int:
@@ -35,9 +36,9 @@ class Problem:
         return (self.size // self.unit_px) ** 2
 
 
-SMALL = Problem("width 16, 24x24x1", channels=1, size=24, width=16, unit_px=3, n_bank=1100, n_flipped=64)
-FULL = Problem("width 64, 32x32x3", channels=3, size=32, width=64, unit_px=1, n_bank=5000, n_flipped=12)
-GREY = Problem("width 64, 32x32x1", channels=1, size=32, width=64, unit_px=1, n_bank=1000, n_flipped=16)
+SMALL = Problem("width 16, 24x24x1", channels=1, size=24, width=16, unit_px=3, n_bank=1100, n_flipped=64, threads=1)
+FULL = Problem("width 64, 32x32x3", channels=3, size=32, width=64, unit_px=1, n_bank=5000, n_flipped=12, threads=2)
+GREY = Problem("width 64, 32x32x1", channels=1, size=32, width=64, unit_px=1, n_bank=1000, n_flipped=16, threads=2)
 
 
 def network_of(problem: Problem, device: torch.device, top: str = "classifier") -> Network:
@@ -95,9 +96,9 @@ def observer_for(encoder: Encoder, problem: Problem, images: Tensor, heads: dict
     return Observer(heads, targets, class_centroids(bank, labels, N_CLASSES), functional.normalize(bank, dim=1), bank_k)
 
 
-def flipping_of(problem: Problem, fills: tuple[str, ...], n_steps: int, batch_size: int) -> Flipping:
+def flipping_of(problem: Problem, fills: tuple[str, ...], n_steps: int, batch_size: int, precision: str = "float32") -> Flipping:
     """Return the plan of a flipping run."""
-    return Flipping(fills, removal_counts(problem.n_units, n_steps), problem.unit_px, SEED, batch_size)
+    return Flipping(fills, removal_counts(problem.n_units, n_steps), problem.unit_px, SEED, batch_size, precision)
 
 
 def ranks_of(problem: Problem, n_explained: int, n_images: int, device: torch.device) -> Tensor:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from clxai import neighbours
 from clxai.neighbours import narrowed, search, vote_accuracy, vote_counts
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from torch.nn import functional
@@ -55,3 +56,11 @@ def test_vote_accuracy_of_a_label_that_the_bank_lacks_is_an_error_of_the_vote():
     bank, bank_labels = clusters(50)
     assert vote_accuracy(bank, torch.full_like(bank_labels, 7), bank, bank_labels, 3) == 0
     assert vote_accuracy(bank, bank_labels, bank, bank_labels, 1) == 1
+
+
+def test_a_search_in_small_portions_finds_the_same(monkeypatch):
+    points, bank = (functional.normalize(part, dim=1) for part in (clusters(20, 1)[0], clusters(100)[0]))
+    whole = search(points, bank, 7)
+    monkeypatch.setitem(neighbours._COSINES, "cpu", 300)
+    for found, expected in zip(search(points, bank, 7), whole, strict=True):
+        assert torch.equal(found.sort(dim=1).values, expected.sort(dim=1).values)

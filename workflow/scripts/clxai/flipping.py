@@ -21,6 +21,7 @@ from clxai.names import ORDERS
 from clxai.neighbours import narrowed, search
 from clxai.perturbation import fill_images, removal_masks
 
+_BATCHES_OBSERVED = 4  # forward passes whose embeddings are observed together: reading them off has many small steps
 Quantities = dict[str, Tensor]
 Place = tuple[int, int, int, slice]
 
@@ -142,8 +143,8 @@ def flip(
 ) -> Iterator[tuple[Place, Quantities, Float[Tensor, "image step feature"]]]:
     """Perturb and observe; yields ((explained, fill, order, images), quantities, embedding path) piece by piece.
 
-    `rank` is 0 for the most important unit. All inner steps of all rankings and both orders of a group of images are one batch;
-    clean and fully removed images are embedded once. Scores are [head, image, step], drifts [image, step].
+    `rank` is 0 for the most important unit. All inner steps of all rankings in both orders of a group of images go together; clean
+    and fully removed images are embedded once. Scores are [head, image, step], drifts [image, step].
     """
     counts, fraction = flipping.counts.to(images.device), flipping.fraction.to(images.device)
     # Masks and the affine normalisation commute: both sources are normalised once, instead of every perturbed image.
@@ -151,7 +152,7 @@ def flip(
     first = _embed(encoder.backbone, source, flipping.batch_size)
     # [ranking, image, unit]: a ranking is an explanation in one of the two orders
     ranks = torch.stack([rank, rank.shape[2] - 1 - rank], dim=1).flatten(0, 1)
-    per_group = max(1, flipping.batch_size // (len(ranks) * max(1, len(counts) - 2)))
+    per_group = max(1, _BATCHES_OBSERVED * flipping.batch_size // (len(ranks) * (len(counts) - 2)))
     progress = tqdm(total=len(images) * len(flipping.fills), desc="flipping", unit="image", mininterval=2)
     for fill_number, fill in enumerate(flipping.fills):
         filled = encoder.normalise(fill_images(fill, images, encoder.mean, index, flipping.seed)).to(flipping.dtype)

@@ -6,12 +6,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+_COSINES = {"cpu": 2**22, "cuda": 2**28, "meta": 2**28}  # in memory at once; on the CPU they should stay in the cache
 Found = tuple[Float[Tensor, "image k"], Int[Tensor, "image k"]]
 
 
 def search(points: Float[Tensor, "image feature"], bank: Float[Tensor, "item feature"], k: int) -> Found:
-    """Return the k largest cosines of unit points with a unit bank, in no order, and the items that they belong to."""
-    return largest(points @ bank.T, k)
+    """Return the k largest cosines of unit points with a unit bank, in no order, and the items that they belong to.
+
+    As many points at a time as keep the table of cosines small: a large bank would fill the memory otherwise.
+    """
+    together = max(1, _COSINES[points.device.type] // len(bank))
+    parts = [largest(some @ bank.T, k) for some in points.split(together)]
+    return torch.cat([values for values, _ in parts]), torch.cat([items for _, items in parts])
 
 
 def largest(similarity: Float[Tensor, "image item"], k: int) -> Found:
