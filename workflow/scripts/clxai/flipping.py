@@ -143,8 +143,8 @@ def flip(
 ) -> Iterator[tuple[Place, Quantities, Float[Tensor, "image step feature"]]]:
     """Perturb and observe; yields ((explained, fill, order, images), quantities, embedding path) piece by piece.
 
-    `rank` is 0 for the most important unit. All inner steps of all rankings in both orders of a group of images go together; clean
-    and fully removed images are embedded once. Scores are [head, image, step], drifts [image, step].
+    `rank` is 0 for the most important unit. All inner steps of all rankings, in both orders, of a group of images go together;
+    clean and fully removed images are embedded once. Scores are [head, image, step], drifts [image, step].
     """
     counts, fraction = flipping.counts.to(images.device), flipping.fraction.to(images.device)
     # Masks and the affine normalisation commute: both sources are normalised once, instead of every perturbed image.

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-_COSINES = {"cpu": 2**22, "cuda": 2**28, "meta": 2**28}  # in memory at once; on the CPU they should stay in the cache
+_COSINES = {"cpu": 2**24, "cuda": 2**28, "meta": 2**28}  # in memory at once; at most 64 MiB on the CPU, 1 GiB on a GPU
 Found = tuple[Float[Tensor, "image k"], Int[Tensor, "image k"]]
 
 
