@@ -4,7 +4,7 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: study report test campaign lint times clean help
+.PHONY: study report test campaign bench lint times clean help
 study: report ## install, run the default study, build the report (the default)
 	@echo
 	@echo "The report: $(CURDIR)/results/report.zip (unpack it, open report.html)"
@@ -19,6 +19,9 @@ test: .venv/installed-test ## install, run the test suite
 
 campaign: .venv/installed-test ## install, run the heavy tests that `make test` leaves out
 	$(BIN)/python -m pytest -m campaign
+
+bench: .venv/installed-bench ## time every part against a peer, on this machine (minutes)
+	$(BIN)/python -m benchmarks
 
 lint: .venv/installed-test ## check format and style of code and workflow
 	$(BIN)/ruff check .
@@ -46,4 +49,8 @@ help: ## list the targets
 
 .venv/installed-test: .venv/installed
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[slurm,test]'
+	@touch $@
+
+.venv/installed-bench: .venv/installed
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[bench]'
 	@touch $@

@@ -125,7 +125,7 @@ def main() -> None:
     if options.groups == ["scaling"]:
         from benchmarks import scaling
 
-        rows = scaling.sweep(options.device, options.threads, options.repetitions)
+        rows = scaling.sweep(options.device, options.threads)
         scaling.draw(rows, options.json.with_suffix(".svg"))
     else:
         print("| what | against | ours : peer | ratio [min, max] | bar | |\n| --- | --- | --- | --- | --- | --- |")

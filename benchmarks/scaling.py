@@ -1,10 +1,10 @@
 """Time and peak memory of `flip` as images, steps and heads grow sixteenfold, each point in a process of its own."""
 
 import json
-import resource
 import subprocess
 import sys
-import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,53 +15,52 @@ from clxai.memory import chosen_batch
 
 from benchmarks import problems
 from benchmarks.flips import run_through
+from benchmarks.measuring import timed
 
 BASE = {"images": 32, "steps": 16, "heads": 4}
 GROWTH = {"images": (16, 32, 64, 128, 256), "steps": (4, 8, 16, 32, 64), "heads": (1, 2, 4, 8, 16)}
-_MEBIBYTE = 2**20
 
 
 def measure(images: int, steps: int, heads: int, device: torch.device) -> dict[str, float]:
-    """Return seconds, peak memory while flipping (above what was there before, MiB) and images through the network."""
+    """Return seconds, peak of the tensors that flipping held (MiB) and images through the network."""
     problem = problems.SMALL
     encoder = problems.encoder_of(problem, device)
     pictures = problems.images_of(problem, images, device)
     kinds = list(problems.heads_of(encoder, problem).items())
-    chosen = {f"{name}{number}": head for number in range(4) for name, head in kinds}
-    chosen = dict(list(chosen.items())[:heads])
+    chosen = dict([(f"{name}{number}", head) for number in range(4) for name, head in kinds][:heads])
     observer = problems.observer_for(encoder, problem, pictures, chosen)
     prepare_for_flipping(encoder.backbone, "float32")
     plan = problems.flipping_of(problem, ("mean",), steps, chosen_batch(None, encoder.architecture, device))
     rank = problems.ranks_of(problem, 1, images, device)
-    run_through(encoder, observer, pictures[:1], rank[:, :1], plan)
-    before, start = _peak(device), time.perf_counter()
-    run_through(encoder, observer, pictures, rank, plan)
+    run = partial(run_through, encoder, observer, pictures, rank, plan)
+    run_through(encoder, observer, pictures[:8], rank[:, :8], plan)
+    seconds = min(timed(run, device) for _ in range(3))
+    return {"seconds": seconds, "peak_mib": peak_of(run, device) / 2**20, "forward": images * (2 + 2 * (steps - 1))}
+
+
+def peak_of(run: Callable[[], None], device: torch.device) -> float:
+    """Return the most bytes of tensors that a call holds at once, beyond those that were there before."""
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return {
-        "seconds": time.perf_counter() - start,
-        "peak_mib": _peak(device),
-        "grown_mib": _peak(device) - before,
-        "forward": images * (2 + 2 * (steps - 1)),
-    }
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        return torch.cuda.max_memory_allocated(device) - before
+    with torch.profiler.profile(profile_memory=True) as profiler:
+        run()
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = np.cumsum([event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())])
+    return float(held.max())
 
 
-def _peak(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / _MEBIBYTE
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def sweep(device: str, threads: int, repetitions: int) -> list[dict[str, object]]:
-    """Return one row per point; the quickest of the repetitions counts, each in a fresh process."""
+def sweep(device: str, threads: int) -> list[dict[str, object]]:
+    """Return one row per point, each from a fresh process; the quickest of three runs counts."""
     rows = []
     for axis, values in GROWTH.items():
         for value in values:
             point = {**BASE, axis: value}
             command = [sys.executable, "-m", "benchmarks.scaling", json.dumps({**point, "device": device, "threads": threads})]
-            runs = [json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-                    for _ in range(repetitions)]  # fmt: skip
-            rows.append({"axis": axis, **point, **min(runs, key=lambda run: run["seconds"])})
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            rows.append({"axis": axis, **point, **json.loads(done.stdout.splitlines()[-1])})
             print(rows[-1], flush=True)
     return rows
 
@@ -72,22 +71,28 @@ def draw(rows: list[dict[str, object]], path: Path) -> None:
     from clxai.style import use_style
 
     use_style()
-    figure, axes = plt.subplots(2, 3, figsize=(7.2, 4.0), sharex="col", layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(7.2, 4.0), sharex="col", sharey="row", layout="constrained")
     for column, axis in enumerate(GROWTH):
         own = [row for row in rows if row["axis"] == axis]
-        values = np.array([row[axis] for row in own], dtype=float)
-        seconds = np.array([row["seconds"] for row in own])
+        values, seconds, passes, peak = (
+            np.array([row[name] for row in own]) for name in (axis, "seconds", "forward", "peak_mib")
+        )
         axes[0, column].plot(values, seconds, "o-", color="C0", label="measured")
-        passes = np.array([row["forward"] for row in own])
-        axes[0, column].plot(values, seconds[-1] * passes / passes[-1], "--", color="0.5", label="as images through the network")
-        axes[1, column].plot(values, [row["peak_mib"] for row in own], "o-", color="C1")
-        axes[1, column].set(xlabel=axis, ylim=(0, None))
+        expected = np.median(seconds / passes) * passes
+        axes[0, column].plot(values, expected, "--", color="0.4", label="as images through the network")
+        axes[1, column].plot(values, peak, "o-", color="C1")
         axes[0, column].set(xscale="log", yscale="log")
-        axes[1, column].set_xticks(values, [f"{value:g}" for value in values])
+        axes[1, column].set_xlabel(axis)
+        axes[1, column].set_xticks(values, [str(value) for value in values])
         axes[1, column].minorticks_off()
+    ticks = [
+        tick for tick in (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30) if axes[0, 0].get_ylim()[0] <= tick <= axes[0, 0].get_ylim()[1]
+    ]
+    axes[0, 0].set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes[0, 0].minorticks_off()
     axes[0, 0].set_ylabel("time (s)")
-    axes[1, 0].set_ylabel("peak memory (MiB)")
-    axes[0, 0].legend(frameon=False, fontsize=7)
+    axes[1, 0].set(ylabel="peak memory (MiB)", ylim=(0, 1.15 * max(row["peak_mib"] for row in rows)))
+    axes[0, 2].legend(loc="upper right", fontsize=7)
     figure.savefig(path)
 
 

@@ -11,7 +11,7 @@ from clxai.errors import ClxaiError
 from clxai.flipping import Flipping, Observer, flip
 from clxai.inference import Encoder, prepare_for_flipping
 
-PROBE_IMAGES = 16  # on which both precisions are compared
+PROBE_IMAGES = 32  # on which both precisions are compared
 AUC_TOLERANCE = 1e-3  # of a mean deletion or insertion AUC of probabilities, which lies in [0, 1]
 
 
