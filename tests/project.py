@@ -70,8 +70,8 @@ class Project:
             file.write_text(before)
 
 
-def copy_project(folder):
-    """Copy what the workflow needs into a folder."""
+def copy_project(folder, environment=None):
+    """Copy what the workflow needs into a folder; Snakemake will run there with these additional variables."""
     for part in PARTS:
         source, target = ROOT / part, folder / part
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def copy_project(folder):
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
-    return Project(folder)
+    return Project(folder, environment or {})
 
 
 @pytest.fixture(scope="session")

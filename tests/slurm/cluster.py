@@ -4,7 +4,7 @@
     python tests/slurm/cluster.py status [FOLDER]
     python tests/slurm/cluster.py stop [FOLDER]
 
-Two processors and two GPUs that are empty files: enough for the executor to ask for everything it asks a real cluster for.
+Two processors and two GPUs that are links to /dev/null: enough to ask for everything that is asked of a real cluster.
 Key, socket, ports, state and logs are the folder's; nothing outside it is written, and a SLURM of the machine is not touched.
 Needs the daemons alone (Debian: slurm-wlm). Limits of memory and GPU are counted, not enforced.
 """
@@ -164,7 +164,8 @@ class Cluster:
         (self.folder / "slurm.conf").write_text(CONFIG.format_map(values))
         devices = [self.folder / f"gpu{number}" for number in range(gpus)]
         for device in devices:
-            device.touch()
+            device.unlink(missing_ok=True)
+            device.symlink_to("/dev/null")  # SLURM wants a device
         (self.folder / "gres.conf").write_text("".join(f"Name=gpu File={device}\n" for device in devices))
         srun = self.folder / "bin" / "srun"
         srun.write_text(SRUN.format(folder=self.folder, srun=program("srun")))
@@ -179,14 +180,13 @@ class Cluster:
         return [f"--{option}={self.folder / f'munge.{suffix}'}" for option, suffix in files.items()]
 
     def _launch(self, name: str, *arguments: str) -> None:
-        with (self.folder / f"{name}.out").open("wb") as output:
-            process = subprocess.Popen(
-                [program(name), *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-            )
+        detached = ["sh", "-c", 'setsid "$@" </dev/null >"$0" 2>&1 & echo $!', str(self.folder / f"{name}.out")]
+        command = [*detached, program(name), *arguments]
+        process = subprocess.run(command, cwd=self.folder, stdout=subprocess.PIPE, text=True, check=True)
+        pid = int(process.stdout)
         record = self.folder / "daemons.json"
         daemons = json.loads(record.read_text()) if record.exists() else {}
-        daemons[name] = (process.pid, start_time(process.pid))
-        record.write_text(json.dumps(daemons))
+        record.write_text(json.dumps({**daemons, name: (pid, start_time(pid))}))
 
     def _wait(self, name: str, ready) -> None:
         if not wait_until(lambda: name not in self.running() or ready(), START_SECONDS) or name not in self.running():

@@ -21,7 +21,7 @@ def absent(reason):
 
 @pytest.fixture(scope="session")
 def cluster():
-    """The cluster, with two processors and two GPUs that are files; skips where it cannot run."""
+    """The cluster, with two processors and two GPUs that are none; skips where it cannot run."""
     if importlib.util.find_spec(PLUGIN) is None:
         absent(f"no SLURM executor: {PLUGIN} is not installed")
     folder = Path(tempfile.mkdtemp(prefix="clxai-slurm-"))  # short: the path of a socket has 107 characters at most

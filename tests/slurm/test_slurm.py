@@ -137,16 +137,17 @@ def test_stopped_training_finishes_from_its_checkpoint(cluster, tmp_path):
     plain, project = copy_project(tmp_path / "plain"), copy_project(tmp_path / "slurm", cluster.environment)
     for one in (plain, project):
         write_faulty_config(one)
-    with project.started(
-        *OPTIONS, "--set-resources", "train_model:runtime=1", "--", "models_all", config="faulty.yaml"
-    ) as process:
+    limit = ("--set-resources", "train_model:runtime=1", "--retries", "5")
+    with project.started("models_all", *OPTIONS, *limit, config="faulty.yaml") as process:
         strike(cluster, project, process)
         assert process.wait(timeout=300) == 0, (project.folder / "output.txt").read_text()[-4000:]
 
-    ends = {name: [record["JobState"] for record in training(cluster, project, name)] for name in FAULTS}
-    assert ends == {"hangs": ["TIMEOUT", "COMPLETED"], "cancelled": ["CANCELLED", "COMPLETED"], "requeued": ["COMPLETED"]}
-    assert training(cluster, project, "requeued")[0]["Restarts"] == "1"
-    failed = {training(cluster, project, name)[0]["JobId"] for name in ("hangs", "cancelled")}
+    attempts = {name: training(cluster, project, name) for name in FAULTS}
+    assert attempts["hangs"][0]["JobState"] == "TIMEOUT"
+    assert attempts["cancelled"][0]["JobState"] == "CANCELLED"
+    assert attempts["requeued"][0]["Restarts"] == "1"
+    assert {jobs[-1]["JobState"] for jobs in attempts.values()} == {"COMPLETED"}
+    failed = {job["JobId"] for jobs in attempts.values() for job in jobs if job["JobState"] != "COMPLETED"}
     assert {log.stem for log in (project.folder / ".snakemake/slurm_logs").rglob("*.log")} == failed
     for name in FAULTS:
         log = (project.folder / f"results/digits/{name}/seed0/logs/train_model.log").read_text()
