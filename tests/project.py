@@ -27,7 +27,7 @@ class Project:
 
     def snakemake(self, *arguments, config=TINY):
         """Run Snakemake with a config file and return the finished process with its output."""
-        return subprocess.run(self._command(arguments, config), **self._place(), capture_output=True, timeout=600, check=False)
+        return subprocess.run(self._command(arguments, config), **self._place(), capture_output=True, timeout=1200, check=False)
 
     @contextmanager
     def started(self, *arguments, config=TINY):
