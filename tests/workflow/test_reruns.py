@@ -107,6 +107,26 @@ def test_other_unit_size_flips_again_without_training(finished):
     assert planned == {"flip": 6, "plot_trajectories": 1, **AFTER_CURVES}
 
 
+def test_harmless_edit_can_be_declared_harmless(finished):
+    """docs/running.md: `--consider-ancient RULE=code` plans as if the code of a rule had not changed."""
+    with finished.edited("workflow/scripts/clxai/losses.py", comment):
+        assert finished.planned("--consider-ancient", "train_model=code") == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("-f", "results/digits/figures/srg.svg"), {"plot_tables": 1}),
+        (("-R", "summarise"), AFTER_CURVES),
+        (("-R", "flip", "--until", "summarise"), {"flip": 6, "summarise": 1}),
+    ],
+    ids=["-f", "-R", "-R --until"],
+)
+def test_single_rules_run_again(finished, arguments, expected):
+    """docs/running.md: what each option runs on a finished study."""
+    assert finished.planned(*arguments) == expected
+
+
 @pytest.fixture(params=["workstation", "slurm"])
 def planned_with_profile(request, finished):
     """Plan on the finished study with a profile; returns the jobs that would run, by rule."""
@@ -124,7 +144,10 @@ def test_other_profiles_agree_that_nothing_is_to_do(finished, planned_with_profi
 
 
 TINY = "tests/workflow/tiny.yaml"
-RETRAINED = {"train_model": 1, "embed_images": 1, "fit_heads_without_classifier": 1, "attribute": 3, "flip": 6}
+RETRAINED = {
+    **{"train_model": 1, "embed_images": 1, "fit_heads_without_classifier": 1, "attribute": 3, "flip": 3},
+    **{"plot_trajectories": 1, "plot_gallery": 1, **AFTER_CURVES},
+}
 
 
 @pytest.mark.parametrize(
