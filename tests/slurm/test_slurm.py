@@ -90,13 +90,11 @@ def test_cluster_that_wants_gres_gets_gres(cluster, tmp_path):
     project = copy_project(tmp_path, cluster.environment)
     (project.folder / "site").mkdir()
     (project.folder / "site" / "profile.yaml").write_text(lines)
-    target = "results/digits/ce/seed0/embeddings.nc"
+    target = "results/digits/ce/seed0/model.safetensors"
     process = project.snakemake(*OPTIONS, "--profile", "site", target)
     assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]
-    jobs = jobs_of(cluster, project.folder)
-    assert set(jobs) == {"train_model_wildcards_digits_ce_0", "embed_images_wildcards_digits_ce_0"}
-    for (record,) in jobs.values():
-        assert (record.get("TresPerNode"), record.get("TresPerJob")) == ("gres:gpu:1", None)
+    (record,) = training(cluster, project, "ce")
+    assert (record.get("TresPerNode"), record.get("TresPerJob")) == ("gres:gpu:1", None)
 
 
 def write_faulty_config(project):
