@@ -114,7 +114,8 @@ class Cluster:
             raise ClusterError(f"a cluster runs in {self.folder}; stop it first")
         self._write(cpus, gpus)
         try:
-            self._launch("munged", "--foreground", *self._munge_options())
+            # --force: also in a folder that other users cannot reach; the key is the folder's alone.
+            self._launch("munged", "--foreground", "--force", *self._munge_options())
             self._wait("munged", (self.folder / "munge.socket").exists)
             self._launch("slurmctld", "-D", "-c", "-f", str(self.folder / "slurm.conf"))
             self._launch("slurmd", "-D", "-f", str(self.folder / "slurm.conf"))
@@ -144,13 +145,12 @@ class Cluster:
         """Return the process ids of the recorded daemons that are alive, by name."""
         record = self.folder / "daemons.json"
         daemons = json.loads(record.read_text()) if record.exists() else {}
-        return {name: pid for name, (pid, begun) in daemons.items() if start_time(pid) == begun}
+        return {name: pid for name, (pid, begun) in daemons.items() if start_time(pid) == begun is not None}
 
     def _write(self, cpus: int, gpus: int) -> None:
         for part in ("state", "spool", "bin"):
             shutil.rmtree(self.folder / part, ignore_errors=True)
             (self.folder / part).mkdir(parents=True)
-        self.folder.chmod(0o755)  # munged refuses a socket that others could not reach
         ports = free_ports(2)
         values = {
             "folder": self.folder,
