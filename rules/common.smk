@@ -59,8 +59,12 @@ def relative(paths):
 
 
 def code(script):
-    """The script and every module that it imports: editing one reruns the rule, a new time stamp does not."""
-    return relative(code_of(SCRIPTS / script))
+    """The script and every module that it imports: editing one reruns the rule, a new time stamp does not.
+
+    As a function, since Snakemake's --consider-ancient passes over inputs that are lists.
+    """
+    files = relative(code_of(SCRIPTS / script))
+    return lambda wildcards: files
 
 
 def method_code(wildcards):

@@ -9,6 +9,7 @@ rule prepare_data:
         "results/{dataset}/logs/prepare_data.log",
     benchmark:
         "results/{dataset}/benchmarks/prepare_data.tsv"
+    localrule: True
     conda:
         "../envs/clxai.yaml"
     threads: 1
@@ -32,6 +33,7 @@ rule sample_images:
         "results/{dataset}/logs/sample_images.log",
     benchmark:
         "results/{dataset}/benchmarks/sample_images.tsv"
+    localrule: True
     conda:
         "../envs/clxai.yaml"
     threads: 1

@@ -13,6 +13,7 @@ rule plot_tables:
         "results/{dataset}/logs/plot_tables.log",
     benchmark:
         "results/{dataset}/benchmarks/plot_tables.tsv"
+    localrule: True
     conda:
         "../envs/clxai.yaml"
     threads: 1
@@ -51,6 +52,7 @@ rule plot_trajectories:
         "results/{dataset}/logs/plot_trajectories.log",
     benchmark:
         "results/{dataset}/benchmarks/plot_trajectories.tsv"
+    localrule: True
     conda:
         "../envs/clxai.yaml"
     threads: 1
@@ -88,6 +90,7 @@ rule plot_gallery:
         "results/{dataset}/logs/plot_gallery_{model}.log",
     benchmark:
         "results/{dataset}/benchmarks/plot_gallery_{model}.tsv"
+    localrule: True
     conda:
         "../envs/clxai.yaml"
     threads: 1

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 
+pytest_plugins = ["project"]  # the tiny study and Snakemake, shared by the tests of the workflow
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).parents[1]

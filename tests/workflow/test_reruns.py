@@ -9,8 +9,19 @@ pytestmark = pytest.mark.xdist_group("finished")  # one tiny study serves both f
 AFTER_CURVES = {"summarise": 1, "check_study": 1, "plot_tables": 1}
 
 
+ADDED_METHOD = {"attribute": 2, "flip": 2, "plot_gallery": 2, **AFTER_CURVES}
+
+
 def comment(text):
     return text + "\n# edited\n"
+
+
+def replace(old, new):
+    def change(text):
+        assert old in text
+        return text.replace(old, new)
+
+    return change
 
 
 def test_finished_study_has_nothing_to_do(finished):
@@ -62,7 +73,7 @@ def test_edited_script_reruns_its_rule(finished):
 def test_added_method_runs_its_own_jobs_and_the_summaries(finished):
     with finished.edited("tests/workflow/tiny.yaml", lambda text: text.replace("saliency, grad_cam", "saliency, grad_cam, lrp")):
         planned = finished.planned()
-    assert planned == {"attribute": 2, "flip": 2, "plot_gallery": 2, **AFTER_CURVES}
+    assert planned == ADDED_METHOD
 
 
 def test_added_seed_reuses_the_trained_models(finished):
@@ -96,8 +107,62 @@ def test_other_unit_size_flips_again_without_training(finished):
     assert planned == {"flip": 6, "plot_trajectories": 1, **AFTER_CURVES}
 
 
-@pytest.mark.parametrize("profile", ["default", "workstation", "slurm"])
-def test_profiles_agree_that_nothing_is_to_do(finished, profile):
-    if profile == "slurm":
+def test_harmless_edit_can_be_declared_harmless(finished):
+    """docs/running.md: `--consider-ancient RULE=code` plans as if the code of a rule had not changed."""
+    with finished.edited("workflow/scripts/clxai/losses.py", comment):
+        assert finished.planned("--consider-ancient", "train_model=code") == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("-f", "results/digits/figures/srg.svg"), {"plot_tables": 1}),
+        (("-R", "summarise"), AFTER_CURVES),
+        (("-R", "flip", "--until", "summarise"), {"flip": 6, "summarise": 1}),
+    ],
+    ids=["-f", "-R", "-R --until"],
+)
+def test_single_rules_run_again(finished, arguments, expected):
+    """docs/running.md: what each option runs on a finished study."""
+    assert finished.planned(*arguments) == expected
+
+
+@pytest.fixture(params=["workstation", "slurm"])
+def planned_with_profile(request, finished):
+    """Plan on the finished study with a profile; returns the jobs that would run, by rule."""
+    if request.param == "slurm":
         pytest.importorskip("snakemake_executor_plugin_slurm", reason="the SLURM executor plugin is not installed")
-    assert finished.planned("--workflow-profile", f"profiles/{profile}") == {}
+    return lambda: finished.planned("--workflow-profile", f"profiles/{request.param}")
+
+
+def test_other_profiles_agree_that_nothing_is_to_do(finished, planned_with_profile):
+    """Whichever profile ran the study, and after new time stamps: code, artefacts and config are compared by content."""
+    for part in ("workflow", "rules", "config", "results"):
+        for file in (finished.folder / part).rglob("*.*"):
+            os.utime(file)
+    assert planned_with_profile() == {}
+
+
+TINY = "tests/workflow/tiny.yaml"
+RETRAINED = {
+    **{"train_model": 1, "embed_images": 1, "fit_heads_without_classifier": 1, "attribute": 3, "flip": 3},
+    **{"plot_trajectories": 1, "plot_gallery": 1, **AFTER_CURVES},
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "expected"),
+    [
+        ("workflow/scripts/clxai/plots.py", comment, {"plot_tables": 1}),
+        ("workflow/scripts/clxai/metrics.py", comment, AFTER_CURVES),
+        ("workflow/scripts/plot_gallery.py", comment, {"plot_gallery": 2}),
+        (TINY, replace("saliency, grad_cam", "saliency, grad_cam, lrp"), ADDED_METHOD),
+        (TINY, replace("supcon, epochs: 2", "supcon, epochs: 3"), RETRAINED),
+        (TINY, replace("{loss: supcon, epochs: 2, width: 4", "{width: 4, epochs: 2, loss: supcon"), {}),
+        ("rules/flip.smk", replace('runtime="4h"', 'runtime="5h"'), {}),
+    ],
+    ids=["figure", "metric", "script", "method", "recipe", "order of keys", "time limit"],
+)
+def test_contracts_hold_with_other_profiles(finished, planned_with_profile, path, change, expected):
+    with finished.edited(path, change):
+        assert planned_with_profile() == expected

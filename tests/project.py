@@ -1,16 +1,19 @@
 """A copy of the project in which a tiny study has run, and a way to call Snakemake in it."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 TINY = "tests/workflow/tiny.yaml"
 PARTS = ("Snakefile", "rules", "workflow", "config", "envs", "profiles", "results/README.md", "tests/workflow/tiny.yaml")
 
@@ -20,12 +23,29 @@ class Project:
     """A copy of the project to run Snakemake in."""
 
     folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def snakemake(self, *arguments, config=TINY):
         """Run Snakemake with a config file and return the finished process with its output."""
-        command = [sys.executable, "-m", "snakemake", *arguments]
-        command += ["--configfile", config] if config else []
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=600, check=False)
+        return subprocess.run(self._command(arguments, config), **self._place(), capture_output=True, timeout=1200, check=False)
+
+    @contextmanager
+    def started(self, *arguments, config=TINY):
+        """Start Snakemake with a config file, its output in `output.txt`; it is interrupted at the end if it still runs."""
+        with (self.folder / "output.txt").open("w") as output:
+            process = subprocess.Popen(self._command(arguments, config), **self._place(), stdout=output, stderr=output)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+            process.wait(timeout=60)
+
+    def _command(self, arguments, config):
+        return [sys.executable, "-m", "snakemake", *arguments, *(["--configfile", config] if config else [])]
+
+    def _place(self):
+        return {"cwd": self.folder, "env": {**os.environ, **self.environment}, "text": True}
 
     def planned(self, *arguments, config=TINY):
         """Return the number of jobs per rule that Snakemake would run; empty if there is nothing to do."""
@@ -50,8 +70,8 @@ class Project:
             file.write_text(before)
 
 
-def copy_project(folder):
-    """Copy what the workflow needs into a folder."""
+def copy_project(folder, environment=None):
+    """Copy what the workflow needs into a folder; Snakemake will run there with these additional variables."""
     for part in PARTS:
         source, target = ROOT / part, folder / part
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +79,7 @@ def copy_project(folder):
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
-    return Project(folder)
+    return Project(folder, environment or {})
 
 
 @pytest.fixture(scope="session")
