@@ -83,7 +83,7 @@ def digits(config: Mapping[str, Any]) -> Source:
 def torchvision_set(config: Mapping[str, Any]) -> Source:
     """A torchvision classification set by class name, with its own train and test split; downloaded if `download`."""
     parts = [_torchvision_part(config, split) for split in ("train", "test")]
-    images = [_reader_of(part) for part in parts]
+    images = [_reader_of(part, config["name"]) for part in parts]
     labels = [_labels_of(part, config["name"]) for part in parts]
     first = len(labels[0])
     classes = getattr(parts[0], "classes", None) or range(int(labels[0].max()) + 1)
@@ -113,9 +113,16 @@ def _torchvision_part(config: Mapping[str, Any], split: str) -> Any:
         raise ClxaiError(f"torchvision set {name} in {root!r}: {error} (set `download: true` to fetch it)") from error
 
 
-def _reader_of(part: Any) -> Callable[[int], np.ndarray]:
+def _reader_of(part: Any, name: str) -> Callable[[int], np.ndarray]:
     """Return a reader of uint8 [y, x] or [y, x, channel] arrays: every torchvision set yields PIL images by index."""
-    return lambda index: np.asarray(part[index][0])
+
+    def read(index: int) -> np.ndarray:
+        try:
+            return np.asarray(part[index][0])
+        except (OSError, ValueError) as error:
+            raise ClxaiError(f"torchvision set {name}: image {index} cannot be read ({error})") from error
+
+    return read
 
 
 def _labels_of(part: Any, name: str) -> np.ndarray:
