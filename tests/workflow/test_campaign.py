@@ -5,7 +5,6 @@ docs/reliability.md.
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys

@@ -54,6 +54,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = None
+    require_current()
     try:
         temporary = _temporary(path)
         yield temporary
