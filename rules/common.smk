@@ -14,7 +14,9 @@ sys.path.insert(0, str(SCRIPTS))
 
 from clxai.config import (
     catalogue,
+    check_keys,
     check_schema,
+    check_unchanged,
     check_values,
     head_options,
     heads_of,
@@ -26,9 +28,12 @@ from clxai.names import REFERENCE
 from clxai.provenance import code_of
 
 try:
+    for file in workflow.configfiles:
+        check_keys(file)
     check_schema(config, yaml.safe_load(SCHEMA.read_text()))
     validate(config, str(SCHEMA))
     check_values(config)
+    check_unchanged(config, os.environ, workflow.is_main_process)
 except ClxaiError as error:
     raise WorkflowError(f"config: {error}") from None
 

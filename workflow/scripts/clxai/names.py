@@ -3,6 +3,8 @@
 SPLITS = ("train", "val", "test")
 FILLS = ("mean", "zero", "blur", "noise")
 ORDERS = ("morf", "lerf")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+FOLDERS = ("data", "tables", "figures", "logs", "benchmarks")  # of a data set, beside those of its models
 STEMS = ("small", "large")
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 LARGE_STEM_FROM_PX = 96  # from here on the 7x7 stem leaves layer4 at least 3x3
