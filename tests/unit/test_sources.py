@@ -269,7 +269,7 @@ def test_torchvision_set_that_needs_an_argument_gets_it(tmp_path, entry):
     chosen = {"name": "EMNIST", "path": str(tmp_path)}
     source = SOURCES["torchvision"].build(entry("torchvision", **chosen, arguments={"split": "digits"}))
     assert np.bincount(source.split).tolist() == [20, 0, 10]
-    with pytest.raises(ClxaiError, match="torchvision set EMNIST with arguments.*Unknown value 'figures' for argument split"):
+    with pytest.raises(ClxaiError, match=r"torchvision set EMNIST with arguments.*Unknown value 'figures' for argument split"):
         SOURCES["torchvision"].build(entry("torchvision", **chosen, arguments={"split": "figures"}))
 
 

@@ -5,21 +5,27 @@ docs/reliability.md.
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 pytestmark = [pytest.mark.campaign, pytest.mark.xdist_group("finished")]
 
+TINY = "tests/workflow/tiny.yaml"
 KILLS = 24
+KILLS_PER_RULE = 4  # so that the first jobs do not get them all
 TARGET = "tables_all"
+MODEL = "results/digits/ce/seed0/model.safetensors"
+CURVES = "results/digits/ce/seed0/curves/random.nc"
 
 
-def start(project, *arguments, config="tests/workflow/tiny.yaml"):
+def start(project, *arguments, config=TINY):
     """Start Snakemake in the background, its words into a file, in a session of its own."""
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", config]
     with (project.folder / "snakemake.txt").open("ab") as words:
@@ -77,6 +83,53 @@ def temporary(project):
     return [path.name for path in (project.folder / "results").rglob(".*") if path.suffix != ".sha256"]
 
 
+def said(process):
+    """All that a finished process has said."""
+    return process.stdout + process.stderr
+
+
+def succeeds(project, *targets):
+    """Run the tiny study to these targets."""
+    process = project.snakemake("--cores", "2", *targets)
+    assert process.returncode == 0, said(process)[-4000:]
+
+
+def tiny_with(project, old, new):
+    """The config of the tiny study with a first occurrence replaced."""
+    return (project.folder / TINY).read_text().replace(old, new, 1)
+
+
+@contextmanager
+def mounted(folder, *arguments):
+    """Mount something over a folder; skip where that is not allowed."""
+    mount = subprocess.run(["mount", *arguments, folder], capture_output=True, text=True, check=False)
+    if mount.returncode:
+        pytest.skip(f"cannot mount: {mount.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@contextmanager
+def read_only(folder):
+    """Make a folder read-only: by a mount for root, whom permissions do not stop, else by permissions."""
+    if os.geteuid() == 0:
+        with mounted(folder, "--bind", folder):
+            subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+            yield
+        return
+    paths = [folder, *folder.rglob("*")]
+    modes = [path.stat().st_mode for path in paths]
+    try:
+        for path, mode in zip(paths, modes, strict=True):
+            path.chmod(mode & 0o555)
+        yield
+    finally:
+        for path, mode in zip(paths, modes, strict=True):
+            path.chmod(mode)
+
+
 @pytest.fixture
 def guarded(fresh):
     """A fresh project whose processes are ended with the test."""
@@ -90,7 +143,7 @@ def kill_some_jobs(project, running, rng, most):
     killed = []
     while running.poll() is None and len(killed) < most:
         time.sleep(rng.uniform(0.1, 2.5))
-        jobs = jobs_of(project)
+        jobs = {process: rule for process, rule in jobs_of(project).items() if killed.count(rule) < KILLS_PER_RULE}
         if jobs:
             process = rng.choice(sorted(jobs))
             try:
@@ -130,30 +183,155 @@ def test_killed_snakemake_leaves_a_lock_then_the_study_goes_on(guarded, finished
         orphans = jobs_of(guarded)
         refused = guarded.snakemake("--cores", "2", TARGET)
         assert refused.returncode != 0
-        assert "Directory cannot be locked" in refused.stdout + refused.stderr
-        assert "Traceback" not in refused.stdout + refused.stderr
+        assert "Directory cannot be locked" in said(refused) and "Traceback" not in said(refused)
         print(f"Snakemake killed in {rule}: {len(orphans)} jobs survived it ({', '.join(orphans.values())})")
         assert guarded.snakemake("--unlock").returncode == 0
-    again = guarded.snakemake("--cores", "2", TARGET)
-    assert again.returncode == 0, again.stdout + again.stderr
+    succeeds(guarded, TARGET)
     assert_equal_science(guarded, finished)
 
 
 def test_orphan_does_not_overwrite_the_result_of_its_successor(guarded, finished):
     """The recipe is changed after Snakemake was killed: the old training ends later, and its result is dropped."""
-    model = "results/digits/ce/seed0/model.safetensors"
-    tiny = (guarded.folder / "tests/workflow/tiny.yaml").read_text()
-    (guarded.folder / "slow.yaml").write_text(re.sub("epochs: 2,", "epochs: 60, validate_every: 60,", tiny, count=1))
-    running = start(guarded, model, config="slow.yaml")
+    (guarded.folder / "slow.yaml").write_text(tiny_with(guarded, "epochs: 2,", "epochs: 60, validate_every: 60,"))
+    running = start(guarded, MODEL, config="slow.yaml")
     orphan = wait_for(lambda: job_running(guarded, "train_model"))
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     os.kill(orphan, signal.SIGSTOP)  # as if it had hours to go
     guarded.snakemake("--unlock")
-    assert guarded.snakemake("--cores", "2", model).returncode == 0
+    succeeds(guarded, MODEL)
     os.kill(orphan, signal.SIGCONT)
     wait_for(lambda: orphan not in jobs_of(guarded))
-    assert (guarded.folder / model).read_bytes() == (finished.folder / model).read_bytes()
-    record = "results/digits/ce/seed0/training.json"
-    assert (guarded.folder / record).read_bytes() == (finished.folder / record).read_bytes()
+    for name in (MODEL, "results/digits/ce/seed0/training.json"):
+        assert (guarded.folder / name).read_bytes() == (finished.folder / name).read_bytes()
     assert temporary(guarded) == []
+
+
+def test_second_snakemake_in_the_folder_is_refused_and_harms_nothing(guarded, finished):
+    running = start(guarded, CURVES)
+    wait_for(lambda: jobs_of(guarded))
+    second = guarded.snakemake("--cores", "2", CURVES)
+    assert second.returncode != 0
+    assert "Directory cannot be locked" in said(second) and "Traceback" not in said(second)
+    assert running.wait(timeout=300) == 0, words(guarded)
+    assert (guarded.folder / CURVES).read_bytes() == (finished.folder / CURVES).read_bytes()
+
+
+def test_config_edited_while_running_is_used_by_the_next_call_alone(guarded, finished):
+    """Params come from the process that planned: what is recorded is what was used, and the edit is noticed afterwards."""
+    (guarded.folder / "edited.yaml").write_text(tiny_with(guarded, "", ""))
+    running = start(guarded, CURVES, config="edited.yaml")
+    wait_for(lambda: jobs_of(guarded))
+    (guarded.folder / "edited.yaml").write_text(tiny_with(guarded, "bank_k: 3", "bank_k: 7"))
+    assert running.wait(timeout=300) == 0, words(guarded)
+    assert (guarded.folder / CURVES).read_bytes() == (finished.folder / CURVES).read_bytes()
+    assert guarded.planned(CURVES, config="edited.yaml") == {"flip": 1}
+    assert guarded.planned(CURVES) == {}
+
+
+def test_module_edited_while_a_job_uses_it_fails_the_job_and_the_next_call_runs_it(guarded, finished):
+    """Snakemake would record the edited module as that of the result."""
+    (guarded.folder / "slow.yaml").write_text(tiny_with(guarded, "epochs: 2,", "epochs: 60, validate_every: 60,"))
+    losses = "workflow/scripts/clxai/losses.py"
+    running = start(guarded, MODEL, config="slow.yaml")
+    training = wait_for(lambda: job_running(guarded, "train_model"))
+    os.kill(training, signal.SIGSTOP)
+    with guarded.edited(losses, lambda text: text + "\n# edited\n"):
+        os.kill(training, signal.SIGCONT)
+        assert running.wait(timeout=300) != 0
+        assert "losses.py was edited while this job ran" in words(guarded)
+        assert not (guarded.folder / MODEL).exists()
+        assert guarded.planned(MODEL) == {"train_model": 1}
+    succeeds(guarded, MODEL)
+    assert (guarded.folder / MODEL).read_bytes() == (finished.folder / MODEL).read_bytes()
+
+
+def test_module_edited_between_its_jobs_reruns_those_that_were_done(guarded):
+    """`embeddings` is used by the training that is done and by the embedding that comes later."""
+    running = start(guarded, CURVES)
+    wait_for(lambda: (guarded.folder / MODEL).exists())
+    with guarded.edited("workflow/scripts/clxai/embeddings.py", lambda text: text + "\n# edited\n"):
+        running.wait(timeout=300)
+        assert guarded.planned(CURVES)["train_model"] == 1
+
+
+@pytest.mark.parametrize("limit_kb", [20, 150, 500])
+def test_disk_full_fails_with_a_clear_line_and_the_study_goes_on_with_more_room(guarded, finished, limit_kb):
+    """A file system of some kilobytes under results/: it runs full in the data, in the models or later."""
+    with mounted(guarded.folder / "results", "-t", "tmpfs", "-o", f"size={limit_kb}k", "tmpfs"):
+        process = guarded.snakemake("--cores", "2", TARGET)
+        assert process.returncode != 0
+        reasons = set(re.findall(r"ClxaiError: (results/\S+: cannot be written \(No space left on device\))", said(process)))
+        assert reasons, said(process)[-4000:]
+        print(f"{limit_kb} kB: {'; '.join(sorted(reasons))}")
+        assert_readable_prefix(guarded, finished)
+        subprocess.run(["mount", "-o", "remount,size=100m", guarded.folder / "results"], check=True)
+        succeeds(guarded, TARGET)
+        assert_equal_science(guarded, finished)
+
+
+def assert_readable_prefix(project, reference):
+    """What is there after a failure is whole."""
+    expected = science(reference.folder)
+    for name, content in science(project.folder).items():
+        assert content == expected[name], name
+
+
+def test_size_limit_of_the_process_is_a_full_disk(guarded, finished):
+    """RLIMIT_FSIZE, as batch systems set it: no root needed."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))"
+    script = guarded.folder / "limited.py"
+    script.write_text(f"import runpy\n{limit}\nrunpy.run_module('snakemake', run_name='__main__')\n")
+    command = [sys.executable, str(script), "--cores", "1", MODEL, "--configfile", TINY]
+    process = subprocess.run(command, cwd=guarded.folder, capture_output=True, text=True, timeout=300, check=False)
+    assert process.returncode != 0
+    assert "images.npy: cannot be written (File too large)" in said(process)
+    assert science(guarded.folder) == {}
+    succeeds(guarded, MODEL)
+    assert (guarded.folder / MODEL).read_bytes() == (finished.folder / MODEL).read_bytes()
+
+
+@pytest.fixture
+def moved(finished, tmp_path):
+    """The finished project in another place: copied as `cp -a` does, with Snakemake's records."""
+    shutil.copytree(finished.folder, tmp_path / "moved", symlinks=True)
+    return type(finished)(tmp_path / "moved")
+
+
+def test_moved_project_reruns_nothing_and_stays_readable(moved, finished):
+    assert moved.planned() == {}
+    assert_equal_science(moved, finished)
+    (moved.folder / "results/digits/tables/checks.csv").unlink()
+    succeeds(moved)  # reads tables and attributions where they are now
+    assert_equal_science(moved, finished)
+
+
+def test_results_moved_without_the_records_are_taken_over_by_touch(moved):
+    shutil.rmtree(moved.folder / ".snakemake")
+    for file in (moved.folder / "workflow").rglob("*.py"):
+        os.utime(file)
+    assert moved.planned()
+    assert moved.snakemake("--cores", "1", "--touch").returncode == 0
+    assert moved.planned() == {}
+
+
+def test_read_only_results_are_planned_and_refused_before_anything_is_harmed(moved, finished):
+    with read_only(moved.folder / "results"):
+        assert moved.planned() == {}
+        process = moved.snakemake("--cores", "1", "--forcerun", "summarise")
+        assert process.returncode != 0
+        assert "Write-protected output files" in said(process) and "Traceback" not in said(process)
+    assert_equal_science(moved, finished)
+    assert moved.planned() == {}
+
+
+def test_loss_that_is_not_finite_stops_with_its_epoch_and_keeps_the_last_good_state(guarded):
+    """The learning rate passes 1e30 in the second epoch: the first one is good."""
+    recipe = "epochs: 6, learning_rate: 1.0e+30, warmup_epochs: 5,"
+    (guarded.folder / "nan.yaml").write_text(tiny_with(guarded, "epochs: 2,", recipe).replace(", warmup_epochs: 0", "", 1))
+    process = guarded.snakemake("--cores", "1", MODEL, config="nan.yaml")
+    assert process.returncode != 0
+    found = re.search(r"ClxaiError: (the loss is \w+ in epoch \d+ of 6.*)", said(process))
+    assert found, said(process)[-3000:]
+    print(found.group(1))
+    assert not (guarded.folder / MODEL).exists()
