@@ -249,25 +249,39 @@ def test_module_edited_while_a_job_uses_it_fails_the_job_and_the_next_call_runs_
 def test_module_edited_between_its_jobs_reruns_those_that_were_done(guarded):
     """`embeddings` is used by the training that is done and by the embedding that comes later."""
     running = start(guarded, CURVES)
-    wait_for(lambda: (guarded.folder / MODEL).exists())
+    wait_for(lambda: job_running(guarded, "embed_images"))
     with guarded.edited("workflow/scripts/clxai/embeddings.py", lambda text: text + "\n# edited\n"):
         running.wait(timeout=300)
+        assert "edited while this run of Snakemake went on: workflow/scripts/clxai/embeddings.py" in words(guarded)
         assert guarded.planned(CURVES)["train_model"] == 1
 
 
-@pytest.mark.parametrize("limit_kb", [20, 150, 500])
+def test_module_edited_after_the_last_write_of_a_job_fails_it(guarded):
+    """Between the last output and the end of the process: Snakemake has not yet noted the code."""
+    running = start(guarded, MODEL)
+    wait_for(lambda: (guarded.folder / MODEL).exists())
+    training = next(iter(jobs_of(guarded)), None)
+    if training is None:
+        pytest.skip("the process was gone already")
+    with guarded.edited("workflow/scripts/clxai/losses.py", lambda text: text + "\n# edited\n"):
+        assert running.wait(timeout=300) != 0
+        assert guarded.planned(MODEL) == {"train_model": 1}
+
+
+@pytest.mark.parametrize("limit_kb", [20, 200, 450])
 def test_disk_full_fails_with_a_clear_line_and_the_study_goes_on_with_more_room(guarded, finished, limit_kb):
     """A file system of some kilobytes under results/: it runs full in the data, in the models or later."""
     with mounted(guarded.folder / "results", "-t", "tmpfs", "-o", f"size={limit_kb}k", "tmpfs"):
-        process = guarded.snakemake("--cores", "2", TARGET)
+        process = guarded.snakemake("--cores", "2", CURVES)
         assert process.returncode != 0
         reasons = set(re.findall(r"ClxaiError: (results/\S+: cannot be written \(No space left on device\))", said(process)))
         assert reasons, said(process)[-4000:]
         print(f"{limit_kb} kB: {'; '.join(sorted(reasons))}")
         assert_readable_prefix(guarded, finished)
         subprocess.run(["mount", "-o", "remount,size=100m", guarded.folder / "results"], check=True)
-        succeeds(guarded, TARGET)
-        assert_equal_science(guarded, finished)
+        succeeds(guarded, CURVES)
+        assert_readable_prefix(guarded, finished)
+        assert (guarded.folder / CURVES).exists()
 
 
 def assert_readable_prefix(project, reference):
