@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from clxai.artefacts import read_tensors
 
 pytestmark = [pytest.mark.campaign, pytest.mark.xdist_group("finished")]
 
 TINY = "tests/workflow/tiny.yaml"
 KILLS = 24
-KILLS_PER_RULE = 4  # so that the first jobs do not get them all
+KILLS_PER_RULE = 3  # so that the first jobs do not get them all
 TARGET = "tables_all"
 MODEL = "results/digits/ce/seed0/model.safetensors"
 CURVES = "results/digits/ce/seed0/curves/random.nc"
@@ -138,10 +139,9 @@ def guarded(fresh):
         os.kill(process, signal.SIGKILL)
 
 
-def kill_some_jobs(project, running, rng, most):
-    """Kill jobs of a running Snakemake at random moments, until it ends or `most` are killed; return their rules."""
-    killed = []
-    while running.poll() is None and len(killed) < most:
+def kill_some_jobs(project, running, rng, killed):
+    """Kill jobs of a running Snakemake at random moments, until it ends or enough are killed; add their rules to `killed`."""
+    while running.poll() is None and len(killed) < KILLS:
         time.sleep(rng.uniform(0.1, 2.5))
         jobs = {process: rule for process, rule in jobs_of(project).items() if killed.count(rule) < KILLS_PER_RULE}
         if jobs:
@@ -151,7 +151,6 @@ def kill_some_jobs(project, running, rng, most):
             except ProcessLookupError:  # it has just ended by itself
                 continue
             killed.append(jobs[process])
-    return killed
 
 
 def test_jobs_killed_at_random_moments_leave_the_undisturbed_result(guarded, finished):
@@ -160,13 +159,14 @@ def test_jobs_killed_at_random_moments_leave_the_undisturbed_result(guarded, fin
     while True:
         running = start(guarded, "--retries", "2", TARGET)
         invocations += 1
-        killed += kill_some_jobs(guarded, running, rng, KILLS - len(killed))
+        kill_some_jobs(guarded, running, rng, killed)
         if running.wait(timeout=600) == 0 and len(killed) >= KILLS:
             break
         if running.returncode == 0:  # complete before its time: take something away
             (guarded.folder / rng.choice(sorted(science(guarded.folder)))).unlink()
         assert invocations < 15, words(guarded)[-3000:]
-    print(f"{len(killed)} jobs killed in {invocations} invocations: {', '.join(killed)}")
+    counts = ", ".join(f"{killed.count(rule)} {rule}" for rule in dict.fromkeys(killed))
+    print(f"{len(killed)} jobs killed in {invocations} invocations: {counts}")
     assert_equal_science(guarded, finished)
     assert temporary(guarded) == []
 
@@ -256,19 +256,16 @@ def test_module_edited_between_its_jobs_reruns_those_that_were_done(guarded):
         assert guarded.planned(CURVES)["train_model"] == 1
 
 
-def test_module_edited_after_the_last_write_of_a_job_fails_it(guarded):
-    """Between the last output and the end of the process: Snakemake has not yet noted the code."""
+def test_module_edited_in_the_moment_in_which_a_job_ends_is_reported(guarded):
+    """Between its last output and its end: Snakemake takes the edited module for that of the result, and is corrected."""
     running = start(guarded, MODEL)
     wait_for(lambda: (guarded.folder / MODEL).exists())
-    training = next(iter(jobs_of(guarded)), None)
-    if training is None:
-        pytest.skip("the process was gone already")
     with guarded.edited("workflow/scripts/clxai/losses.py", lambda text: text + "\n# edited\n"):
-        assert running.wait(timeout=300) != 0
-        assert guarded.planned(MODEL) == {"train_model": 1}
+        running.wait(timeout=300)
+        assert "edited while this run of Snakemake went on: workflow/scripts/clxai/losses.py" in words(guarded)
 
 
-@pytest.mark.parametrize("limit_kb", [20, 200, 450])
+@pytest.mark.parametrize("limit_kb", [20, 200])
 def test_disk_full_fails_with_a_clear_line_and_the_study_goes_on_with_more_room(guarded, finished, limit_kb):
     """A file system of some kilobytes under results/: it runs full in the data, in the models or later."""
     with mounted(guarded.folder / "results", "-t", "tmpfs", "-o", f"size={limit_kb}k", "tmpfs"):
@@ -293,7 +290,7 @@ def assert_readable_prefix(project, reference):
 
 def test_size_limit_of_the_process_is_a_full_disk(guarded, finished):
     """RLIMIT_FSIZE, as batch systems set it: no root needed."""
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))"
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))"
     script = guarded.folder / "limited.py"
     script.write_text(f"import runpy\n{limit}\nrunpy.run_module('snakemake', run_name='__main__')\n")
     command = [sys.executable, str(script), "--cores", "1", MODEL, "--configfile", TINY]
@@ -340,12 +337,14 @@ def test_read_only_results_are_planned_and_refused_before_anything_is_harmed(mov
 
 
 def test_loss_that_is_not_finite_stops_with_its_epoch_and_keeps_the_last_good_state(guarded):
-    """The learning rate passes 1e30 in the second epoch: the first one is good."""
-    recipe = "epochs: 6, learning_rate: 1.0e+30, warmup_epochs: 5,"
+    """With this learning rate the first epoch is the only good one."""
+    recipe = "epochs: 6, learning_rate: 1.0e+6, warmup_epochs: 5, schedule: constant,"
     (guarded.folder / "nan.yaml").write_text(tiny_with(guarded, "epochs: 2,", recipe).replace(", warmup_epochs: 0", "", 1))
     process = guarded.snakemake("--cores", "1", MODEL, config="nan.yaml")
     assert process.returncode != 0
-    found = re.search(r"ClxaiError: (the loss is \w+ in epoch \d+ of 6.*)", said(process))
+    found = re.search(r"ClxaiError: (the loss is nan in epoch 2 of 6: .*the state after epoch 1 is kept in (\S+))", said(process))
     assert found, said(process)[-3000:]
     print(found.group(1))
+    tensors, _ = read_tensors(guarded.folder / found.group(2))
+    assert all(tensor.isfinite().all() for tensor in tensors.values() if tensor.is_floating_point())
     assert not (guarded.folder / MODEL).exists()

@@ -4,11 +4,9 @@ A killed Snakemake leaves its jobs running. One that ends after the study was st
 not overwrite the result of its successor. Nor may a result pass for that of a module that was edited while the job ran.
 """
 
-import atexit
 import hashlib
 import os
 import platform
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -43,8 +41,6 @@ _CURRENT: list[Job] = []  # one, once `begin` was called
 def begin(log: str | Path, code: Sequence[str]) -> str:
     """Make this process the job of that log, with code as it is now; return the line that the log must begin with."""
     line = f"{_FIRST_WORDS} {os.getpid()} on {platform.node()} since {time.strftime('%F %T')} {time.perf_counter_ns():x}"
-    if not _CURRENT:
-        atexit.register(_end)
     _CURRENT[:] = [Job(Path(log).absolute(), line, {path: _digest(path) for path in code})]
     return line
 
@@ -53,16 +49,6 @@ def require_current() -> None:
     """Raise ClxaiError if this process is a job that was replaced or whose code was edited."""
     for job in _CURRENT:
         job.require_current()
-
-
-def _end() -> None:
-    """Fail the job if its code was edited after its last write: Snakemake notes the code of a job when the process has ended."""
-    try:
-        require_current()
-    except ClxaiError as error:
-        print(f"ClxaiError: {error}", flush=True)
-        sys.stderr.flush()
-        os._exit(1)  # an exception would not change the exit status here
 
 
 def _first_line(path: Path) -> str:
