@@ -4,7 +4,7 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: study report test campaign bench lint times clean help
+.PHONY: study report test campaign bench lint audit times clean help
 study: report ## install, run the default study, build the report (the default)
 	@echo
 	@echo "The report: $(CURDIR)/results/report.zip (unpack it, open report.html)"
@@ -28,6 +28,9 @@ lint: .venv/installed-test ## check format and style of code and workflow
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/Snakefile rules
 	$(BIN)/snakemake --lint
+
+audit: .venv/installed-audit ## look the pinned dependencies up in PyPI's list of vulnerabilities; needs the internet
+	.venv/audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 times: ## print jobs, seconds and peak memory per stage from the benchmark files
 	@printf '%-18s %5s %9s %9s\n' stage jobs seconds "peak MB"
@@ -53,4 +56,9 @@ help: ## list the targets
 
 .venv/installed-bench: .venv/installed
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[bench]'
+	@touch $@
+
+.venv/installed-audit: .venv/installed
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --disable-pip-version-check -q 'pip-audit>=2.7,<3'
 	@touch $@

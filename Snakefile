@@ -35,6 +35,14 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+onsuccess:
+    report_edits()
+
+
+onerror:
+    report_edits()
+
+
 rule all:
     """The whole study: checked tables and all figures."""
     default_target: True

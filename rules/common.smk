@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import validate
 
 ROOT = Path(str(workflow.current_basedir.get_path_or_uri(secret_free=True))).parent
@@ -14,7 +15,9 @@ sys.path.insert(0, str(SCRIPTS))
 
 from clxai.config import (
     catalogue,
+    check_keys,
     check_schema,
+    check_unchanged,
     check_values,
     head_options,
     heads_of,
@@ -23,15 +26,19 @@ from clxai.config import (
 )
 from clxai.errors import ClxaiError
 from clxai.names import REFERENCE
-from clxai.provenance import code_of
+from clxai.provenance import code_digests, code_of
 
 try:
+    for file in workflow.configfiles:
+        check_keys(file)
     check_schema(config, yaml.safe_load(SCHEMA.read_text()))
     validate(config, str(SCHEMA))
     check_values(config)
+    check_unchanged(config, os.environ, workflow.is_main_process)
 except ClxaiError as error:
     raise WorkflowError(f"config: {error}") from None
 
+CODE_AT_START = code_digests(SCRIPTS)
 STUDY = config["study"]
 TABLE_FIGURES = (
     "accuracy",
@@ -46,6 +53,21 @@ TRAJECTORY_METHODS = [name for name in STUDY["methods"] if name != REFERENCE][1:
     REFERENCE
 ]
 RUN = "results/{dataset}/{model}/seed{seed}"
+
+
+def report_edits():
+    """Say which code was edited since this run was started: its jobs may have used either version."""
+    now = code_digests(SCRIPTS)
+    edited = sorted(
+        file
+        for file in {*now, *CODE_AT_START}
+        if now.get(file) != CODE_AT_START.get(file)
+    )
+    if edited:
+        logger.error(
+            f"edited while this run of Snakemake went on: {', '.join(relative(edited))}. "
+            "Call Snakemake again; what it then does not run again may be of either version: force it with -R RULE."
+        )
 
 
 def alternatives(names):

@@ -1,8 +1,13 @@
 """Artefacts: written whole or not at all, equal bytes for equal content, and refused by file name when damaged."""
 
 import json
+import os
+import platform
 import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -70,6 +75,39 @@ def test_atomic_failure_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
         temporary.write_text("half")
         raise RuntimeError("killed")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+WRITE = """
+import resource, sys
+sys.path[:0] = {path!r}
+from test_artefacts import WRITERS
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+WRITERS[{name!r}][0]({target!r})
+"""
+
+
+@pytest.mark.parametrize("name", ["arrays.nc", "tensors.safetensors", "table.csv", "record.json"])
+@pytest.mark.parametrize("limit", [0, 20])
+def test_full_disk_is_one_clear_line_and_leaves_the_old_file(tmp_path, name, limit):
+    """A process of its own, whose files may not grow."""
+    target = tmp_path / name
+    target.write_text("old")
+    script = WRITE.format(path=[str(Path(__file__).parent), *sys.path], limit=limit, name=name, target=str(target))
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert process.returncode == 1
+    assert process.stderr.splitlines()[-1] == f"clxai.errors.ClxaiError: {target}: cannot be written (File too large)"
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "old")]
+
+
+def test_remains_of_dead_writers_are_removed_and_those_of_live_ones_kept(tmp_path):
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    host = platform.node()
+    dead, alive = tmp_path / f".a.json.{host}-{ended.stdout.strip()}-x.json", tmp_path / f".a.json.{host}-{os.getppid()}-x.json"
+    other, elsewhere = tmp_path / f".b.json.{host}-{ended.stdout.strip()}-x.json", tmp_path / ".a.json.another-1-x.json"
+    for path in (dead, alive, other, elsewhere):
+        path.touch()
+    write_record({"a": 1}, tmp_path / "a.json")
+    assert {path for path in tmp_path.iterdir() if path.name != "a.json"} == {alive, other, elsewhere}
 
 
 @formats
@@ -191,7 +229,8 @@ def test_write_record_sorts_keys(tmp_path):
     write_record({"b": 1, "a": {"d": 2, "c": 3}}, tmp_path / "a.json")
     text = (tmp_path / "a.json").read_text()
     assert re.findall(r'"(\w)"', text) == ["a", "c", "d", "b"]
-    assert json.loads(text) == read_record(tmp_path / "a.json") == {"a": {"c": 3, "d": 2}, "b": 1}
+    assert set(json.loads(text)) == {"a", "b", "content_sha256"}
+    assert read_record(tmp_path / "a.json") == {"a": {"c": 3, "d": 2}, "b": 1}
 
 
 def test_map_images_reads_lazily_and_never_writes_back(tmp_path):

@@ -5,6 +5,7 @@ import time
 
 import pytest
 import torch
+
 from benchmarks.__main__ import GROUPS, in_words
 from benchmarks.measuring import Comparison, Setting, by_turns
 

@@ -68,4 +68,4 @@ def test_open_prepared_refuses_labels_of_other_images(tiny_data, tmp_path):
 
 
 def test_open_prepared_leaves_the_images_on_disk(tiny_data):
-    assert isinstance(open_prepared("digits", tiny_data.images, tiny_data.labels).images, np.memmap)
+    assert isinstance(open_prepared("digits", tiny_data.images, tiny_data.labels).images.mapped, np.memmap)

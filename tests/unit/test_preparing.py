@@ -64,7 +64,7 @@ def test_prepare_limit_keeps_a_stratified_part_and_says_where_it_came_from(entry
     np.testing.assert_allclose(shares(data.labels[data.indices("train")]), shares(load_digits().target), atol=0.01)
     origin = read_arrays(tmp_path / "out" / "labels.nc")["origin"].values
     np.testing.assert_array_equal(data.labels, load_digits().target[origin])
-    np.testing.assert_allclose(data.images[:, 0] / 255, load_digits().images[origin] / 16, atol=0.5 / 255)
+    np.testing.assert_allclose(np.asarray(data.images)[:, 0] / 255, load_digits().images[origin] / 16, atol=0.5 / 255)
 
 
 def test_prepare_seed_changes_the_splits(entry, prepared):

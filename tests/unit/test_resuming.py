@@ -312,18 +312,18 @@ def test_saving_takes_at_most_a_twentieth_of_the_time(tiny_data, recipe, side, m
         clock[0] += 10
         return whole(*arguments)
 
-    def write(record, tensors, path):
+    def write(tensors, record, path):
         clock[0] += 3
-        saved.append(record["done"])
+        saved.append(record["training"]["done"])
 
     monkeypatch.setattr(training, "train_epoch", epoch)
-    monkeypatch.setattr(resuming, "_write", write)
+    monkeypatch.setattr(resuming, "write_tensors", write)
     train(tiny_data.data, {**recipe, "epochs": 20, "batch_size": 200}, 0, CPU, replace(side, pause=20.0))
     assert saved == [1, 7, 13, 19, 20]
 
 
 def test_training_without_a_side_file_writes_nothing(tiny_data, recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(resuming, "_write", lambda *arguments: pytest.fail("a state was written"))
+    monkeypatch.setattr(resuming, "write_tensors", lambda *arguments: pytest.fail("a state was written"))
     train(tiny_data.data, {**recipe, "epochs": 1}, 0, CPU)
 
 
@@ -406,5 +406,5 @@ def test_process_killed_while_it_trains_leaves_the_same_files_after_a_second_sta
     log.unlink()
     (tmp_path / "undisturbed" / "train.log").unlink()
     found, expected = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("killed", "undisturbed"))
-    assert found.keys() == {"model.safetensors", "training.json", "history.csv"}
+    assert found.keys() == {"model.safetensors", "training.json", "history.csv", ".history.csv.sha256"}
     assert found == expected

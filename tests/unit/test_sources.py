@@ -260,6 +260,19 @@ def test_torchvision_keeps_its_own_train_and_test_split(tmp_path, entry):
     np.testing.assert_array_equal(source.image(21, None)[0], images["t10k"][1])
 
 
+def test_torchvision_set_that_needs_an_argument_gets_it(tmp_path, entry):
+    raw = tmp_path / "EMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, n_images in (("train", 20), ("test", 10)):
+        (raw / f"emnist-digits-{name}-images-idx3-ubyte").write_bytes(idx(np.zeros((n_images, 28, 28), np.uint8)))
+        (raw / f"emnist-digits-{name}-labels-idx1-ubyte").write_bytes(idx((np.arange(n_images) % 10).astype(np.uint8)))
+    chosen = {"name": "EMNIST", "path": str(tmp_path)}
+    source = SOURCES["torchvision"].build(entry("torchvision", **chosen, arguments={"split": "digits"}))
+    assert np.bincount(source.split).tolist() == [20, 0, 10]
+    with pytest.raises(ClxaiError, match=r"torchvision set EMNIST with arguments.*Unknown value 'figures' for argument split"):
+        SOURCES["torchvision"].build(entry("torchvision", **chosen, arguments={"split": "figures"}))
+
+
 def test_torchvision_set_that_is_absent_says_how_to_fetch_it(tmp_path, entry):
     with pytest.raises(ClxaiError, match=r"torchvision set FashionMNIST in .*set `download: true` to fetch it"):
         SOURCES["torchvision"].build(entry("torchvision", name="FashionMNIST", path=str(tmp_path)))

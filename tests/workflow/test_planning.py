@@ -40,6 +40,11 @@ def test_fashionmnist_study_is_config_alone(fresh):
         ("datasets: {digits: {size: 8, unit_px: 2}}", "datasets.digits.size must be at least 16"),
         ("datasets: {digits: {unit_px: 5}}", "datasets.digits.unit_px must tile 24 px: one of"),
         ("datasets: {digits: {source: digit}}", "unknown data source 'digit'. Did you mean 'digits'?"),
+        ("study: {methods: [random, occlusion]}\nmethods: {occlusion: {window: 25}}", "methods.occlusion.window must be at most"),
+        ("datasets: {digits: {source: npz, path: Snakefile}}", "Snakefile: not a readable npz file"),
+        ("datasets: {digits: {source: torchvision, name: EMNIST}}", "torchvision's EMNIST needs split"),
+        ("flipping: {steps: 4}\nflipping: {steps: 8}", "line 2: 'flipping' is given twice"),
+        ("study: !!python/object/apply:os.mkdir [results/harm]", "Config file is not valid JSON or YAML"),
         ("models: {ce: {learning_rate: 1e-3}}", "models.ce.learning_rate: expected number, got the string '1e-3'"),
     ],
 )

@@ -11,7 +11,7 @@ from clxai.runs import open_run
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-log_to(snakemake.log[0])
+log_to(snakemake.log[0], snakemake.input.code)
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
 run = open_run(snakemake.input, snakemake.wildcards.dataset, device).at_evaluation(snakemake.input.evaluation[0])
 print(f"{snakemake.wildcards.method}: {len(run.index)} images, heads {', '.join(run.heads)}, on {describe(device)}")

@@ -10,7 +10,7 @@ from clxai.logs import log_to
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-log_to(snakemake.log[0])
+log_to(snakemake.log[0], snakemake.input.code)
 settings = snakemake.params.config
 runs = read_runs(design(settings, "model", "seed", "method"), snakemake.input.attributions, leave_out=("attribution",))
 table = check_table(read_table(snakemake.input.images), runs, settings["limits"])

@@ -14,7 +14,7 @@ from clxai.logs import log_to
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-log_to(snakemake.log[0])
+log_to(snakemake.log[0], snakemake.input.code)
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
 data = open_prepared(snakemake.wildcards.dataset, snakemake.input.images, snakemake.input.labels)
 embeddings = read_embeddings(snakemake.input.embeddings[0], data)

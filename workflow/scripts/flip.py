@@ -11,7 +11,7 @@ from clxai.runs import open_run
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-log_to(snakemake.log[0])
+log_to(snakemake.log[0], snakemake.input.code)
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
 attributions = read_arrays(snakemake.input.attributions[0])
 run = open_run(snakemake.input, snakemake.wildcards.dataset, device)

@@ -10,7 +10,7 @@ from clxai.style import save, use_style
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-log_to(snakemake.log[0])
+log_to(snakemake.log[0], snakemake.input.code)
 use_style()
 settings, sources = snakemake.params.config, snakemake.input
 tables = Tables(

@@ -8,5 +8,5 @@ from clxai.preparing import prepare
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-log_to(snakemake.log[0])
+log_to(snakemake.log[0], snakemake.input.code)
 prepare(snakemake.params.config, snakemake.output.images, snakemake.output.labels)

@@ -10,7 +10,7 @@ from clxai.logs import log_to
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-log_to(snakemake.log[0])
+log_to(snakemake.log[0], snakemake.input.code)
 data = open_prepared(snakemake.wildcards.dataset, snakemake.input[0], snakemake.input[1])
 index = evaluation_sample(data, **snakemake.params.config)
 write_table(pd.DataFrame({"image": index, "label": data.labels[index]}), snakemake.output[0])

@@ -10,7 +10,7 @@ from clxai.summaries import head_table, measure_runs, model_table, summary_table
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-log_to(snakemake.log[0])
+log_to(snakemake.log[0], snakemake.input.code)
 settings = snakemake.params.config
 draws, seed = settings["bootstrap_draws"], settings["seed"]
 cells, trainings = design(settings, "model", "seed", "method"), design(settings, "model", "seed")

@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from clxai.datasets import StoredImages
 from clxai.memory import free_bytes
 
 RESIDENT_SHARE = 0.25  # of the free memory, at most, that the uint8 images of one split may keep
@@ -14,7 +15,7 @@ _CPU_BYTES = 4.0 * 2**30  # on the CPU the page cache does the same work: larger
 class ImageStore:
     """Some images of a data set, given out as float batches in [0, 1], channels-last, on the device."""
 
-    def __init__(self, images: np.ndarray, indices: np.ndarray, device: torch.device) -> None:
+    def __init__(self, images: np.ndarray | StoredImages, indices: np.ndarray, device: torch.device) -> None:
         self.images, self.indices, self.device = images, indices, device
         self.resident = None
         if self._n_bytes() <= _allowance(device):

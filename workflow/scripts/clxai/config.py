@@ -2,16 +2,19 @@
 each other. Imports nothing heavy, so that planning stays quick.
 """
 
-import ast
-from collections.abc import Iterable, Mapping
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
-from clxai.names import FILLS, LAYERS, REFERENCE, allowed_units, choose_stem, smallest_size
+from clxai.extents import Extent, measure
+from clxai.names import FILLS, FOLDERS, LAYERS, REFERENCE, allowed_units, choose_stem, smallest_size
 from clxai.registry import Declaration, declared
+from clxai.torchvision_sets import check_arguments
 
 LIBRARY = Path(__file__).parent
 _FAMILIES = {
@@ -20,8 +23,8 @@ _FAMILIES = {
     "methods": (LIBRARY / "attribution", "method"),
     "sources": (LIBRARY / "sources.py", "source"),
 }
+_PLANNED = "CLXAI_CONFIG_SHA256"
 _NAMED = {"layer": LAYERS, "baseline": FILLS}  # options that are names
-_DIGITS = 1797  # images in scikit-learn's digits
 
 
 @cache
@@ -30,13 +33,66 @@ def catalogue(family: str) -> dict[str, Declaration]:
     return declared(*_FAMILIES[family])
 
 
+def check_keys(path: str | Path) -> None:
+    """Raise ClxaiError if a config file gives a key twice: YAML takes the last one and says nothing."""
+    import yaml
+
+    text = Path(path).read_text()
+    for node in _mappings(yaml.compose(text, Loader=yaml.SafeLoader)):
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise ClxaiError(f"{path}, line {key.start_mark.line + 1}: {key.value!r} is given twice")
+            seen.add(str(key.value))
+
+
+def _mappings(node: Any) -> Iterator[Any]:
+    """Yield the mappings in a tree of YAML nodes."""
+    if isinstance(getattr(node, "value", None), list):
+        is_mapping = node.id == "mapping"
+        if is_mapping:
+            yield node
+        for inner in node.value:
+            yield from _mappings(inner[1] if is_mapping else inner)
+
+
+def check_unchanged(config: Mapping[str, Any], environment: MutableMapping[str, str], is_main: bool) -> None:
+    """Raise ClxaiError in a job that reads another config than the Snakemake that sent it: it was edited in between.
+
+    Jobs on a cluster read the config file anew, while Snakemake records the params that it planned with.
+    """
+    digest = hashlib.sha256(json.dumps(plain(config), sort_keys=True).encode()).hexdigest()
+    if is_main:
+        environment[_PLANNED] = digest  # jobs inherit it
+    elif environment.get(_PLANNED, digest) != digest:
+        raise ClxaiError("the config was edited after this run of Snakemake was started: run Snakemake again")
+
+
 def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Raise ClxaiError, one line, at the first key or value that the schema refuses, with what is allowed."""
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, validators
 
-    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: (len(error.path), str(error.path)))
+    _check_plain(config, "config")
+    # 3.0 passes for an integer in JSON, but not for Python's range.
+    whole = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    validator = validators.extend(Draft202012Validator, type_checker=whole)(schema)
+    errors = sorted(validator.iter_errors(config), key=lambda error: (len(error.path), str(error.path)))
     if errors:
         raise ClxaiError(_explain(errors[0]))
+
+
+def _check_plain(value: Any, where: str) -> None:
+    """Refuse what YAML can say and a schema does not see: keys that are no text, numbers that are not finite."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ClxaiError(f"{where}: keys must be text. Got {key!r} (YAML takes yes, no, on, off and numbers for values)")
+            _check_plain(inner, key if where == "config" else f"{where}.{key}")
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            _check_plain(inner, f"{where}.{place}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ClxaiError(f"{where} must be a finite number. Got {value}")
 
 
 def _explain(error: Any) -> str:
@@ -83,6 +139,8 @@ def method_options(config: Mapping[str, Any], name: str) -> tuple[str, dict[str,
     known = catalogue("methods")
     if kind not in known:
         raise ClxaiError(f"methods: {unknown_name('attribution method', kind, known)}")
+    if name in known and kind != name:
+        raise ClxaiError(f"methods.{name}: {name!r} is a registered method and cannot stand for {kind!r}; choose another name")
     semantics = known[kind].semantics
     allowed = dict(semantics["options"])
     if semantics["baseline"] is not None:
@@ -141,6 +199,8 @@ def _kind(value: Any) -> str:
 
 
 def _check_model(config: Mapping[str, Any], name: str) -> None:
+    if name in FOLDERS:
+        raise ClxaiError(f"models: {name!r} is a folder of every data set; choose another name")
     recipe, known = config["models"][name], catalogue("losses")
     if recipe["loss"] not in known:
         raise ClxaiError(f"models.{name}.loss: {unknown_name('loss', recipe['loss'], known)}")
@@ -164,12 +224,15 @@ def _check_dataset(config: Mapping[str, Any], name: str) -> None:
         if not entry[key]:
             raise ClxaiError(f"{where}.{key} is needed by source {entry['source']!r}")
     _check_origin(entry, where)
-    _check_size(config, entry, where)
-    most_test = _test_images(entry)
-    if most_test is not None and config["study"]["evaluation_images"] > most_test:
-        wanted = config["study"]["evaluation_images"]
+    extent = measure(entry, where)
+    _check_size(config, entry, where, extent)
+    _check_counts(config, name, extent)
+
+
+def _check_counts(config: Mapping[str, Any], name: str, extent: Extent) -> None:
+    most_train, most_test, wanted = extent.train, extent.test, config["study"]["evaluation_images"]
+    if most_test is not None and wanted > most_test:
         raise ClxaiError(f"study.evaluation_images must be at most the {most_test} test images of {name}. Got {wanted}")
-    most_train = _training_images(entry)
     k = head_options(config, "knn")["k"] if "knn" in config["study"]["heads"] else 0
     for key, neighbours in (("heads.knn.k", k), ("flipping.bank_k", config["flipping"]["bank_k"])):
         if most_train is not None and neighbours > most_train:
@@ -178,56 +241,34 @@ def _check_dataset(config: Mapping[str, Any], name: str) -> None:
 
 def _check_origin(entry: Mapping[str, Any], where: str) -> None:
     if entry["source"] == "torchvision":
-        known = _torchvision_sets()
-        if entry["name"] not in known:
-            raise ClxaiError(f"{where}.name: {unknown_name('torchvision data set', entry['name'], known)}")
+        check_arguments(entry["name"], entry["arguments"], entry["download"], where)
+    elif entry["arguments"]:
+        raise ClxaiError(f"{where}.arguments are for source torchvision. Got {dict(entry['arguments'])}")
     elif entry["path"] and not Path(entry["path"]).exists():
         raise ClxaiError(f"{where}.path: {entry['path']!r} does not exist")
 
 
-def _check_size(config: Mapping[str, Any], entry: Mapping[str, Any], where: str) -> None:
+def _check_size(config: Mapping[str, Any], entry: Mapping[str, Any], where: str, extent: Extent) -> None:
     if entry["source"] == "digits" and (entry["size"] is None or entry["size"] % 8):
         raise ClxaiError(f"{where}.size must be a multiple of 8, the size of a digit. Got {entry['size']}")
-    if entry["size"] is None:
+    size = extent.size
+    if size is None:
         return
-    size, units = entry["size"], allowed_units(entry["size"])
+    units = allowed_units(size)
     for model in config["study"]["models"]:
         stem = choose_stem(config["models"][model]["stem"], size)
         if size < smallest_size(stem):
             raise ClxaiError(f"{where}.size must be at least {smallest_size(stem)} for models.{model} ({stem} stem). Got {size}")
     if entry["unit_px"] not in units:
         raise ClxaiError(f"{where}.unit_px must tile {size} px: one of {units}. Got {entry['unit_px']}")
+    for method in config["study"]["methods"]:
+        kind, given = method_options(config, method)
+        window = {**catalogue("methods")[kind].semantics["options"], **given}.get("window", 0)
+        if window > size:
+            raise ClxaiError(f"methods.{method}.window must be at most the {size} px of the images of {where}. Got {window}")
     n_units = (size // entry["unit_px"]) ** 2
     if config["flipping"]["steps"] > n_units:
         raise ClxaiError(f"flipping.steps must be at most the {n_units} units of {where}. Got {config['flipping']['steps']}")
-
-
-def _training_images(entry: Mapping[str, Any]) -> int | None:
-    """Return an upper bound of the training images where the config shows one."""
-    bounds = [entry["limit"]["train"]] if entry["limit"].get("train") else []
-    if entry["source"] == "digits":
-        bounds.append(int(_DIGITS * (1 - entry["test_fraction"]) * (1 - entry["val_fraction"])))
-    return min(bounds, default=None)
-
-
-def _test_images(entry: Mapping[str, Any]) -> int | None:
-    """Return an upper bound of the test images where the config shows one."""
-    bounds = [entry["limit"]["test"]] if entry["limit"].get("test") else []
-    if entry["source"] == "digits":
-        bounds.append(round(_DIGITS * entry["test_fraction"]))
-    return min(bounds, default=None)
-
-
-def _torchvision_sets() -> Iterable[str]:
-    """Read the public names of torchvision.datasets without importing it, which would take seconds."""
-    package = find_spec("torchvision")
-    if package is None or package.origin is None:
-        raise ClxaiError("torchvision is not installed in this environment")
-    tree = ast.parse((Path(package.origin).parent / "datasets" / "__init__.py").read_text())
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "__all__":
-            return ast.literal_eval(node.value)
-    raise ClxaiError("torchvision.datasets does not list its data sets")
 
 
 def plain(value: Any) -> Any:

@@ -4,6 +4,8 @@ The test split is for reporting alone; whatever is selected or fitted uses train
 """
 
 import json
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +17,43 @@ from clxai.keys import key_of
 from clxai.names import SPLITS
 
 
+class StoredImages:
+    """The images of a data set in their file, uint8 [image, channel, y, x]; those that are read are compared with their CRC-32.
+
+    Indexing is along `image`, by a number, a slice or an array. Raises ClxaiError, naming file and image, if one is damaged.
+    """
+
+    def __init__(self, path: str | Path, crc32: np.ndarray) -> None:
+        self.path, self.mapped, self.crc32 = path, map_images(path), crc32
+        self.shape = self.mapped.shape
+
+    def __len__(self) -> int:
+        return len(self.mapped)
+
+    def __getitem__(self, index: int | np.integer | slice | np.ndarray) -> np.ndarray:
+        pixels = np.asarray(self.mapped[index])
+        found = crc32_of(pixels.reshape(-1, *self.shape[1:]))
+        differ = np.flatnonzero(found != np.atleast_1d(self.crc32[index]))
+        if len(differ):
+            image = np.atleast_1d(np.arange(len(self))[index])[differ[0]]
+            raise ClxaiError(f"{self.path}: image {image} is damaged (its checksum differs): delete the file and run again")
+        return pixels
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self[:], dtype=dtype)
+
+
+def crc32_of(images: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the CRC-32 of the bytes of each image, uint32 [image]."""
+    return np.fromiter((zlib.crc32(np.ascontiguousarray(image)) for image in images), dtype=np.uint32)
+
+
 @dataclass(frozen=True)
 class ImageData:
-    """A prepared data set: images [image, channel, y, x] uint8 (memory-mapped), labels, splits and channel statistics."""
+    """A prepared data set: images [image, channel, y, x] uint8 (in their file), labels, splits and channel statistics."""
 
     name: str
-    images: np.ndarray
+    images: np.ndarray | StoredImages
     labels: np.ndarray
     split: np.ndarray
     class_names: tuple[str, ...]
@@ -39,7 +72,10 @@ class ImageData:
 
 def open_prepared(name: str, images_path: str | Path, labels_path: str | Path) -> ImageData:
     """Open a prepared data set; the images stay on disk until they are used."""
-    images, labels = map_images(images_path), read_arrays(labels_path)
+    labels = read_arrays(labels_path)
+    if not {"label", "split", "crc32"} <= set(labels):
+        raise ClxaiError(f"{labels_path}: no label, split and crc32 per image: delete it and run again")
+    images = StoredImages(images_path, labels["crc32"].values)
     if len(images) != labels.sizes["image"]:
         raise ClxaiError(f"{images_path}: {len(images)} images, but {labels_path} has {labels.sizes['image']} labels")
     return ImageData(

@@ -10,7 +10,7 @@ import xarray
 from tqdm import tqdm
 
 from clxai.artefacts import atomic, write_arrays
-from clxai.datasets import stratified_choice
+from clxai.datasets import crc32_of, stratified_choice
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
 from clxai.names import SPLITS
@@ -30,13 +30,15 @@ def prepare(config: Mapping[str, Any], images_path: str | Path, labels_path: str
     labels, split = source.labels[kept], split[kept]
     check_splits(labels, split, source.class_names)
     with atomic(images_path) as temporary:
-        mean, std = _channel_statistics(*_write_images(source, kept, split, config["size"], temporary))
+        crc32, *sums = _write_images(source, kept, split, config["size"], temporary)
+        mean, std = _channel_statistics(*sums)
     dataset = xarray.Dataset(
-        {"label": ("image", labels.astype(np.int32)), "split": ("image", split.astype(np.int8))},
+        {"label": ("image", labels.astype(np.int32)), "split": ("image", split.astype(np.int8)), "crc32": ("image", crc32)},
         coords={"image": np.arange(len(kept)), "origin": ("image", kept)},
         attrs={"class_names": json.dumps(list(source.class_names)), "mean": mean, "std": std, "source": config["source"]},
     )
     dataset["split"].attrs = {"flag_values": np.arange(3, dtype=np.int8), "flag_meanings": " ".join(SPLITS)}
+    dataset["crc32"].attrs = {"description": "checksum of the bytes of the image in images.npy"}
     dataset["origin"].attrs = {"description": "position of the image in its source"}
     write_arrays(dataset, labels_path)
 
@@ -86,20 +88,26 @@ def check_splits(labels: np.ndarray, split: np.ndarray, class_names: Sequence[st
 
 
 def _write_images(source: Source, kept: np.ndarray, split: np.ndarray, size: int | None, path: Path) -> tuple:
-    """Write the kept images into an npy file, one at a time; return pixel count, sum and sum of squares over train."""
+    """Write the kept images into an npy file, one at a time.
+
+    Returns their CRC-32, and pixel count, sum and sum of squares over train.
+    """
     first = source.image(int(kept[0]), size)
-    target = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(kept), *first.shape))
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(kept), *first.shape)}
     count, total, squares = 0, np.zeros(len(first)), np.zeros(len(first))
-    for position, index in enumerate(tqdm(kept, desc="images", unit="img", mininterval=5)):
-        image = source.image(int(index), size)
-        if image.shape != first.shape:
-            raise ClxaiError(f"image {index}: shape {image.shape} differs from the first one's {first.shape}; set `size`")
-        target[position] = image
-        if split[position] == 0:
-            pixels = image.reshape(len(image), -1) / 255.0
-            count, total, squares = count + pixels.shape[1], total + pixels.sum(1), squares + (pixels**2).sum(1)
-    target.flush()
-    return count, total, squares
+    crc32 = np.empty(len(kept), np.uint32)
+    with path.open("wb") as file:  # not through a memory map: writing into one kills the process when the disk is full
+        np.lib.format.write_array_header_1_0(file, header)
+        for position, index in enumerate(tqdm(kept, desc="images", unit="img", mininterval=5)):
+            image = source.image(int(index), size)
+            if image.shape != first.shape:
+                raise ClxaiError(f"image {index}: shape {image.shape} differs from the first one's {first.shape}; set `size`")
+            file.write(image)
+            crc32[position] = crc32_of([image])[0]
+            if split[position] == 0:
+                pixels = image.reshape(len(image), -1) / 255.0
+                count, total, squares = count + pixels.shape[1], total + pixels.sum(1), squares + (pixels**2).sum(1)
+    return crc32, count, total, squares
 
 
 def _channel_statistics(count: int, total: np.ndarray, squares: np.ndarray) -> tuple[list[float], list[float]]:

@@ -1,19 +1,21 @@
 """Where images come from: scikit-learn's digits, torchvision sets, npz files in the MedMNIST layout, image folders."""
 
-import inspect
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tarfile import TarError
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
 from clxai.artefacts import existing
-from clxai.errors import ClxaiError, unknown_name
-from clxai.names import SPLITS
+from clxai.errors import ClxaiError
+from clxai.names import IMAGE_SUFFIXES, SPLITS
+from clxai.npz import present_splits, read_headers
 from clxai.registry import Registry
+from clxai.torchvision_sets import check_arguments, chooser
 
 SOURCES = Registry("data source")
 source = SOURCES.register
@@ -83,7 +85,7 @@ def digits(config: Mapping[str, Any]) -> Source:
 def torchvision_set(config: Mapping[str, Any]) -> Source:
     """A torchvision classification set by class name, with its own train and test split; downloaded if `download`."""
     parts = [_torchvision_part(config, split) for split in ("train", "test")]
-    images = [_reader_of(part) for part in parts]
+    images = [_reader_of(part, config["name"]) for part in parts]
     labels = [_labels_of(part, config["name"]) for part in parts]
     first = len(labels[0])
     classes = getattr(parts[0], "classes", None) or range(int(labels[0].max()) + 1)
@@ -96,26 +98,31 @@ def torchvision_set(config: Mapping[str, Any]) -> Source:
 
 
 def _torchvision_part(config: Mapping[str, Any], split: str) -> Any:
+    name, root = config["name"], config["path"] or "resources/torchvision"
+    check_arguments(name, config["arguments"], config["download"], "datasets")
     import torchvision.datasets as sets
 
-    known = [name for name in sets.__all__ if {"train", "split"} & set(inspect.signature(getattr(sets, name)).parameters)]
-    name, root = config["name"], config["path"] or "resources/torchvision"
-    if name not in known:
-        raise unknown_name("torchvision data set", name, known)
-    build = getattr(sets, name)
-    accepted = inspect.signature(build).parameters
-    chosen = {"train": split == "train"} if "train" in accepted else {"split": split}
-    if "download" in accepted:
-        chosen["download"] = config["download"]
+    chosen = {"train": split == "train"} if chooser(name) == "train" else {"split": split}
+    if config["download"]:
+        chosen["download"] = True
     try:
-        return build(root, **chosen)
-    except (RuntimeError, OSError) as error:
+        return getattr(sets, name)(root, **config["arguments"], **chosen)
+    except (ValueError, TypeError) as error:
+        raise ClxaiError(f"torchvision set {name} with arguments {config['arguments']}: {error}") from error
+    except (RuntimeError, OSError, TarError) as error:
         raise ClxaiError(f"torchvision set {name} in {root!r}: {error} (set `download: true` to fetch it)") from error
 
 
-def _reader_of(part: Any) -> Callable[[int], np.ndarray]:
+def _reader_of(part: Any, name: str) -> Callable[[int], np.ndarray]:
     """Return a reader of uint8 [y, x] or [y, x, channel] arrays: every torchvision set yields PIL images by index."""
-    return lambda index: np.asarray(part[index][0])
+
+    def read(index: int) -> np.ndarray:
+        try:
+            return np.asarray(part[index][0])
+        except (OSError, ValueError) as error:
+            raise ClxaiError(f"torchvision set {name}: image {index} cannot be read ({error})") from error
+
+    return read
 
 
 def _labels_of(part: Any, name: str) -> np.ndarray:
@@ -129,22 +136,16 @@ def _labels_of(part: Any, name: str) -> np.ndarray:
 def npz(config: Mapping[str, Any]) -> Source:
     """An npz file in the MedMNIST layout: {train,val,test}_images and _labels; val and test may be absent."""
     path = existing(config["path"])
+    present = present_splits(read_headers(path))
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files if name.endswith(("_images", "_labels"))}
+            arrays = {f"{name}_{what}": archive[f"{name}_{what}"] for name in present for what in ("images", "labels")}
     except (ValueError, TypeError, OSError, EOFError, KeyError, RuntimeError, BadZipFile, zlib.error) as error:
         raise ClxaiError(f"{path}: not a readable npz file ({error})") from error
-    present = [name for name in SPLITS if len(arrays.get(f"{name}_images", ()))]
-    if "train" not in present:
-        raise ClxaiError(f"{path}: train_images is missing or empty. Found: {', '.join(sorted(arrays)) or 'nothing'}")
-    for name in present:
-        found = arrays.get(f"{name}_labels", np.empty(0)).size
-        if found != len(arrays[f"{name}_images"]):
-            raise ClxaiError(f"{path}: {len(arrays[f'{name}_images'])} {name}_images but {found} labels, one each is needed")
     images = np.concatenate([to_uint8(arrays[f"{name}_images"], f"{path}: {name}_images") for name in present])
     labels = np.concatenate([arrays[f"{name}_labels"].reshape(-1) for name in present])
     split = np.concatenate([np.full(len(arrays[f"{name}_images"]), SPLITS.index(name)) for name in present])
-    n_classes = int(labels.max()) + 1 if labels.dtype.kind in "iu" else 0
+    n_classes = int(labels.max()) + 1
     return Source(labels, split, tuple(map(str, range(n_classes))), images.__getitem__)
 
 
@@ -167,7 +168,7 @@ def folder(config: Mapping[str, Any]) -> Source:
 
 
 def _image_files(root: Path) -> list[Path]:
-    files = sorted(p for p in root.glob("*/*") if p.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+    files = sorted(p for p in root.glob("*/*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise ClxaiError(f"{root}: no images found as {{class}}/*.png, .jpg, .jpeg, .webp or .bmp")
     return files

@@ -1,0 +1,69 @@
+"""How many images a data set has and how large they are, as far as planning can tell without reading them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from clxai.errors import ClxaiError
+from clxai.names import IMAGE_SUFFIXES, SPLITS
+from clxai.npz import read_headers
+
+_DIGITS = 1797  # images in scikit-learn's digits
+_MOST_FILES = 20_000  # of a folder that are counted: every call of Snakemake does it
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Upper bounds of the training and the test images, and the side of the prepared images in pixels; None if unknown."""
+
+    train: int | None
+    test: int | None
+    size: int | None
+
+
+def measure(entry: Mapping[str, Any], where: str) -> Extent:
+    """Return the extent of an entry of `datasets`. Raises ClxaiError if an npz file cannot work, or images are not square."""
+    counts, size = {}, entry["size"]
+    if entry["source"] == "digits":
+        counts = {"train": _DIGITS}
+    elif entry["source"] == "npz":
+        headers = read_headers(entry["path"])
+        counts = {name: headers[f"{name}_images"].shape[0] for name in SPLITS if f"{name}_images" in headers}
+        height, width = headers["train_images"].shape[1:3]
+        if size is None and height != width:
+            raise ClxaiError(f"{where}: images of {entry['path']} are {height}x{width} px, squares are needed; set `size`")
+        size = size or height
+    elif entry["source"] == "folder":
+        counts = _count_files(Path(entry["path"]))
+    return Extent(*_bounds(entry, counts), size)
+
+
+def _bounds(entry: Mapping[str, Any], counts: Mapping[str, int]) -> tuple[int | None, int | None]:
+    """Return the most training and test images, after the splits that the source lacks are drawn and limits are kept."""
+    train, test, val = (counts.get(name) or None for name in ("train", "test", "val"))
+    if train is not None and test is None:
+        test = round(entry["test_fraction"] * train)
+        train -= test
+    if train is not None and val is None:
+        train -= round(entry["val_fraction"] * train)
+    limit = entry["limit"]
+    return _least(train, limit.get("train")), _least(test, limit.get("test"))
+
+
+def _least(*bounds: int | None) -> int | None:
+    least = min((bound for bound in bounds if bound is not None), default=math.inf)
+    return None if least is math.inf else int(least)
+
+
+def _count_files(root: Path) -> dict[str, int]:
+    """Count the images of a folder; nothing where there are too many to count, which is enough for any bound."""
+    parts = {name: root / name for name in SPLITS if (root / name).is_dir()}
+    parts = parts if "train" in parts else {"train": root}
+    counts = {}
+    for name, folder in parts.items():
+        files = (path for path in folder.glob("*/*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        counts[name] = sum(1 for _ in islice(files, _MOST_FILES))
+    return {} if any(count == _MOST_FILES for count in counts.values()) else counts

@@ -1,0 +1,89 @@
+"""What an npz file in the MedMNIST layout holds, by the headers of its arrays: read while planning, without numpy and pixels."""
+
+import ast
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+from clxai.errors import ClxaiError
+from clxai.names import SPLITS
+
+_HEADER_BYTES = 10_000  # as numpy allows
+
+
+@dataclass(frozen=True)
+class Header:
+    """Type and shape of an array, as numpy writes them."""
+
+    descr: str
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> str:
+        """The name of the type, such as uint8 or float32; numpy's code where it is another."""
+        kind = {"u": "uint", "i": "int", "f": "float"}.get(self.descr[1:2])
+        return f"{kind}{8 * int(self.descr[2:])}" if kind and self.descr[2:].isdigit() else self.descr
+
+
+def read_headers(path: str | Path) -> dict[str, Header]:
+    """Return type and shape of the arrays `{train,val,test}_{images,labels}` of a file, those that are there.
+
+    Raises ClxaiError if the file is no npz, if an array holds Python objects, or if images and labels do not belong together.
+    """
+    try:
+        with ZipFile(path) as archive:
+            wanted = {f"{split}_{what}.npy" for split in SPLITS for what in ("images", "labels")}
+            headers = {name.removesuffix(".npy"): _header(archive, name) for name in archive.namelist() if name in wanted}
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:
+        if isinstance(error, ClxaiError):
+            raise
+        raise ClxaiError(f"{path}: not a readable npz file ({error})") from error
+    for name, header in headers.items():
+        if "O" in header.descr:
+            raise ClxaiError(f"{path}: not a readable npz file ({name} holds Python objects, which are never unpickled)")
+    _check_layout(headers, path)
+    return headers
+
+
+def present_splits(headers: dict[str, Header]) -> list[str]:
+    """Return the splits that have images."""
+    return [name for name in SPLITS if (header := headers.get(f"{name}_images")) and header.shape and header.shape[0]]
+
+
+def _header(archive: ZipFile, name: str) -> Header:
+    with archive.open(name) as file:
+        magic = file.read(8)
+        if not magic.startswith(b"\x93NUMPY"):
+            raise ValueError(f"{name} is no array")
+        length = int.from_bytes(file.read(2 if magic[6] == 1 else 4), "little")
+        if length > _HEADER_BYTES:
+            raise ValueError(f"the header of {name} is too long")
+        fields = ast.literal_eval(file.read(length).decode("latin1").strip())
+    return Header(str(fields["descr"]), tuple(int(size) for size in fields["shape"]))
+
+
+def _check_layout(headers: dict[str, Header], path: str | Path) -> None:
+    present = present_splits(headers)
+    if "train" not in present:
+        raise ClxaiError(f"{path}: train_images is missing or empty. Found: {', '.join(sorted(headers)) or 'nothing'}")
+    for name in present:
+        images, labels = headers[f"{name}_images"], headers.get(f"{name}_labels")
+        found = _size(labels) if labels else 0
+        if found != images.shape[0]:
+            raise ClxaiError(f"{path}: {images.shape[0]} {name}_images but {found} labels, one each is needed")
+        if len(images.shape) not in (3, 4):
+            shape = list(images.shape)
+            raise ClxaiError(f"{path}: {name}_images must be [image, y, x] or [image, y, x, channel]. Found shape {shape}")
+        if not re.fullmatch(r"\|u1|[<>]f\d", images.descr):
+            raise ClxaiError(f"{path}: {name}_images: pixels must be uint8, or float in [0, 1]. Found {images.dtype}")
+        if not re.fullmatch(r"[|<>][iu]\d", labels.descr):
+            raise ClxaiError(f"{path}: labels must be integers 0..C-1. Found {labels.dtype} in {name}_labels")
+
+
+def _size(header: Header) -> int:
+    size = 1
+    for length in header.shape:
+        size *= length
+    return size
