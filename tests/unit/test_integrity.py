@@ -32,7 +32,8 @@ def study(tiny_run, tiny_data, tmp_path_factory):
         shutil.copy(source, folder / Path(source).name)
     run = tiny_run.at(evaluation_sample(tiny_data.data, 10, 0))
     attributions = explain(run, "saliency", {}, 0)
-    settings = {"fills": ["mean"], "steps": 4, "batch_size": 64, "trajectories": 2, "bank_k": 5, "unit_px": 4, "seed": 0}
+    settings = {"fills": ["mean"], "steps": 4, "trajectories": 2, "bank_k": 5, "unit_px": 4, "seed": 0}
+    settings |= {"batch_size": 64, "precision": "float32"}
     write_arrays(attributions, folder / "attributions.nc")
     write_arrays(flip_curves(run, attributions, settings), folder / "curves.nc")
     write_table(pd.DataFrame({"image": run.index.numpy(), "label": tiny_data.data.labels[run.index]}), folder / "evaluation.csv")

@@ -234,6 +234,7 @@ def real(tiny_run):
         "unit_px": 4,
         "seed": 0,
         "batch_size": 128,
+        "precision": "float32",
         "trajectories": 1,
         "bank_k": 5,
     }

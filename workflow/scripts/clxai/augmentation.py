@@ -5,7 +5,7 @@ name; only the order of the colour operations is drawn per batch instead of per 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -117,11 +117,11 @@ def colour_jitter(
     return torch.where(chosen, jittered, images)
 
 
-def _host_order(n: int, generator: torch.Generator) -> list[int]:
-    """Return a random order on the host without waiting for the device: a CUDA generator knows its seed and offset there."""
+def _host_order(n: int, generator: torch.Generator) -> Iterator[int]:
+    """Give a random order on the host without waiting for the device: a CUDA generator knows its seed and offset there."""
     if generator.device.type == "cuda":
         generator = torch.Generator().manual_seed(key_of(generator.initial_seed(), generator.get_offset()))
-    return torch.randperm(n, generator=generator).tolist()
+    return iter(torch.randperm(n, generator=generator).tolist())
 
 
 @cache
