@@ -132,6 +132,6 @@ def compare_method(setting: Setting, problem: problems.Problem, name: str, n_ima
 
 def compare(setting: Setting) -> Iterator[Comparison]:
     """Yield the comparisons of attribution methods."""
-    for problem, n_images in ((problems.SMALL, 32), (problems.FULL, 8)):
+    for problem, n_images in ((problems.SMALL, 16), (problems.FULL, 4)):
         for name in METHODS:
             yield from compare_method(setting, problem, name, setting.size(n_images))

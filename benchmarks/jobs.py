@@ -14,11 +14,8 @@ SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
 JOBS = {
     "train_model": "",
     "flip": "",
-    "attribute": "import clxai.attribution.gradients",
     "attribute (lrp)": "import clxai.attribution.propagation",
-    "fit_heads": "import sklearn.linear_model",
     "summarise": "",
-    "plot_tables": "",
 }
 
 

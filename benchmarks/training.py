@@ -17,7 +17,7 @@ from torchvision import transforms
 from benchmarks import problems
 from benchmarks.measuring import Comparison, Setting, by_turns
 
-BATCH = 64
+BATCH = 48
 _JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "probability": 0.8}
 _NO_JITTER = dict.fromkeys(_JITTER, 0.0)
 # The published recipes: He et al. 2016, section 4.2; Khosla et al. 2020 with its reference code.
@@ -68,7 +68,7 @@ def _network(name: str, device: torch.device) -> tuple[Network, torch.optim.Opti
 def compare_recipe(setting: Setting, name: str, compiled: bool = False) -> Iterator[Comparison]:
     """Yield an epoch of ours beside fixed random tensors, and beside the usual recipe."""
     batch = 1024 if setting.device.type == "cuda" else BATCH
-    n_batches = setting.size(20 if setting.device.type == "cuda" else 3)
+    n_batches = setting.size(20 if setting.device.type == "cuda" else 2)
     recipe = {**RECIPES[name], "batch_size": batch, "compile": compiled}
     views, loss, device = recipe["views"], LOSSES[recipe["loss"]], setting.device
     rng = np.random.default_rng(problems.SEED)
