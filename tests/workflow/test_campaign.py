@@ -19,8 +19,8 @@ from clxai.artefacts import read_tensors
 pytestmark = [pytest.mark.campaign, pytest.mark.xdist_group("finished")]
 
 TINY = "tests/workflow/tiny.yaml"
-KILLS = 24
-KILLS_PER_RULE = 3  # so that the first jobs do not get them all
+KILLS = 21
+KILLS_PER_RULE = 4  # so that the first jobs do not get them all
 TARGET = "tables_all"
 MODEL = "results/digits/ce/seed0/model.safetensors"
 CURVES = "results/digits/ce/seed0/curves/random.nc"
