@@ -82,7 +82,7 @@ def against_quantus(setting: Setting) -> Comparison:
     setting.use_threads(problem.threads)
     network = problems.network_of(problem, setting.device)
     encoder = problems.folded(network).to(setting.device)
-    images = problems.images_of(problem, setting.size(16), setting.device)
+    images = problems.images_of(problem, setting.size(8), setting.device)
     head = {"softmax": problems.heads_of(encoder, problem)["softmax"]}
     observer = problems.observer_for(encoder, problem, images, head)
     rank = problems.ranks_of(problem, 1, len(images), setting.device)

@@ -37,7 +37,7 @@ class Problem:
 
 
 SMALL = Problem("width 16, 24x24x1", channels=1, size=24, width=16, unit_px=3, n_bank=1100, n_flipped=64, threads=1)
-FULL = Problem("width 64, 32x32x3", channels=3, size=32, width=64, unit_px=1, n_bank=5000, n_flipped=8, threads=2)
+FULL = Problem("width 64, 32x32x3", channels=3, size=32, width=64, unit_px=1, n_bank=5000, n_flipped=4, threads=2)
 GREY = Problem("width 64, 32x32x1", channels=1, size=32, width=64, unit_px=1, n_bank=1000, n_flipped=16, threads=2)
 
 

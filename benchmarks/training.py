@@ -17,7 +17,7 @@ from torchvision import transforms
 from benchmarks import problems
 from benchmarks.measuring import Comparison, Setting, by_turns
 
-BATCH = 48
+BATCH = 32
 _JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "probability": 0.8}
 _NO_JITTER = dict.fromkeys(_JITTER, 0.0)
 # The published recipes: He et al. 2016, section 4.2; Khosla et al. 2020 with its reference code.
