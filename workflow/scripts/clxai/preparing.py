@@ -93,6 +93,7 @@ def _write_images(source: Source, kept: np.ndarray, split: np.ndarray, size: int
     Returns their CRC-32, and pixel count, sum and sum of squares over train.
     """
     first = source.image(int(kept[0]), size)
+    print(f"{len(kept)} images [channel, y, x] of {list(first.shape)}", flush=True)
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(kept), *first.shape)}
     count, total, squares = 0, np.zeros(len(first)), np.zeros(len(first))
     crc32 = np.empty(len(kept), np.uint32)
