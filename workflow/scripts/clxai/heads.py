@@ -155,7 +155,9 @@ class KNearestNeighbours(Head):
 
     def freeze(self, embeddings: Float[Tensor, "image feature"]) -> FrozenScores:
         """Keep the neighbours of the clean embeddings: the scores are then smooth in the points."""
-        _, neighbours = search(self.points(embeddings), self.bank, self.options["k"])
+        similarity, found = search(self.points(embeddings), self.bank, self.options["k"])
+        # Nearest first, whatever order the search has: rounding of the sum decides between units that tie.
+        neighbours = found.gather(1, similarity.argsort(dim=1, descending=True))
 
         def scores(points: Tensor, index: Tensor) -> Tensor:
             chosen = neighbours[index]
