@@ -1,0 +1,224 @@
+"""Every entry of the tables of metrics equals its formula in docs/methods.md, written out here once more with loops.
+
+The numbers of the made-up curves have nothing to do with each other, so that a metric that reads another quantity, order, head,
+fill, image or temperature, or scales by another number, gives another value. A new entry without a formula here fails.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray
+from clxai.calibration import head_metrics
+from clxai.heads import Head
+from clxai.metrics import METRICS, measure
+from clxai.summaries import summary_table
+
+HEADS, FILLS, ORDERS, IMAGES = ["b", "a", "c"], ["zero", "mean"], ["lerf", "morf"], [4, 9]
+FRACTION, SPREAD = np.array([0.0, 0.1, 0.4, 0.55, 1.0]), 2.5
+SCORED = ("probability", "probability_matched", "log_odds")
+PATH = ("drift_l2", "drift_cosine", "bank_distance", "centroid_distance", "step_length", "acceleration")
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    """A curves file of three heads whose quantities are independent random numbers; the orders are stored in the other order."""
+    rng = np.random.default_rng(11)
+    long = ("explained_by", "scored_by", "fill", "order", "image", "step")
+    short = ("explained_by", "fill", "order", "image", "step")
+    lengths = {"explained_by": 3, "scored_by": 3, "fill": 2, "order": 2, "image": 2, "step": 5}
+    values = {name: (long, rng.random([lengths[axis] for axis in long])) for name in SCORED}
+    values |= {name: (short, rng.random([lengths[axis] for axis in short])) for name in PATH}
+    values["step_length"][1][..., 0] = 0.0
+    values["acceleration"][1][..., [0, -1]] = np.nan
+    values["prediction"] = (long, rng.integers(3, size=[lengths[axis] for axis in long]))
+    values["target"] = (("scored_by", "image"), rng.integers(3, size=(3, 2)))
+    coords = {"explained_by": HEADS, "scored_by": HEADS, "fill": FILLS, "order": ORDERS, "image": IMAGES}
+    return xarray.Dataset(values, coords={**coords, "fraction": ("step", FRACTION)}, attrs={"centroid_spread": SPREAD})
+
+
+class Cell:
+    """The curves of one image for one explaining head, scoring head and fill, as plain lists."""
+
+    def __init__(self, dataset, explained_by, scored_by, fill, image):
+        self.dataset = dataset
+        self.where = {"explained_by": explained_by, "scored_by": scored_by, "fill": fill, "image": image}
+
+    def __call__(self, quantity, order):
+        if quantity == "kept":
+            target = int(self.dataset["target"].sel(scored_by=self.where["scored_by"], image=self.where["image"]))
+            return [float(int(predicted) == target) for predicted in self("prediction", order)]
+        array = self.dataset[quantity]
+        return array.sel(
+            {**{key: value for key, value in self.where.items() if key in array.dims}, "order": order}
+        ).values.tolist()
+
+
+def trapezoids(curve, fraction=FRACTION):
+    return sum((fraction[j + 1] - fraction[j]) * (curve[j] + curve[j + 1]) / 2 for j in range(len(curve) - 1))
+
+
+def deletion(quantity):
+    return lambda cell: trapezoids(cell(quantity, "morf"))
+
+
+def insertion(quantity):
+    """The fully replaced image, into which the most important units come back one after the other: I(g) = LeRF(1 - g)."""
+    return lambda cell: trapezoids(cell(quantity, "lerf")[::-1], [1 - f for f in FRACTION[::-1]])
+
+
+def gain(quantity):
+    return lambda cell: trapezoids(cell(quantity, "lerf")) - trapezoids(cell(quantity, "morf"))
+
+
+def spearman(cell):
+    curve = cell("log_odds", "morf")
+    rank = [sum(other < value for other in curve) for value in curve]
+    n = len(curve)
+    return -(1 - 6 * sum((rank[j] - j) ** 2 for j in range(n)) / (n * (n**2 - 1)))  # no ties among these numbers
+
+
+def inner(curve):
+    return sum(curve[1:-1]) / (len(curve) - 2)
+
+
+# metric: (formula, better, lowest, highest), as in the table of docs/methods.md
+EXPECTED = {
+    "auc_deletion": (deletion("probability"), -1, 0, 1),
+    "auc_insertion": (insertion("probability"), 1, 0, 1),
+    "srg": (gain("probability"), 1, -1, 1),
+    "auc_deletion_matched": (deletion("probability_matched"), -1, 0, 1),
+    "auc_insertion_matched": (insertion("probability_matched"), 1, 0, 1),
+    "srg_matched": (gain("probability_matched"), 1, -1, 1),
+    "auc_deletion_kept": (deletion("kept"), -1, 0, 1),
+    "auc_insertion_kept": (insertion("kept"), 1, 0, 1),
+    "srg_kept": (gain("kept"), 1, -1, 1),
+    "auc_deletion_log_odds": (deletion("log_odds"), -1, -np.inf, np.inf),
+    "auc_insertion_log_odds": (insertion("log_odds"), 1, -np.inf, np.inf),
+    "srg_log_odds": (gain("log_odds"), 1, -np.inf, np.inf),
+    "aopc": (
+        lambda cell: sum(cell("probability_matched", "morf")[0] - p for p in cell("probability_matched", "morf")) / 5,
+        1,
+        -1,
+        1,
+    ),
+    "monotonicity": (spearman, 1, -1, 1),
+    "drift_auc": (lambda cell: trapezoids(cell("drift_l2", "morf")) / SPREAD, 0, 0, np.inf),
+    "drift_srg": (
+        lambda cell: (trapezoids(cell("drift_l2", "morf")) - trapezoids(cell("drift_l2", "lerf"))) / SPREAD,
+        1,
+        -np.inf,
+        np.inf,
+    ),
+    "drift_cosine_auc": (deletion("drift_cosine"), 0, 0, 2),
+    "off_manifold_auc": (deletion("bank_distance"), -1, 0, 2),
+    "centroid_auc": (lambda cell: trapezoids(cell("centroid_distance", "morf")) / SPREAD, 0, 0, np.inf),
+    "path_length": (lambda cell: sum(cell("step_length", "morf")) / SPREAD, 0, 0, np.inf),
+    "straightness": (lambda cell: cell("drift_l2", "morf")[-1] / sum(cell("step_length", "morf")), 0, 0, 1),
+    "roughness": (lambda cell: inner(cell("acceleration", "morf")) / SPREAD, -1, 0, np.inf),
+    "roughness_relative": (
+        lambda cell: inner(cell("acceleration", "morf")) / sum(cell("step_length", "morf")),
+        -1,
+        0,
+        np.inf,
+    ),
+}
+
+
+def test_every_metric_has_a_formula_here():
+    assert list(METRICS) == list(EXPECTED)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metric_is_its_formula_for_every_head_fill_and_image(dataset, name):
+    found = measure(dataset)[name]
+    for place in np.ndindex(3, 3, 2, 2):
+        where = dict(zip(("explained_by", "scored_by", "fill", "image"), place, strict=True))
+        names = [levels[n] for levels, n in zip((HEADS, HEADS, FILLS, IMAGES), place, strict=True)]
+        assert float(found.isel(where)) == pytest.approx(EXPECTED[name][0](Cell(dataset, *names)), rel=1e-10)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metric_has_the_documented_direction_and_range(name):
+    assert (METRICS[name].better, METRICS[name].low, METRICS[name].high) == EXPECTED[name][1:]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_summary_carries_each_metric_under_its_own_name_and_direction(name):
+    """One number per metric and image, all different."""
+    rows = [
+        {"model": "ce", "seed": seed, "method": method, "explained_by": "a", "scored_by": "a", "fill": "mean", "image": image}
+        for seed in (0, 1)
+        for method in ("random", "lrp")
+        for image in (0, 1)
+    ]
+    images = pd.DataFrame(rows)
+    for position, column in enumerate(METRICS):
+        images[column] = 100.0 * position + np.arange(8) ** 2
+    summary = summary_table(images, 100, 0).set_index(["method", "metric"])
+    row, position = summary.loc["lrp", name], list(METRICS).index(name)
+    assert row["better"] == EXPECTED[name][1]
+    assert row["mean"] == pytest.approx(100 * position + (4 + 9 + 36 + 49) / 4)
+    assert row["excess"] == pytest.approx((4 + 9 + 36 + 49) / 4 - (0 + 1 + 16 + 25) / 4)
+
+
+class _Split(Head):
+    """Scores that are read off the embedding; the prediction that counts is another class in places."""
+
+    def decide(self, embeddings):
+        scores = embeddings[:, :3]
+        return scores, embeddings[:, 3].long()
+
+
+SCORES = np.array([[2.0, 0.1, -1.0], [0.3, 0.2, 0.1], [-2.0, 1.5, 1.4], [0.0, 0.5, 3.0], [1.0, -1.0, 0.6], [0.2, 0.9, 0.1]])
+PREDICTED, LABELS, TEMPERATURE = [0, 1, 1, 2, 2, 1], [0, 1, 2, 2, 2, 0], 0.45
+
+
+def softmax(scores):
+    return [math.exp(s) / sum(math.exp(other) for other in scores) for s in scores]
+
+
+def ece(temperature):
+    bins = {}
+    for scores, predicted, label in zip(SCORES, PREDICTED, LABELS, strict=True):
+        confidence = max(softmax(scores / temperature))
+        bins.setdefault(min(14, math.floor(15 * confidence)), []).append((confidence, predicted == label))
+    return sum(abs(sum(right - confidence for confidence, right in items)) for items in bins.values()) / len(LABELS)
+
+
+def nll(temperature):
+    return -sum(math.log(softmax(s / temperature)[label]) for s, label in zip(SCORES, LABELS, strict=True)) / len(LABELS)
+
+
+HEAD_EXPECTED = {
+    "n_images": 6,
+    "accuracy": 4 / 6,
+    "ece": ece(1.0),
+    "nll": nll(1.0),
+    "temperature": TEMPERATURE,
+    "ece_matched": ece(TEMPERATURE),
+    "nll_matched": nll(TEMPERATURE),
+    "score_vote_agreement": 4 / 6,
+}
+
+
+@pytest.fixture(scope="module")
+def of_head():
+    embeddings = torch.tensor(np.column_stack([SCORES, PREDICTED])).float()
+    return head_metrics(_Split({"temperature": torch.tensor(TEMPERATURE)}), embeddings, torch.tensor(LABELS))
+
+
+def test_every_metric_of_a_head_has_a_formula_here(of_head):
+    assert list(of_head) == list(HEAD_EXPECTED)
+
+
+@pytest.mark.parametrize("name", HEAD_EXPECTED)
+def test_metric_of_a_head_is_its_formula(of_head, name):
+    assert of_head[name] == pytest.approx(HEAD_EXPECTED[name], rel=1e-5)
+
+
+def test_metrics_of_a_head_differ_so_that_an_exchange_shows():
+    values = [HEAD_EXPECTED[name] for name in ("ece", "nll", "ece_matched", "nll_matched", "temperature", "accuracy")]
+    assert np.abs(np.subtract.outer(values, values) + np.eye(6)).min() > 0.02
