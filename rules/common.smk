@@ -213,8 +213,8 @@ def summary_params(wildcards):
 
 
 def check_params(wildcards):
-    """The design of the study and the limits of its self-checks."""
-    return plain({**summary_params(wildcards), "limits": config["checks"]})
+    """The design of the study and the settings of its self-checks."""
+    return plain({**summary_params(wildcards), "checks": config["checks"]})
 
 
 def figure_params(wildcards):

@@ -44,6 +44,7 @@ rule plot_trajectories:
             method=TRAJECTORY_METHODS,
             allow_missing=True,
         ),
+        checks=rules.check_study.output,
         code=code("plot_trajectories.py"),
     output:
         svg=figure("trajectories", "Pictures"),
@@ -76,6 +77,7 @@ rule plot_gallery:
             method=STUDY["methods"],
             allow_missing=True,
         ),
+        checks=rules.check_study.output,
         code=code("plot_gallery.py"),
     output:
         svg=report(

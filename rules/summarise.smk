@@ -28,9 +28,10 @@ rule summarise:
 
 
 rule check_study:
-    """Self-checks: SRG identity, IG completeness, LRP conservation, a random attribution that scores 0. One that fails stops the study."""
+    """Self-checks: SRG identity, IG completeness, LRP conservation, a random attribution that scores 0, accuracy. One that fails stops the study."""
     input:
         images=rules.summarise.output.images,
+        heads=rules.summarise.output.heads,
         attributions=runs(rules.attribute.output),
         code=code("check_study.py"),
     output:

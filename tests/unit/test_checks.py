@@ -1,11 +1,27 @@
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import xarray
-from clxai.checks import check_table, explanation_checks, identity_checks, random_checks, require_all
+import yaml
+from clxai.checks import HELP, check_table, explanation_checks, identity_checks, random_checks, require_all
 from clxai.errors import ClxaiError
+from clxai.style import save, use_style, warning_of
 
-LIMITS = {"ig_completeness": 0.01, "lrp_conservation": [0.3, 1.5], "alpha": 0.01}
+LIMITS = {"ig_completeness": 0.01, "lrp_conservation": [0.3, 1.5], "alpha": 0.01, "accuracy": 0.9, "warn": []}
+SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+
+
+def made_up_heads(**accuracies):
+    """Test accuracy of some heads, .95 if not said otherwise; validation is bad and does not count."""
+    rows = []
+    for head in ("linear", "knn"):
+        where = {"model": "ce", "seed": 1, "head": head}
+        rows += [{**where, "split": "val", "accuracy": 0.1}, {**where, "split": "test", "accuracy": accuracies.get(head, 0.95)}]
+    return pd.DataFrame(rows)
 
 
 def made_up_images(bias=0.0, seed=0):
@@ -40,9 +56,10 @@ def made_up_explanations(**values):
 
 def test_good_study_passes_every_check():
     explanations = made_up_explanations(completeness_error=[0.005, 0.01], conservation_ratio=[0.5, 1.2])
-    table = check_table(made_up_images(), explanations, LIMITS)
-    assert table["passed"].all()
-    assert len(table) == 3 + 4 + 3 * 2 * 2
+    table = check_table(made_up_images(), made_up_heads(), explanations, LIMITS)
+    assert (table["result"] == "pass").all()
+    assert len(table) == 3 + 4 + 3 * 2 * 2 + 2
+    assert set(table["setting"]) == set(HELP)
     require_all(table)
 
 
@@ -105,10 +122,85 @@ def test_bias_in_one_model_and_one_score_is_named():
 
 def test_failed_checks_are_all_listed_and_the_passed_ones_are_not():
     explanations = made_up_explanations(completeness_error=[0.005, 0.3], conservation_ratio=[0.5, 9.0])
-    table = check_table(made_up_images(), explanations, LIMITS)
-    with pytest.raises(ClxaiError, match=r"2 of 19 self-checks failed; no result") as error:
+    table = check_table(made_up_images(), made_up_heads(), explanations, LIMITS)
+    with pytest.raises(ClxaiError, match=r"2 of 21 self-checks failed; no result") as error:
         require_all(table)
     message = str(error.value)
     assert "completeness_error" in message and "conservation_ratio" in message
     assert "9.0" in message
     assert "insertion" not in message and "random" not in message
+
+
+BAD = {  # by setting: what makes its check not pass
+    "identity": lambda study: study["images"].__setitem__("srg", study["images"]["srg"] + 1e-3),
+    "ig_completeness": lambda study: study["explanations"].__setitem__("completeness_error", [0.3, 0.3]),
+    "lrp_conservation": lambda study: study["explanations"].__setitem__("conservation_ratio", [9.0, 9.0]),
+    "alpha": lambda study: study.__setitem__("images", made_up_images(0.08)),
+    "accuracy": lambda study: study.__setitem__("heads", made_up_heads(knn=0.89)),
+}
+
+
+def checked(bad, warn):
+    study = {"images": made_up_images(), "heads": made_up_heads()}
+    study["explanations"] = {"completeness_error": [0.005, 0.005], "conservation_ratio": [0.5, 0.5]}
+    BAD[bad](study)
+    explanations = made_up_explanations(**study["explanations"])
+    return check_table(study["images"], study["heads"], explanations, {**LIMITS, "warn": warn})
+
+
+def test_every_check_has_its_setting_and_its_help():
+    known = yaml.safe_load(SCHEMA.read_text())["properties"]["checks"]["properties"].keys() - {"warn"}
+    assert HELP.keys() == known | {"identity"} == BAD.keys()
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_failed_check_names_its_key_and_what_helps(bad):
+    table = checked(bad, [])
+    assert set(table.loc[table["result"] != "pass", "setting"]) == {bad}
+    with pytest.raises(ClxaiError, match="self-checks failed") as error:
+        require_all(table)
+    assert HELP[bad] in str(error.value)
+    assert bad == "identity" or f"checks.{bad}: " in str(error.value)
+    assert not any(text in str(error.value) for setting, text in HELP.items() if setting != bad)
+
+
+@pytest.mark.parametrize("bad", sorted(BAD.keys() - {"identity"}))
+def test_check_that_is_to_warn_stops_nothing_and_marks_the_figures(bad):
+    table = checked(bad, [bad])
+    require_all(table)
+    n_warnings = (table["result"] == "warn").sum()
+    assert n_warnings and set(table.loc[table["result"] == "warn", "setting"]) == {bad}
+    assert warning_of(table) == f"{n_warnings} of {len(table)} self-checks warn: see checks.csv"
+
+
+def test_warning_of_one_check_excuses_no_other():
+    with pytest.raises(ClxaiError, match=r"checks\.accuracy"):
+        require_all(checked("accuracy", ["ig_completeness", "lrp_conservation", "alpha"]))
+
+
+def test_accuracy_is_judged_for_each_seed_and_head_on_test_images():
+    table = checked("accuracy", [])
+    rows = table[table["setting"] == "accuracy"]
+    assert rows[["model", "seed", "head", "value", "low", "result"]].values.tolist() == [
+        ["ce", 1, "linear", 0.95, 0.9, "pass"],
+        ["ce", 1, "knn", 0.89, 0.9, "fail"],
+    ]
+
+
+def test_without_a_bar_accuracy_is_not_judged():
+    table = check_table(made_up_images(), made_up_heads(knn=0.0), [], {**LIMITS, "accuracy": None})
+    assert "accuracy" not in set(table["setting"])
+
+
+@pytest.mark.parametrize(("mark", "inches"), [("", 2.5), ("3 of 9 self-checks warn: see checks.csv", 2.7)])
+def test_mark_is_a_line_below_the_figure_that_covers_nothing(tmp_path, mark, inches):
+    use_style()
+    figure, _ = plt.subplots(figsize=(7, 2.5))
+    figure.supxlabel("share")
+    svg = tmp_path / "a.svg"
+    save(figure, svg, tmp_path / "a.pdf", mark)
+    width, height = (float(re.search(rf'<svg .*?{side}="([\d.]+)pt"', svg.read_text(), re.S)[1]) for side in ("width", "height"))
+    assert (width, height) == pytest.approx((7 * 72, inches * 72))
+    assert ("b00000" in svg.read_text()) == bool(mark)
+    line = next(text for text in figure.texts if text.get_text() == mark).get_window_extent()
+    assert not mark or -(inches - 2.5) * figure.dpi <= line.y0 < line.y1 <= 0

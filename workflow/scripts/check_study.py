@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 log_to(snakemake.log[0], snakemake.input.code)
 settings = snakemake.params.config
 runs = read_runs(design(settings, "model", "seed", "method"), snakemake.input.attributions, leave_out=("attribution",))
-table = check_table(read_table(snakemake.input.images), runs, settings["limits"])
+table = check_table(read_table(snakemake.input.images), read_table(snakemake.input.heads), runs, settings["checks"])
 print(table.to_string(index=False))
 require_all(table)
 write_table(table, snakemake.output[0])

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from clxai.artefacts import read_arrays
+from clxai.artefacts import read_arrays, read_table
 from clxai.datasets import open_prepared
 from clxai.logs import log_to
 from clxai.pictures import plot_gallery
-from clxai.style import save, use_style
+from clxai.style import save, use_style, warning_of
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 log_to(snakemake.log[0], snakemake.input.code)
 use_style()
 settings, sources = snakemake.params.config, snakemake.input
+mark = warning_of(read_table(sources.checks[0]))
 data = open_prepared(snakemake.wildcards.dataset, sources.images, sources.labels)
 maps = {method: read_arrays(path) for method, path in zip(settings["methods"], sources.attributions, strict=True)}
-save(plot_gallery(data, maps, settings["n_images"]), snakemake.output.svg, snakemake.output.pdf)
+save(plot_gallery(data, maps, settings["n_images"]), snakemake.output.svg, snakemake.output.pdf, mark)

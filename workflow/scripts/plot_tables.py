@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from clxai.artefacts import read_table
 from clxai.logs import log_to
 from clxai.plots import TABLE_FIGURES, Tables
-from clxai.style import save, use_style
+from clxai.style import save, use_style, warning_of
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 log_to(snakemake.log[0], snakemake.input.code)
 use_style()
 settings, sources = snakemake.params.config, snakemake.input
+mark = warning_of(read_table(sources.checks[0]))
 tables = Tables(
     heads=read_table(sources.heads),
     summary=read_table(sources.summary),
@@ -25,4 +26,4 @@ tables = Tables(
 for svg, pdf in zip(snakemake.output.svg, snakemake.output.pdf, strict=True):
     name = svg.rsplit("/", 1)[1].removesuffix(".svg")
     print(f"drawing {name}", flush=True)
-    save(TABLE_FIGURES[name](tables), svg, pdf)
+    save(TABLE_FIGURES[name](tables), svg, pdf, mark)

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from clxai.artefacts import read_arrays
+from clxai.artefacts import read_arrays, read_table
 from clxai.datasets import open_prepared
 from clxai.design import design, read_runs
 from clxai.logs import log_to
 from clxai.pictures import plot_trajectories
-from clxai.style import save, use_style
+from clxai.style import save, use_style, warning_of
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 log_to(snakemake.log[0], snakemake.input.code)
 use_style()
 settings, sources = snakemake.params.config, snakemake.input
+mark = warning_of(read_table(sources.checks[0]))
 data = open_prepared(snakemake.wildcards.dataset, sources.images, sources.labels)
 embeddings = {
     model: read_arrays(path)["embedding"].values for model, path in zip(settings["models"], sources.embeddings, strict=True)
@@ -23,4 +24,4 @@ curves = {
     (cell["model"], cell["method"]): curve for cell, curve in read_runs(design(settings, "model", "method"), sources.curves)
 }
 figure = plot_trajectories(data, embeddings, curves, settings["methods"], settings["head"], settings["fill"])
-save(figure, snakemake.output.svg, snakemake.output.pdf)
+save(figure, snakemake.output.svg, snakemake.output.pdf, mark)

@@ -1,7 +1,10 @@
-"""Self-checks of a study: each is a row with its value and limits; one that fails stops the workflow.
+"""Self-checks of a study: each is a row with its value and limits; one that fails stops the workflow, unless it is to warn.
 
 They hold what is known to go wrong without a trace: curves that do not add up, gradients that do not integrate, relevance that is
-not conserved, and a score that rewards noise.
+not conserved, a score that rewards noise, and heads that classify badly.
+
+A new check is a function that returns rows made by `_row`, called in `check_table`; its setting is a key of `checks` in the
+schema, and `HELP` says which option helps when it does not pass.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,14 +18,35 @@ from clxai.names import REFERENCE
 from clxai.statistics import holm_zero_tests
 
 IDENTITY_LIMIT = 1e-6
+HELP = {  # by setting: what to change when the check does not pass
+    "identity": "no option: delete the curves of the study, and report it if the check fails again",
+    "ig_completeness": "raise methods.integrated_gradients.most_steps",
+    "lrp_conservation": "widen the limits for networks that absorb more relevance, or leave lrp out of study.methods",
+    "alpha": "raise study.evaluation_images, or look for what makes the fill favour some units",
+    "accuracy": "raise models.*.epochs, change the recipe, or leave the head out of study.heads",
+}
 
 
 def check_table(
-    images: pd.DataFrame, runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]], limits: Mapping[str, object]
+    images: pd.DataFrame,
+    heads: pd.DataFrame,
+    runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]],
+    settings: Mapping[str, object],
 ) -> pd.DataFrame:
-    """Return all self-checks of a study, one row each."""
-    rows = [*identity_checks(images), *explanation_checks(runs, limits), *random_checks(images, limits["alpha"])]
-    return pd.DataFrame(rows)
+    """Return all self-checks of a study, one row each.
+
+    `result` is pass, or else warn for the checks named in `settings["warn"]` and fail for the others.
+    """
+    rows = [
+        *identity_checks(images),
+        *explanation_checks(runs, settings),
+        *random_checks(images, settings["alpha"]),
+        *accuracy_checks(heads, settings["accuracy"]),
+    ]
+    table = pd.DataFrame(rows)
+    otherwise = np.where(table["setting"].isin(settings["warn"]), "warn", "fail")
+    table["result"] = np.where(table.pop("passed"), "pass", otherwise)
+    return table
 
 
 def identity_checks(images: pd.DataFrame) -> list[dict[str, object]]:
@@ -30,7 +54,7 @@ def identity_checks(images: pd.DataFrame) -> list[dict[str, object]]:
     rows = []
     for suffix in ("", "_matched", "_kept"):
         gap = (images[f"auc_insertion{suffix}"] - images[f"auc_deletion{suffix}"] - images[f"srg{suffix}"]).abs().max()
-        rows.append(_row(f"insertion - deletion - SRG{suffix}", {}, float(gap), 0.0, IDENTITY_LIMIT))
+        rows.append(_row("identity", f"insertion - deletion - SRG{suffix}", {}, float(gap), 0.0, IDENTITY_LIMIT))
     return rows
 
 
@@ -39,16 +63,16 @@ def explanation_checks(
 ) -> list[dict[str, object]]:
     """IG completeness and LRP conservation: the median over images, for each model, seed and head that reports one."""
     limits = {
-        "completeness_error": (0.0, settings["ig_completeness"]),
-        "conservation_ratio": tuple(settings["lrp_conservation"]),
+        "completeness_error": ("ig_completeness", 0.0, settings["ig_completeness"]),
+        "conservation_ratio": ("lrp_conservation", *settings["lrp_conservation"]),
     }
     rows = []
     for run, dataset in runs:
-        for name, (low, high) in limits.items():
+        for name, (setting, low, high) in limits.items():
             if name in dataset:
                 for head in dataset["head"].values.tolist():
                     where = {**run, "head": head}
-                    rows.append(_row(name, where, float(np.median(dataset[name].sel(head=head))), low, high))
+                    rows.append(_row(setting, name, where, float(np.median(dataset[name].sel(head=head))), low, high))
     return rows
 
 
@@ -64,18 +88,37 @@ def random_checks(images: pd.DataFrame, alpha: float) -> list[dict[str, object]]
         p_values, _ = holm_zero_tests(cells, alpha)
         for (model, head, fill), p_value in zip(cells, p_values, strict=True):
             where = {"model": model, "method": REFERENCE, "head": head}
-            rows.append(_row(f"random {column} is 0, fill {fill} (Holm p)", where, float(p_value), alpha, 1.0))
+            rows.append(_row("alpha", f"random {column} is 0, fill {fill} (Holm p)", where, float(p_value), alpha, 1.0))
     return rows
 
 
+def accuracy_checks(heads: pd.DataFrame, least: float | None) -> list[dict[str, object]]:
+    """Test accuracy of every head of every model and seed is at least `least`; no rows without a bar."""
+    if least is None:
+        return []
+    test = heads[heads["split"] == "test"]
+    return [_row("accuracy", "test accuracy", row, row["accuracy"], least, 1.0) for row in test.to_dict("records")]
+
+
 def require_all(table: pd.DataFrame) -> None:
-    """Raise ClxaiError listing every failed check."""
-    failed = table[~table["passed"]]
-    if len(failed):
-        lines = failed.drop(columns="passed").to_string(index=False)
-        raise ClxaiError(f"{len(failed)} of {len(table)} self-checks failed; no result of this study can be trusted:\n{lines}")
+    """Raise ClxaiError listing every failed check, with the setting that limits it and what helps."""
+    failed = table[table["result"] == "fail"]
+    if failed.empty:
+        return
+    lines = failed.drop(columns="result").to_string(index=False)
+    advice = "\n".join(_advice(setting) for setting in dict.fromkeys(failed["setting"]))
+    message = f"{len(failed)} of {len(table)} self-checks failed; no result of this study can be trusted"
+    raise ClxaiError(f"{message}:\n{lines}\n{advice}")
 
 
-def _row(check: str, where: Mapping[str, object], value: float, low: float, high: float) -> dict[str, object]:
+def _advice(setting: str) -> str:
+    if setting == "identity":
+        return f"{setting}: {HELP[setting]}"
+    return f"checks.{setting}: {HELP[setting]}; or name it in checks.warn, and the figures are drawn with a mark"
+
+
+def _row(setting: str, check: str, where: Mapping[str, object], value: float, low: float, high: float) -> dict[str, object]:
+    """Return one check; it passes if the value lies within its limits. `setting` is its key in the section checks."""
     place = {name: where.get(name, "all") for name in ("model", "seed", "method", "head")}
-    return {"check": check, **place, "value": value, "low": low, "high": high, "passed": bool(low <= value <= high)}
+    passed = bool(low <= value <= high)
+    return {"setting": setting, "check": check, **place, "value": value, "low": low, "high": high, "passed": passed}

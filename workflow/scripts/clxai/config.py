@@ -123,13 +123,21 @@ def check_values(config: Mapping[str, Any]) -> None:
         method_options(config, name)
     for name in {*study["heads"], *config["heads"]}:
         head_options(config, name)
-    least, most = config["checks"]["lrp_conservation"]
-    if least > most:
-        raise ClxaiError(f"checks.lrp_conservation must be [least, most]. Got [{least}, {most}]")
+    _check_checks(config["checks"])
     for name in study["models"]:
         _check_model(config, name)
     for name in study["datasets"]:
         _check_dataset(config, name)
+
+
+def _check_checks(checks: Mapping[str, Any]) -> None:
+    least, most = checks["lrp_conservation"]
+    if least > most:
+        raise ClxaiError(f"checks.lrp_conservation must be [least, most]. Got [{least}, {most}]")
+    known = checks.keys() - {"warn"}
+    for name in checks["warn"]:
+        if name not in known:
+            raise ClxaiError(f"checks.warn: {unknown_name('check', name, known)}")
 
 
 def method_options(config: Mapping[str, Any], name: str) -> tuple[str, dict[str, Any]]:

@@ -7,12 +7,15 @@ import matplotlib as mpl
 
 mpl.use("agg")
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from clxai.artefacts import atomic
 from clxai.names import REFERENCE
 
+_MARK_INCHES = 0.2  # height of the line for a mark
 PAGE_WIDTH = 7.0  # inches, two columns of a paper
 _NAMES = {
     "ce": "CE",
@@ -76,9 +79,19 @@ def look_of(names: Sequence[str]) -> dict[str, dict[str, object]]:
     return looks
 
 
-def save(figure: Figure, svg: str | Path, pdf: str | Path) -> None:
-    """Write a figure as SVG and PDF, without dates, and close it."""
+def warning_of(checks: pd.DataFrame) -> str:
+    """Return the mark of a study's figures from its table of self-checks; empty if none warns."""
+    n_warnings = int((checks["result"] == "warn").sum())
+    return f"{n_warnings} of {len(checks)} self-checks warn: see checks.csv" if n_warnings else ""
+
+
+def save(figure: Figure, svg: str | Path, pdf: str | Path, mark: str = "") -> None:
+    """Write a figure as SVG and PDF, without dates, and close it; `mark` is a line added below everything, in red."""
+    margin = _MARK_INCHES if mark else 0.0
+    width, height = figure.get_size_inches()
+    figure.text(0.5, -0.2 * margin / height, mark, ha="center", va="top", size=8, color="#b00000", in_layout=False)
+    whole = Bbox([[0, -margin], [width, height]])
     for path, metadata in ((svg, {"Date": None}), (pdf, {"CreationDate": None})):
         with atomic(path) as temporary:
-            figure.savefig(temporary, metadata=metadata, dpi=200)
+            figure.savefig(temporary, metadata=metadata, dpi=200, bbox_inches=whole)
     plt.close(figure)
