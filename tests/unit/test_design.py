@@ -1,7 +1,8 @@
 import pytest
 import xarray
 from clxai.artefacts import write_arrays
-from clxai.design import design, read_runs
+from clxai.design import design, joined, read_runs
+from clxai.errors import ClxaiError
 from snakemake.io import expand
 
 SETTINGS = {"models": ["supcon", "ce"], "seeds": [2, 0], "methods": ["random", "lrp", "saliency"]}
@@ -21,9 +22,12 @@ def test_only_the_named_factors_are_combined():
 
 @pytest.fixture
 def paths(tmp_path):
-    for number in range(4):
-        write_arrays(xarray.Dataset({"value": ("x", [number]), "large": ("x", [0])}), tmp_path / f"{number}.nc")
-    return [str(tmp_path / f"{number}.nc") for number in range(4)]
+    """Files where the workflow puts them, each with a number of its own."""
+    cells = design(SETTINGS, "model", "seed")
+    found = [str(tmp_path / f"seed7/{cell['model']}/seed{cell['seed']}/embeddings.nc") for cell in cells]
+    for number, path in enumerate(found):
+        write_arrays(xarray.Dataset({"value": ("x", [number]), "large": ("x", [0])}), path)
+    return found
 
 
 def test_runs_are_read_beside_their_cell(paths):
@@ -37,6 +41,24 @@ def test_variables_can_be_left_out(paths):
         assert list(dataset.data_vars) == ["value"]
 
 
-def test_number_of_files_must_be_that_of_the_cells(paths):
-    with pytest.raises(ValueError, match="shorter"):
-        list(read_runs(design(SETTINGS, "model", "seed"), paths[:3]))
+@pytest.mark.parametrize("n_files", [3, 5])
+def test_number_of_files_must_be_that_of_the_cells(paths, n_files):
+    with pytest.raises(ClxaiError, match=f"{n_files} files for 4 runs"):
+        joined(design(SETTINGS, "model", "seed"), (paths + paths)[:n_files])
+
+
+@pytest.mark.parametrize("names", [("seed", "model"), ("model",), ("method", "model")])
+def test_files_in_another_order_than_the_cells_are_refused(names):
+    pattern = "results/digits/{model}/seed{seed}/curves/{method}.nc"
+    cells = design(SETTINGS, "model", "seed", "method")
+    files = [pattern.format(**cell) for cell in cells]
+    assert [path for _, path in joined(cells, files)] == files
+    shuffled = sorted(files, key=lambda file: [cells[files.index(file)][name] for name in names][::-1])
+    with pytest.raises(ClxaiError, match=r"expected the file of \w+ \w+, found that of \w+: the rule does not list its files"):
+        joined(cells, shuffled)
+
+
+@pytest.mark.parametrize("path", ["elsewhere/lrp.nc", "seed2/lrp.nc", "supcon/seed/lrp.nc"])
+def test_file_whose_place_names_no_run_is_refused(path):
+    with pytest.raises(ClxaiError, match="expected the file of model supcon"):
+        joined([{"model": "supcon", "seed": 2, "method": "lrp"}], [path])

@@ -205,7 +205,7 @@ def test_curve_table_has_a_row_per_step_of_every_curve(runs):
 
 def test_head_table_joins_and_sorts_the_runs(tmp_path):
     trainings = [{"model": "supcon", "seed": 0}, {"model": "ce", "seed": 1}]
-    paths = [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]
+    paths = [str(tmp_path / "supcon/seed0/heads/metrics.csv"), str(tmp_path / "ce/seed1/heads/metrics.csv")]
     for path in paths:
         rows = [{"head": h, "split": s, "accuracy": 0.5} for h in ("linear", "knn") for s in ("val", "test")]
         write_table(pd.DataFrame(rows), path)
@@ -226,9 +226,17 @@ def test_model_table_has_a_row_per_training(tmp_path):
         "precision": "float32",
         "more": 1,
     }
-    for name in ("a", "b"):
-        write_record({**record, "epoch": 3 if name == "a" else 4}, tmp_path / f"{name}.json")
     cells = [{"model": "b", "seed": 0}, {"model": "a", "seed": 2}]
-    table = model_table(cells, [str(tmp_path / "a.json"), str(tmp_path / "b.json")])
+    paths = [str(tmp_path / f"{cell['model']}/seed{cell['seed']}/training.json") for cell in cells]
+    for epoch, (cell, path) in enumerate(zip(cells, paths, strict=True), start=3):
+        write_record({**record, "epoch": epoch, "seed": cell["seed"]}, path)
+    table = model_table(cells, paths)
     assert table[["model", "seed", "epoch"]].to_numpy().tolist() == [["a", 2, 4], ["b", 0, 3]]
     assert "more" not in table
+
+
+def test_model_table_refuses_the_record_of_another_seed(tmp_path):
+    path = str(tmp_path / "ce/seed1/training.json")
+    write_record({"loss": "supcon", "seed": 0}, path)
+    with pytest.raises(ClxaiError, match="a record of seed 0 in the place of seed 1"):
+        model_table([{"model": "ce", "seed": 1}], [path])

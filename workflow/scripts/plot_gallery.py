@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from clxai.artefacts import read_arrays, read_table
+from clxai.artefacts import read_table
 from clxai.datasets import open_prepared
+from clxai.design import design, read_runs
 from clxai.logs import log_to
 from clxai.pictures import plot_gallery
 from clxai.style import save, use_style, warning_of
@@ -16,5 +17,5 @@ use_style()
 settings, sources = snakemake.params.config, snakemake.input
 mark = warning_of(read_table(sources.checks[0]))
 data = open_prepared(snakemake.wildcards.dataset, sources.images, sources.labels)
-maps = {method: read_arrays(path) for method, path in zip(settings["methods"], sources.attributions, strict=True)}
+maps = {cell["method"]: run for cell, run in read_runs(design(settings, "method"), sources.attributions)}
 save(plot_gallery(data, maps, settings["n_images"]), snakemake.output.svg, snakemake.output.pdf, mark)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from clxai.artefacts import read_arrays, read_table
+from clxai.artefacts import read_table
 from clxai.datasets import open_prepared
 from clxai.design import design, read_runs
 from clxai.logs import log_to
@@ -17,9 +17,7 @@ use_style()
 settings, sources = snakemake.params.config, snakemake.input
 mark = warning_of(read_table(sources.checks[0]))
 data = open_prepared(snakemake.wildcards.dataset, sources.images, sources.labels)
-embeddings = {
-    model: read_arrays(path)["embedding"].values for model, path in zip(settings["models"], sources.embeddings, strict=True)
-}
+embeddings = {cell["model"]: run["embedding"].values for cell, run in read_runs(design(settings, "model"), sources.embeddings)}
 curves = {
     (cell["model"], cell["method"]): curve for cell, curve in read_runs(design(settings, "model", "method"), sources.curves)
 }

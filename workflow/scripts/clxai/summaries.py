@@ -7,6 +7,7 @@ import pandas as pd
 import xarray
 
 from clxai.artefacts import read_record, read_table
+from clxai.design import joined
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
 from clxai.metrics import METRICS, Curves, measure
@@ -136,7 +137,7 @@ def _summarise_curves(
 def head_table(trainings: Sequence[Mapping[str, object]], paths: Sequence[str]) -> pd.DataFrame:
     """Return the metrics of every head of every model and seed, one row per head and split."""
     parts = []
-    for cell, path in zip(trainings, paths, strict=True):
+    for cell, path in joined(trainings, paths):
         part = read_table(path)
         part.insert(0, "model", cell["model"])
         part.insert(1, "seed", cell["seed"])
@@ -145,7 +146,15 @@ def head_table(trainings: Sequence[Mapping[str, object]], paths: Sequence[str]) 
 
 
 def model_table(trainings: Sequence[Mapping[str, object]], paths: Sequence[str]) -> pd.DataFrame:
-    """Return how each model was trained and selected, one row per model and seed."""
+    """Return how each model was trained and selected, one row per model and seed.
+
+    Raises ClxaiError if a record is that of another seed.
+    """
     names = ("loss", "epoch", "epochs", "val_accuracy", "final_loss", "precision")
-    rows = [{**cell, **{name: read_record(path)[name] for name in names}} for cell, path in zip(trainings, paths, strict=True)]
+    rows = []
+    for cell, path in joined(trainings, paths):
+        record = read_record(path)
+        if record["seed"] != cell["seed"]:
+            raise ClxaiError(f"{path}: a record of seed {record['seed']} in the place of seed {cell['seed']}")
+        rows.append({**cell, **{name: record[name] for name in names}})
     return pd.DataFrame(rows).sort_values(["model", "seed"], kind="stable")

@@ -1,0 +1,251 @@
+"""Entry scripts give each run's numbers the names of that run: every file holds numbers that say whose it is.
+
+Models, seeds and methods are in an order that is not sorted, and their numbers differ.
+"""
+
+import json
+import runpy
+from itertools import product
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray
+from clxai import logs, pictures, style
+from clxai.artefacts import read_table, write_arrays, write_record, write_table
+from clxai.datasets import crc32_of
+from conftest import ROOT
+
+MODELS, SEEDS, METHODS = ["supcon", "ce", "ce_matched"], [3, 0], ["lrp", "random", "saliency"]
+HEADS, FILLS, IMAGES = ["knn", "linear"], ["zero", "mean"], [7, 3]
+SETTINGS = {"models": MODELS, "seeds": SEEDS, "methods": METHODS, "bootstrap_draws": 100, "seed": 0}
+ORDERS = ["lerf", "morf"]
+
+
+def code_of(model, seed, method="lrp"):
+    """A number below 0.1 that no other run has."""
+    return 0.03 * MODELS.index(model) + 0.01 * SEEDS.index(seed) + 0.003 * METHODS.index(method)
+
+
+def value_of(model, seed, method, explained, scored, fill, order, image):
+    """A number that no other curve has."""
+    places = (HEADS.index(explained), HEADS.index(scored), FILLS.index(fill), ORDERS.index(order), IMAGES.index(image))
+    return code_of(model, seed, method) + sum(place * 0.1 * 2.0**power for power, place in enumerate(places, start=-2))
+
+
+def curves_of(model, seed, method):
+    """A curves file of constant curves."""
+    long = ("explained_by", "scored_by", "fill", "order", "image", "step")
+    levels = (HEADS, HEADS, FILLS, ORDERS, IMAGES)
+    numbers = [value_of(model, seed, method, *cell) for cell in product(*levels)]
+    flat = np.repeat(np.reshape(numbers, (*map(len, levels), 1)), 3, axis=-1)
+    short = tuple(axis for axis in long if axis != "scored_by")
+    paths = ("drift_l2", "drift_cosine", "bank_distance", "centroid_distance", "step_length", "acceleration")
+    scores = ("probability", "probability_matched", "log_odds")
+    values = {**dict.fromkeys(scores, (long, flat)), **dict.fromkeys(paths, (short, flat[:, 0]))}
+    values["prediction"] = (long, np.zeros(flat.shape, dtype=int))
+    values["target"] = (("scored_by", "image"), np.zeros((2, 2), dtype=int))
+    trajectory = np.full((2, 2, 2, 2, 3, 4), code_of(model, seed, method))
+    values["trajectory_embedding"] = (("explained_by", "fill", "order", "trajectory", "step", "feature"), trajectory)
+    coords = {"explained_by": HEADS, "scored_by": HEADS, "fill": FILLS, "order": ORDERS, "image": IMAGES, "trajectory": IMAGES}
+    coords["fraction"] = ("step", [0.0, 0.5, 1.0])
+    return xarray.Dataset(values, coords=coords, attrs={"centroid_spread": 1.0, "method": method})
+
+
+def attributions_of(model, seed, method):
+    """An attribution file with both numbers that the self-checks look at, and maps of one value."""
+    code = code_of(model, seed, method)
+    both = np.array([[code, code], [code + 0.1, code + 0.1]])
+    values = dict.fromkeys(("completeness_error", "conservation_ratio"), (("head", "image"), both))
+    values["attribution"] = (("head", "image", "y", "x"), np.full((2, 2, 4, 4), code))
+    values["target"] = (("head", "image"), np.zeros((2, 2), dtype=int))
+    return xarray.Dataset(values, coords={"head": HEADS, "image": IMAGES}, attrs={"signed": 1, "method": method})
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """The folder of a data set; the jobs of these tests keep their output where it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logs, "log_to", lambda *given: None)
+        yield tmp_path_factory.mktemp("joins") / "results" / "digits"
+
+
+def files(results, pattern, **levels):
+    """The files of a pattern in the order of Snakemake's expand: the last name changes quickest."""
+    return [str(results / pattern.format(**dict(zip(levels, cell, strict=True)))) for cell in product(*levels.values())]
+
+
+def written(results, kind, make, **levels):
+    """Write `make(model, seed, method)` into every file of a kind and return the files in the rule's order."""
+    levels = levels or {"model": MODELS, "seed": SEEDS, "method": METHODS}
+    for cell in product(*levels.values()):
+        write_arrays(make(*cell), results / "{}/seed{}/{kind}/{}.nc".format(*cell, kind=kind))
+    return files(results, f"{{model}}/seed{{seed}}/{kind}/{{method}}.nc", **levels)
+
+
+class Named(list):
+    """Files of a rule, some with names, as Snakemake gives them."""
+
+    def __init__(self, *unnamed, **named):
+        super().__init__([*unnamed, *named.values()])
+        self.__dict__.update(named)
+
+
+def run_script(name, settings, sources, outputs, **wildcards):
+    job = SimpleNamespace(
+        log=["job.log"],
+        params=SimpleNamespace(config=settings),
+        input=Named(**sources, code=[]),
+        output=outputs,
+        wildcards=SimpleNamespace(dataset="digits", **wildcards),
+        threads=1,
+        resources={},
+    )
+    runpy.run_path(str(ROOT / "workflow" / "scripts" / f"{name}.py"), {"snakemake": job})
+
+
+@pytest.fixture(scope="module")
+def summarised(results):
+    """The tables of rule summarise as their job writes them."""
+    for model, seed in product(MODELS, SEEDS):
+        folder, code = results / model / f"seed{seed}", code_of(model, seed)
+        rows = [
+            {"head": head, "split": split, "accuracy": code + 0.1 * HEADS.index(head) + 0.2 * (split == "val")}
+            for head in HEADS
+            for split in ("val", "test")
+        ]
+        write_table(pd.DataFrame(rows), folder / "heads" / "metrics.csv")
+        record = {"seed": seed, "loss": "supcon", "epoch": 1, "epochs": 2, "final_loss": 2 * code, "precision": "float32"}
+        write_record({**record, "val_accuracy": code}, folder / "training.json")
+    pairs = {"model": MODELS, "seed": SEEDS}
+    sources = {
+        "curves": written(results, "curves", curves_of),
+        "heads": files(results, "{model}/seed{seed}/heads/metrics.csv", **pairs),
+        "records": files(results, "{model}/seed{seed}/training.json", **pairs),
+    }
+    names = ("images", "summary", "curves", "heads", "models")
+    outputs = Named(**{name: str(results / "tables" / f"{name}.csv") for name in names})
+    run_script("summarise", SETTINGS, sources, outputs)
+    return {name: read_table(getattr(outputs, name)) for name in names}
+
+
+def test_summarise_gives_every_curve_its_own_names(summarised):
+    images = summarised["images"]
+    assert len(images) == 18 * 2 * 2 * 2 * 2
+    names = ["model", "seed", "method", "explained_by", "scored_by", "fill", "image"]
+    for row in images.to_dict("records"):
+        where = [row[name] for name in names]
+        assert row["auc_deletion"] == pytest.approx(value_of(*where[:6], "morf", where[6]), abs=1e-6), where
+        assert row["auc_insertion"] == pytest.approx(value_of(*where[:6], "lerf", where[6]), abs=1e-6), where
+
+
+def mean_over(seeds, images, **cell):
+    return np.mean([value_of(**cell, seed=seed, image=image) for seed in seeds for image in images])
+
+
+def test_summarise_gives_every_mean_its_own_names(summarised):
+    summary = summarised["summary"]
+    assert len(summary) == 3 * 3 * 2 * 2 * 2 * summary["metric"].nunique()
+    for row in summary[summary["metric"] == "auc_deletion"].to_dict("records"):
+        cell = {"explained": row["explained_by"], "scored": row["scored_by"], "fill": row["fill"], "order": "morf"}
+        own = mean_over(SEEDS, IMAGES, **cell, model=row["model"], method=row["method"])
+        random = mean_over(SEEDS, IMAGES, **cell, model=row["model"], method="random")
+        assert row["mean"] == pytest.approx(own, abs=1e-6)
+        assert row["excess"] == pytest.approx(own - random, abs=1e-6)
+
+
+def test_summarise_gives_every_mean_curve_its_own_names(summarised):
+    curves = summarised["curves"]
+    assert len(curves) == 3 * 3 * 2 * 2 * 2 * 5 * 3
+    for row in curves[curves["quantity"] == "probability"].to_dict("records"):
+        cell = {
+            "explained": row["head"],
+            "scored": row["head"],
+            **{key: row[key] for key in ("model", "method", "fill", "order")},
+        }
+        assert row["mean"] == pytest.approx(mean_over(SEEDS, IMAGES, **cell), abs=1e-6)
+
+
+def test_summarise_gives_every_head_and_model_its_own_names(summarised):
+    assert len(summarised["heads"]) == 6 * 4
+    for row in summarised["heads"].to_dict("records"):
+        expected = code_of(row["model"], row["seed"]) + 0.1 * HEADS.index(row["head"]) + 0.2 * (row["split"] == "val")
+        assert row["accuracy"] == pytest.approx(expected, abs=1e-6)
+    assert len(summarised["models"]) == 6
+    for row in summarised["models"].to_dict("records"):
+        code = code_of(row["model"], row["seed"])
+        assert (row["val_accuracy"], row["final_loss"]) == pytest.approx((code, 2 * code), abs=1e-6)
+
+
+def test_check_study_gives_every_explanation_its_own_names(results, summarised):
+    limits = {"ig_completeness": 10.0, "lrp_conservation": [-10.0, 10.0], "alpha": 1e-300}
+    images = summarised["images"].copy()
+    images[["srg", "srg_matched", "srg_kept"]] = 0.0
+    images[[name for name in images if name.startswith("auc_insertion")]] = 0.0
+    images[[name for name in images if name.startswith("auc_deletion")]] = 0.0
+    write_table(images, results / "tables" / "passing.csv")
+    sources = {
+        "images": str(results / "tables" / "passing.csv"),
+        "attributions": written(results, "attributions", attributions_of),
+    }
+    table = results / "tables" / "checks.csv"
+    run_script("check_study", {**SETTINGS, "limits": limits}, sources, [str(table)])
+    own = read_table(table)
+    for name in ("completeness_error", "conservation_ratio"):
+        rows = own[own["check"] == name].to_dict("records")
+        assert len(rows) == 18 * 2
+        for row in rows:
+            expected = code_of(row["model"], int(row["seed"]), row["method"]) + 0.1 * HEADS.index(row["head"])
+            assert row["value"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def prepared(results):
+    """A prepared data set of ten black images."""
+    pixels = np.zeros((10, 1, 4, 4), dtype=np.uint8)
+    images, labels = results / "data" / "images.npy", results / "data" / "labels.nc"
+    images.parent.mkdir(parents=True)
+    np.save(images, pixels)
+    values = {"label": np.arange(10) % 2, "split": np.arange(10) % 3, "crc32": crc32_of(pixels)}
+    attrs = {"class_names": json.dumps(["a", "b"]), "mean": [0.5], "std": [0.5]}
+    write_arrays(xarray.Dataset({name: ("image", array) for name, array in values.items()}, attrs=attrs), labels)
+    return {"images": str(images), "labels": str(labels)}
+
+
+def drawn(monkeypatch, name):
+    """Replace a figure by one that keeps what it is given."""
+    given = {}
+    monkeypatch.setattr(pictures, name, lambda *arguments: given.update(arguments=arguments))
+    monkeypatch.setattr(style, "save", lambda *arguments: None)
+    return given
+
+
+def test_plot_trajectories_gives_every_model_and_method_its_own_file(results, prepared, monkeypatch):
+    given, methods, seed = drawn(monkeypatch, "plot_trajectories"), ["saliency", "random"], SEEDS[0]
+    for model in MODELS:
+        embedding = np.full((10, 4), code_of(model, seed))
+        dataset = xarray.Dataset({"embedding": (("image", "feature"), embedding)})
+        write_arrays(dataset, results / model / f"seed{seed}" / "embeddings.nc")
+    sources = {
+        **prepared,
+        "embeddings": files(results, "{model}/seed{seed}/embeddings.nc", model=MODELS, seed=[seed]),
+        "curves": written(results, "curves", curves_of, model=MODELS, seed=[seed], method=methods),
+    }
+    settings = {"models": MODELS, "methods": methods, "head": "knn", "fill": "zero", "heads": HEADS}
+    run_script("plot_trajectories", settings, sources, Named(svg="a.svg", pdf="a.pdf"))
+    _, embeddings, curves, shown, head, fill = given["arguments"]
+    assert {model: values[0, 0] for model, values in embeddings.items()} == {m: code_of(m, seed) for m in MODELS}
+    found = {key: float(dataset["trajectory_embedding"][0, 0, 0, 0, 0, 0]) for key, dataset in curves.items()}
+    assert found == {(model, method): code_of(model, seed, method) for model in MODELS for method in methods}
+    assert (list(shown), head, fill) == (methods, "knn", "zero")
+
+
+def test_plot_gallery_gives_every_method_its_own_file(results, prepared, monkeypatch):
+    given = drawn(monkeypatch, "plot_gallery")
+    attributions = written(results, "attributions", attributions_of, model=["ce"], seed=[3], method=METHODS)
+    settings = {"methods": METHODS, "n_images": 2}
+    run_script("plot_gallery", settings, {**prepared, "attributions": attributions}, Named(svg="a.svg", pdf="a.pdf"), model="ce")
+    maps = given["arguments"][1]
+    found = {method: float(dataset["attribution"][0, 0, 0, 0]) for method, dataset in maps.items()}
+    assert found == {method: code_of("ce", 3, method) for method in METHODS}
