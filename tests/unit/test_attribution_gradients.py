@@ -145,6 +145,32 @@ def test_smoothgrad_depends_on_the_seed(few):
     assert np.abs(first - other).max() > 1e-3 * first.max()
 
 
+def test_smoothgrad_noise_is_a_share_of_the_range_of_the_normalised_values_of_each_image(affine):
+    """All but two values of each image are equal, so that range and standard deviation are far apart."""
+    problem, _ = affine
+    images = torch.full((3, 2, 16, 16), 0.5)
+    images[:, 0, 0, 0] += torch.tensor([0.1, 0.3, 0.5])
+    images[:, 1, 0, 0] -= torch.tensor([0.2, 0.1, 0.5])
+    seen = []
+
+    class Spy(type(problem)):
+        def log_odds(self, inputs, rows):
+            seen.append((inputs.detach(), rows))
+            return super().log_odds(inputs, rows)
+
+    fields = {name: getattr(problem, name) for name in problem.__dataclass_fields__}
+    noisy = Spy(**{**fields, "images": images})
+    load_method("smoothgrad").build(noisy, {"samples": 40, "sigma": 0.15})
+    inputs, rows = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    clean = (images - 0.3) / 0.5
+    assert len(rows) == 3 * 40
+    for row, spread in enumerate([0.3 / 0.5, 0.4 / 0.5, 1.0 / 0.5]):
+        noise = inputs[rows == row] - clean[row]
+        assert noise.std().item() == pytest.approx(0.15 * spread, rel=0.03)
+        assert abs(noise.mean().item()) < 0.05 * spread * 0.15
+        assert np.abs(np.corrcoef(noise.flatten(1))[np.triu_indices(40, 1)]).max() < 0.3  # every copy draws its own
+
+
 def test_smoothgrad_leaves_the_global_generator_alone(few):
     torch.manual_seed(5)
     expected = torch.rand(3)

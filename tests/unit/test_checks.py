@@ -10,6 +10,7 @@ import yaml
 from clxai.checks import HELP, check_table, explanation_checks, identity_checks, random_checks, require_all
 from clxai.errors import ClxaiError
 from clxai.style import save, use_style, warning_of
+from scipy import stats
 
 LIMITS = {"ig_completeness": 0.01, "lrp_conservation": [0.3, 1.5], "alpha": 0.01, "accuracy": 0.9, "warn": []}
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
@@ -204,3 +205,24 @@ def test_mark_is_a_line_below_the_figure_that_covers_nothing(tmp_path, mark, inc
     assert ("b00000" in svg.read_text()) == bool(mark)
     line = next(text for text in figure.texts if text.get_text() == mark).get_window_extent()
     assert not mark or -(inches - 2.5) * figure.dpi <= line.y0 < line.y1 <= 0
+
+
+@pytest.mark.parametrize("column", ["srg", "srg_matched", "srg_kept"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_random_is_judged_by_the_images_of_every_seed(seed, column):
+    """A bias in one seed alone is found, whichever seed it is; the p-value is that of a t-test over all images of all seeds."""
+    images = made_up_images()
+    chosen = (images["method"] == "random") & (images["model"] == "ce") & (images["seed"] == seed)
+    images.loc[chosen, column] += 0.2
+    rows = [row for row in random_checks(images, 0.01) if f"random {column} is" in row["check"]]
+    assert [(row["model"], row["passed"]) for row in rows] == [
+        ("ce", False), ("ce", False), ("supcon", True), ("supcon", True)
+    ]  # fmt: skip
+    p_values = []
+    for model in ("ce", "supcon"):
+        for head in ("knn", "linear"):
+            own = (images["model"] == model) & (images["explained_by"] == head) & (images["scored_by"] == head)
+            p_values.append(stats.ttest_1samp(images[own & (images["method"] == "random")][column], 0).pvalue)
+    ranked = np.argsort(p_values)
+    holm = np.minimum(1, np.maximum.accumulate([p_values[n] * (4 - place) for place, n in enumerate(ranked)]))
+    assert [row["value"] for row in rows] == pytest.approx(holm[np.argsort(ranked)].tolist(), rel=1e-6)

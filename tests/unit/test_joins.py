@@ -179,25 +179,25 @@ def test_summarise_gives_every_head_and_model_its_own_names(summarised):
 
 
 def test_check_study_gives_every_explanation_its_own_names(results, summarised):
-    limits = {"ig_completeness": 10.0, "lrp_conservation": [-10.0, 10.0], "alpha": 1e-300}
+    limits = {"ig_completeness": 10.0, "lrp_conservation": [-10.0, 10.0], "alpha": 1e-300, "accuracy": 0.0, "warn": []}
     images = summarised["images"].copy()
     images[["srg", "srg_matched", "srg_kept"]] = 0.0
     images[[name for name in images if name.startswith("auc_insertion")]] = 0.0
     images[[name for name in images if name.startswith("auc_deletion")]] = 0.0
     write_table(images, results / "tables" / "passing.csv")
-    sources = {
-        "images": str(results / "tables" / "passing.csv"),
-        "attributions": written(results, "attributions", attributions_of),
-    }
+    tables = {name: str(results / "tables" / f"{file}.csv") for name, file in (("images", "passing"), ("heads", "heads"))}
+    sources = {**tables, "attributions": written(results, "attributions", attributions_of)}
     table = results / "tables" / "checks.csv"
-    run_script("check_study", {**SETTINGS, "limits": limits}, sources, [str(table)])
-    own = read_table(table)
+    run_script("check_study", {**SETTINGS, "checks": limits}, sources, [str(table)])
+    found = {name: rows.to_dict("records") for name, rows in read_table(table).groupby("check")}
     for name in ("completeness_error", "conservation_ratio"):
-        rows = own[own["check"] == name].to_dict("records")
-        assert len(rows) == 18 * 2
-        for row in rows:
+        assert len(found[name]) == 18 * 2
+        for row in found[name]:
             expected = code_of(row["model"], int(row["seed"]), row["method"]) + 0.1 * HEADS.index(row["head"])
             assert row["value"] == pytest.approx(expected, abs=1e-6)
+    assert len(found["test accuracy"]) == 6 * 2
+    for row in found["test accuracy"]:
+        assert row["value"] == pytest.approx(code_of(row["model"], int(row["seed"])) + 0.1 * HEADS.index(row["head"]), abs=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,9 @@ def prepared(results):
     values = {"label": np.arange(10) % 2, "split": np.arange(10) % 3, "crc32": crc32_of(pixels)}
     attrs = {"class_names": json.dumps(["a", "b"]), "mean": [0.5], "std": [0.5]}
     write_arrays(xarray.Dataset({name: ("image", array) for name, array in values.items()}, attrs=attrs), labels)
-    return {"images": str(images), "labels": str(labels)}
+    checks = results / "tables" / "no_checks.csv"
+    write_table(pd.DataFrame({"check": ["any"], "result": ["pass"]}), checks)
+    return {"images": str(images), "labels": str(labels), "checks": [str(checks)]}
 
 
 def drawn(monkeypatch, name):
