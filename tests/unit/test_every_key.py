@@ -240,6 +240,13 @@ def test_validate_every_says_which_epochs_are_validated(watch):
     assert [row["epoch"] for row in history if not math.isnan(row["val_accuracy"])] == [3, 5]
 
 
+@pytest.mark.parametrize(("keep", "epoch"), [("last", 3), ("best", 2)])
+def test_keep_says_which_epoch_is_kept(watch, monkeypatch, keep, epoch):
+    accuracies = iter((0.1, 0.9, 0.5))
+    monkeypatch.setattr(training, "validation_accuracy", lambda *arguments: next(accuracies))
+    assert watch.train(recipe_of(epochs=3, batch_size=N_TRAIN, keep=keep)).result.epoch == epoch
+
+
 @pytest.mark.parametrize("width", [4, 8])
 def test_width_is_the_number_of_channels_of_the_first_layer(watch, width):
     network = build_network(watch.data, recipe_of(width=width), 0)
@@ -370,7 +377,7 @@ AUGMENTATION = {
 }
 HELD_ABOVE = (
     *("loss", "loss_options", "views", "epochs", "batch_size", "optimiser", "learning_rate", "momentum", "weight_decay"),
-    *("schedule", "warmup_epochs", "validate_every", "width", "stem", "projection_size", "precision", "compile"),
+    *("schedule", "warmup_epochs", "validate_every", "keep", "width", "stem", "projection_size", "precision", "compile"),
 )
 
 

@@ -110,7 +110,13 @@ def test_resumed_training_is_the_undisturbed_one(tiny_data, recipe, side, dying,
 
 @pytest.mark.parametrize(
     "changes",
-    [{"schedule": "constant"}, {"momentum": 0.0}, {"weight_decay": 0.0, "warmup_epochs": 0}, {"validate_every": 3}],
+    [
+        {"schedule": "constant"},
+        {"momentum": 0.0},
+        {"weight_decay": 0.0, "warmup_epochs": 0},
+        {"validate_every": 3},
+        {"keep": "best"},
+    ],
     ids=lambda changes: " ".join(changes),
 )
 def test_resumed_training_is_the_undisturbed_one_with_other_settings(tiny_data, recipe, side, dying, tmp_path, changes):
@@ -141,7 +147,7 @@ def test_training_may_die_again_and_again(tiny_data, recipe, side, dying, tmp_pa
     ids=["before", "tie", "after"],
 )
 def test_best_epoch_is_kept_across_the_kill(tiny_data, recipe, side, dying, tmp_path, monkeypatch, survived, accuracies, best):
-    recipe = {**recipe, "validate_every": 1}
+    recipe = {**recipe, "validate_every": 1, "keep": "best"}
 
     def scripted(values):
         left = iter(values)

@@ -114,7 +114,7 @@ def test_build_network_refuses_oblong_images(tiny_data, recipe):
 
 def test_train_keeps_the_best_validation_epoch_the_later_of_a_tie(tiny_data, recipe, monkeypatch):
     """The kept weights are those of that epoch, not of the last one."""
-    constant = {**recipe, "schedule": "constant", "batch_size": 50}
+    constant = {**recipe, "schedule": "constant", "batch_size": 50, "keep": "best"}
 
     def scripted(*accuracies):
         left = iter(accuracies)
@@ -125,6 +125,29 @@ def test_train_keeps_the_best_validation_epoch_the_later_of_a_tie(tiny_data, rec
     assert (result.epoch, result.val_accuracy) == (3, 0.5)
     assert same_weights(result.network, scripted(0.1, 0.5, 0.6).network)
     assert not same_weights(result.network, scripted(0.1, 0.2, 0.3, 0.4).network)
+
+
+def test_train_keeps_the_last_epoch_whatever_validation_says(tiny_data, recipe, monkeypatch):
+    left = iter((0.9, 0.5, 0.1))
+    monkeypatch.setattr(training, "validation_accuracy", lambda *arguments: next(left))
+    last = {**recipe, "epochs": 3, "keep": "last", "validate_every": 1}
+    result = train(tiny_data.data, last, 0, CPU)
+    assert (result.epoch, result.val_accuracy) == (3, 0.1)
+    monkeypatch.undo()
+    assert same_weights(result.network, train(tiny_data.data, {**last, "validate_every": 3}, 0, CPU).network)
+
+
+@pytest.mark.parametrize(("ruined", "low"), [("classifier", True), ("nothing", False)])
+def test_validation_accuracy_is_the_lower_of_vote_and_own_classifier(tiny_data, tiny_recipe, ruined, low):
+    data = tiny_data.data
+    network = train(data, tiny_recipe, 0, CPU).network
+    store = ImageStore(data.images, data.indices("train"), CPU)
+    labels = torch.from_numpy(data.labels[store.indices])
+    if ruined == "classifier":
+        with torch.no_grad():
+            for parameter in network.top.parameters():
+                parameter.zero_()
+    assert (validation_accuracy(network, data, store, labels, CPU) < 0.3) == low
 
 
 def test_train_reports_the_validation_accuracy_of_the_kept_network(tiny_data, trained):

@@ -1,6 +1,6 @@
 """Resume of a training, bit for bit: what one epoch leaves to the next, in a side file beside the outputs.
 
-Kept are the weights and buffers, the state of the optimiser, the best epoch so far and the history. There is no state of random
+Kept are the weights and buffers, the state of the optimiser, the kept epoch so far and the history. There is no state of random
 numbers to keep: the order of the images and their augmentation are keyed by (purpose, seed, epoch), the first weights by the
 seed; losses draw nothing, validation nothing that it uses, and the learning rate is a function of the epoch. A training loop
 that comes to carry more has to keep it here.
@@ -34,7 +34,7 @@ _NAMED = 4  # differences that are named; the others are counted
 
 @runtime_checkable
 class Result(Protocol):
-    """What a training has found: the best network, its epoch and validation accuracy, one row per epoch; its recipe and seed."""
+    """What a training has found: the kept network, its epoch and validation accuracy, one row per epoch; its recipe and seed."""
 
     network: nn.Module
     epoch: int

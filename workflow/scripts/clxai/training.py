@@ -1,7 +1,7 @@
-"""Training of one model: a recipe, a seed, a data set. Selection is on the validation split, never on the test split.
+"""Training of one model: a recipe, a seed, a data set. The test split plays no part.
 
-All recipes are selected by the same criterion, the k-nearest-neighbour accuracy of the validation embeddings, so that the
-loss and the way a checkpoint is chosen are not confounded.
+The last epoch is kept, or by `keep: best` the epoch that is best on the validation split. The rule is the same for all losses, so
+that the loss and the way a checkpoint is chosen are not confounded.
 """
 
 import copy
@@ -29,13 +29,13 @@ from clxai.neighbours import vote_accuracy
 from clxai.randomness import generator
 from clxai.resuming import SideFile, follow, row_in_words
 
-SELECTION_K = 10  # neighbours of the vote that selects a checkpoint
+SELECTION_K = 10  # neighbours of the vote on validation images
 _WARMUP_FROM = 0.1  # the warm-up starts at this share of the learning rate
 
 
 @dataclass
 class Training:
-    """The result of a training: the selected network, its epoch and validation accuracy, and one row per epoch."""
+    """The result of a training: the kept network, its epoch and validation accuracy, and one row per epoch."""
 
     network: Network
     epoch: int = 0
@@ -78,7 +78,7 @@ def build_network(data: ImageData, recipe: Mapping[str, Any], seed: int) -> Netw
 
 
 def train(data: ImageData, recipe: Mapping[str, Any], seed: int, device: torch.device, side: SideFile | None = None) -> Training:
-    """Train a recipe on the train split and return the epoch with the best validation accuracy (the later one of a tie).
+    """Train a recipe on the train split and return the last epoch, or the best on validation (the later one of a tie).
 
     With a side file it goes on where an interrupted training stopped. Raises ClxaiError if the loss is not finite, naming the
     epoch and the state that is kept.
@@ -100,12 +100,22 @@ def train(data: ImageData, recipe: Mapping[str, Any], seed: int, device: torch.d
         row = {"epoch": epoch, "loss": mean_loss, "learning_rate": optimiser.param_groups[0]["lr"], "val_accuracy": math.nan}
         if epoch % recipe["validate_every"] == 0 or epoch == n_epochs:
             row["val_accuracy"] = validation_accuracy(network, data, train_store, labels, device)
-            if row["val_accuracy"] >= result.val_accuracy:
-                result.network, result.epoch, result.val_accuracy = copy.deepcopy(network), epoch, row["val_accuracy"]
+        _keep(result, network, row)
         result.history.append(row)
         print(row_in_words(row), flush=True)
         progress.save(epoch)
     return result
+
+
+def _keep(result: Training, network: Network, row: Mapping[str, float | int]) -> None:
+    """Put the network of an epoch into the result: always (`keep: last`), or a copy if validation found none better."""
+    if result.recipe["keep"] == "last":
+        result.network = network
+    elif row["val_accuracy"] >= result.val_accuracy:  # never where it was not validated
+        result.network = copy.deepcopy(network)
+    else:
+        return
+    result.epoch, result.val_accuracy = int(row["epoch"]), row["val_accuracy"]
 
 
 def batches_per_epoch(n_images: int, batch_size: int) -> int:
@@ -128,12 +138,20 @@ def learning_rate(recipe: Mapping[str, Any], progress: float) -> float:
 def validation_accuracy(
     network: Network, data: ImageData, train_store: ImageStore, labels: Tensor, device: torch.device
 ) -> float:
-    """Return the k-nearest-neighbour accuracy of the validation split against the un-augmented training embeddings."""
+    """Return the accuracy on the validation split: of the k nearest un-augmented training embeddings, in 0..1.
+
+    If the network has a classification layer of its own and that is worse, its accuracy: both shall be trained.
+    """
     val = data.indices("val")
     encoder = folded(network)
     bank, queries = embed(encoder, train_store), embed(encoder, ImageStore(data.images, val, device))
     val_labels = torch.from_numpy(data.labels[val]).to(device)
-    return vote_accuracy(queries, val_labels, bank, labels, min(SELECTION_K, len(bank)))
+    vote = vote_accuracy(queries, val_labels, bank, labels, min(SELECTION_K, len(bank)))
+    if encoder.classifier is None:
+        return vote
+    with torch.no_grad():
+        own = encoder.classifier(queries).argmax(dim=1)
+    return min(vote, float((own == val_labels).double().mean()))
 
 
 def _optimiser(network: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
