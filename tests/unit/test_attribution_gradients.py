@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,8 +70,9 @@ def test_integrated_gradients_are_complete(tiny_run, integrated, name):
         mean = torch.full_like(tiny_run.images, tiny_run.data.mean[0])
         baseline = tiny_run.encoder.normalise(mean)
         difference = problem.log_odds(problem.inputs, problem.rows) - problem.log_odds(baseline, problem.rows)
-    total = integrated["attribution"].sel(head=name).values.sum(axis=(1, 2))
-    error = np.abs(total - difference.numpy()) / np.abs(difference.numpy())
+    maps, difference = integrated["attribution"].sel(head=name).values, difference.numpy()
+    scale = np.maximum(np.abs(difference), np.abs(maps).sum(axis=(1, 2)))
+    error = np.abs(maps.sum(axis=(1, 2)) - difference) / scale
     assert np.median(error) <= 0.01
     np.testing.assert_allclose(integrated["completeness_error"].sel(head=name), error, atol=2e-3)
 
@@ -122,6 +124,18 @@ def test_integrated_gradients_of_an_affine_target_are_exact_with_any_number_of_s
     expected = (problem.inputs.detach() - problem.baseline) * slope
     torch.testing.assert_close(result.maps, expected, rtol=1e-4, atol=1e-5)
     assert (result.extras["n_steps"] == steps).all()
+
+
+def test_integrated_gradients_are_complete_where_the_log_odds_do_not_differ(affine):
+    """Evidence for and against cancels: the sum is 0 up to rounding, and no number of steps would make it more so."""
+    problem, slope = affine
+    step = problem.inputs.detach() - problem.baseline
+    along = (step * slope).sum((1, 2, 3), keepdim=True) / slope.square().sum((1, 2, 3), keepdim=True)
+    level = replace(problem, baseline=problem.baseline + (1 - 1e-5) * along * slope)
+    result = load_method("integrated_gradients").build(level, {"steps": 4, "most_steps": 1024, "tolerance": 1e-3})
+    assert result.maps.sum((1, 2, 3)).abs().max() < 1e-3
+    assert (result.extras["completeness_error"] < 1e-5).all()
+    assert (result.extras["n_steps"] == 4).all()
 
 
 @pytest.mark.parametrize(("method", "sign"), [("saliency", "w"), ("input_x_gradient", "xw"), ("smoothgrad", "w")])

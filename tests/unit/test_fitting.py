@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from clxai.errors import ClxaiError
 from clxai.fitting import fit_heads
 
 OPTIONS = {"softmax": {}, "linear": {"C": 10.0}, "knn": {"k": 50, "temperature": 0.07}, "mahalanobis": {}}
@@ -74,3 +75,35 @@ def test_fit_heads_temperature_lowers_the_loss_on_val(clean):
     val = clean[1][clean[1]["split"] == "val"]
     assert (val["nll_matched"] <= val["nll"] + 0.05).all()
     assert all(0 < temperature < math.inf for temperature in val["temperature"])
+
+
+def test_collapsed_embeddings_are_refused_by_name_of_model_and_head(tiny_run):
+    """Every image of a class at one point: there is no covariance."""
+    data = tiny_run.data
+    points = torch.eye(data.n_classes, tiny_run.all_embeddings.shape[1])[torch.from_numpy(data.labels)]
+    with pytest.raises(ClxaiError, match=r"ce/seed1/model: head 'mahalanobis'.*is singular.*study\.heads"):
+        fit_heads(tiny_run.encoder, data, points, OPTIONS, "ce/seed1/model")
+
+
+@pytest.mark.parametrize("name", ["linear", "knn", "softmax"])
+def test_other_heads_bear_collapsed_embeddings(tiny_run, name):
+    data = tiny_run.data
+    points = torch.eye(data.n_classes, tiny_run.all_embeddings.shape[1])[torch.from_numpy(data.labels)]
+    heads, _ = fit_heads(tiny_run.encoder, data, points, {name: OPTIONS[name]})
+    assert torch.isfinite(heads[name](points)).all()
+
+
+def test_one_image_per_class_is_refused_where_a_spread_is_needed(tiny_run):
+    data = tiny_run.data
+    labels = data.labels[data.indices("train")]
+    first = data.indices("train")[[int(np.flatnonzero(labels == c)[0]) for c in range(data.n_classes)]]
+    split = np.where(np.isin(np.arange(len(data.labels)), first), 0, np.maximum(data.split, 1))
+    with pytest.raises(ClxaiError, match=r"more training images than 10 classes\. Got 10"):
+        fit_heads(tiny_run.encoder, replace(data, split=split), tiny_run.all_embeddings, {"mahalanobis": {}})
+
+
+def test_class_without_a_training_image_is_refused(tiny_run):
+    data = tiny_run.data
+    split = np.where((data.labels == 3) & (data.split == 0), 1, data.split)
+    with pytest.raises(ClxaiError, match="no training image of class 3"):
+        fit_heads(tiny_run.encoder, replace(data, split=split), tiny_run.all_embeddings, OPTIONS)

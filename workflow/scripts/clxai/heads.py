@@ -200,8 +200,14 @@ class Mahalanobis(Head):
 
     @classmethod
     def fit(cls, embeddings, labels, n_classes, options, classifier=None) -> "Head":
-        """Estimate class means and the shrunk covariance in float64; keep S^-1/2 from its Cholesky factor."""
+        """Estimate class means and the shrunk covariance in float64; keep S^-1/2 from its Cholesky factor.
+
+        Raises ClxaiError if there are not more images than classes, or if the covariance is singular.
+        """
         from sklearn.covariance import ledoit_wolf
+
+        if len(embeddings) <= n_classes:
+            raise ClxaiError(f"head 'mahalanobis' needs more training images than {n_classes} classes. Got {len(embeddings)}")
 
         units = functional.normalize(embeddings, dim=1).double().cpu()
         labels = labels.cpu()
@@ -210,7 +216,13 @@ class Mahalanobis(Head):
         residuals = (units - means[labels]).numpy()
         covariance, shrinkage = ledoit_wolf(residuals, assume_centered=True)
         covariance *= len(residuals) / (len(residuals) - n_classes)  # the class means cost C degrees of freedom
-        factor = torch.linalg.cholesky(torch.tensor(covariance))
+        factor, failed = torch.linalg.cholesky_ex(torch.tensor(covariance))
+        if failed or not torch.isfinite(factor).all():
+            raise ClxaiError(
+                f"head 'mahalanobis': the within-class covariance of the {len(residuals)} training embeddings is singular (mean "
+                f"variance {residuals.var():.3g}): the embeddings of a class are all the same. Lower learning_rate or epochs of "
+                "the model's recipe, or leave mahalanobis out of study.heads"
+            )
         whitening = torch.linalg.solve_triangular(factor, torch.eye(len(factor), dtype=torch.float64), upper=False)
         centre = means.mean(dim=0)
         tensors = {"centre": centre, "whitening": whitening, "centroids": (means - centre) @ whitening.T}

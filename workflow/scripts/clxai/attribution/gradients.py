@@ -7,7 +7,7 @@ import torch
 from captum import attr
 from torch import Tensor, nn
 
-from clxai.attribution.base import Explanation, Problem, layer_of, method
+from clxai.attribution.base import REDUCTIONS, Explanation, Problem, layer_of, method
 from clxai.chunks import halving, in_chunks
 from clxai.keys import key_of
 from clxai.randomness import keyed_normal
@@ -55,22 +55,30 @@ def input_x_gradient(problem: Problem, options: Mapping[str, Any]) -> Explanatio
 def integrated_gradients(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """(x - b) * integral of dm/dx from b to x [Sundararajan et al. 2017, eq. 1], Gauss-Legendre.
 
-    While the completeness error |sum - (m(x) - m(b))| / |m(x) - m(b)| has a median above `tolerance` over the batch, the number
-    of steps doubles for the images above it, up to `most_steps`. The error is returned and checked again over all images.
+    While the completeness error (see `_completeness_error`) has a median above `tolerance` over the batch, the number of steps
+    doubles for the images above it, up to `most_steps`. The error is returned and checked again over all images.
     """
     rows, steps = problem.rows, options["steps"]
     with torch.no_grad():
         at_image, at_baseline = (_values(problem, inputs) for inputs in (problem.inputs, problem.baseline))
-    difference = (at_image - at_baseline).abs().clamp(min=1e-12)
+    difference = at_image - at_baseline
     maps, delta = _integrate(problem, rows, steps)
-    n_steps = torch.full_like(delta, steps)
-    while _upper_median(delta.abs() / difference) > options["tolerance"] and 2 * steps <= options["most_steps"]:
+    error, n_steps = _completeness_error(maps, delta, difference), torch.full_like(delta, steps)
+    while _upper_median(error) > options["tolerance"] and 2 * steps <= options["most_steps"]:
         steps *= 2
-        poor = rows[delta.abs() / difference > options["tolerance"]]
+        poor = rows[error > options["tolerance"]]
         maps[poor], delta[poor] = _integrate(problem, poor, steps)
-        n_steps[poor] = steps
-    extras = {"convergence_delta": delta, "completeness_error": delta.abs() / difference, "n_steps": n_steps}
-    return Explanation(maps, extras)
+        error, n_steps[poor] = _completeness_error(maps, delta, difference), steps
+    return Explanation(maps, {"convergence_delta": delta, "completeness_error": error, "n_steps": n_steps})
+
+
+def _completeness_error(maps: Tensor, delta: Tensor, difference: Tensor) -> Tensor:
+    """Return |sum - (m(x) - m(b))| / max(|m(x) - m(b)|, sum |map|), one per image, 1.
+
+    |m(x) - m(b)| alone vanishes where evidence for and against the class cancel, though the integral is as good as elsewhere.
+    """
+    amount = REDUCTIONS["sum"](maps).abs().sum(dim=(1, 2))  # of the map as it is stored
+    return delta.abs() / torch.maximum(difference.abs(), amount).clamp(min=1e-12)
 
 
 def _values(problem: Problem, inputs: Tensor) -> Tensor:
