@@ -3,16 +3,17 @@ PYTHON ?= python3
 CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+STUDY := results/studies/default
 
 .PHONY: study report test campaign bench lint audit times clean help
 study: report ## install, run the default study, build the report (the default)
 	@echo
-	@echo "The report: $(CURDIR)/results/report.zip (unpack it, open report.html)"
-	@echo "Tables and figures: $(CURDIR)/results/digits/tables, $(CURDIR)/results/digits/figures"
+	@echo "The report: $(CURDIR)/$(STUDY)/report.zip (unpack it, open report.html)"
+	@echo "Tables and figures: $(CURDIR)/$(STUDY)/digits"
 
-report: .venv/installed ## run what is missing, then build results/report.zip
+report: .venv/installed ## run what is missing, then build the report
 	$(SNAKEMAKE)
-	$(BIN)/snakemake --report results/report.zip
+	$(BIN)/snakemake --report $(STUDY)/report.zip
 
 test: .venv/installed-test ## install, run the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

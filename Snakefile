@@ -6,7 +6,7 @@
 #   results/{dataset}/{model}/seed{seed}/heads/{head}.safetensors      + metrics.csv
 #   results/{dataset}/{model}/seed{seed}/attributions/{method}.nc
 #   results/{dataset}/{model}/seed{seed}/curves/{method}.nc
-#   results/{dataset}/tables/*.csv    results/{dataset}/figures/*.{svg,pdf}
+#   results/studies/{study}/{dataset}/tables/*.csv                     results/studies/{study}/{dataset}/figures/*.{svg,pdf}
 from snakemake.utils import min_version
 
 min_version("9.20.0")
@@ -44,9 +44,13 @@ onerror:
 
 
 rule all:
-    """The whole study: checked tables and all figures."""
+    """The whole study: checked tables and all figures, and all that they were made from, should it have been deleted."""
     default_target: True
     input:
+        rules.models_all.input,
+        rules.heads_all.input,
+        rules.attributions_all.input,
+        rules.curves_all.input,
         rules.tables_all.input,
         rules.figures_all.input,
     localrule: True

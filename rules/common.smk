@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import validate
@@ -23,16 +24,28 @@ from clxai.config import (
     heads_of,
     method_options,
     plain,
+    study_name,
 )
 from clxai.errors import ClxaiError
 from clxai.names import REFERENCE
 from clxai.provenance import code_digests, code_of
+
+
+def config_files():
+    """The config files by path, in the order in which they are merged; none where another workflow gives the config."""
+    if workflow.modifier.skip_configfile:
+        return {}
+    given = [str(file) for file in workflow.overwrite_configfiles]
+    default = [str(file) for file in workflow.configfiles if str(file) not in given]
+    return {file: load_configfile(file) for file in [*default, *given]}
+
 
 try:
     for file in workflow.configfiles:
         check_keys(file)
     check_schema(config, yaml.safe_load(SCHEMA.read_text()))
     validate(config, str(SCHEMA))
+    config["study"]["name"] = study_name(config, config_files())
     check_values(config)
     check_unchanged(config, os.environ, workflow.is_main_process)
 except ClxaiError as error:
@@ -52,7 +65,8 @@ TABLE_FIGURES = (
 TRAJECTORY_METHODS = [name for name in STUDY["methods"] if name != REFERENCE][1:2] + [
     REFERENCE
 ]
-RUN = "results/{dataset}/{model}/seed{seed}"
+RUN = "results/{dataset}/{model}/seed{seed}"  # shared by all studies
+HOME = f"results/studies/{STUDY['name']}/{{dataset}}"  # of the study alone
 
 
 def report_edits():
@@ -112,7 +126,7 @@ def runs(pattern):
 def figure(name, subcategory):
     """A figure of a data set as an item of the report."""
     return report(
-        f"results/{{dataset}}/figures/{name}.svg",
+        f"{HOME}/figures/{name}.svg",
         caption=f"../workflow/report/{name}.rst",
         category="{dataset}",
         subcategory=subcategory,
@@ -123,7 +137,7 @@ def figure(name, subcategory):
 def table(name):
     """A table of a data set as an item of the report."""
     return report(
-        f"results/{{dataset}}/tables/{name}.csv",
+        f"{HOME}/tables/{name}.csv",
         caption=f"../workflow/report/table_{name}.rst",
         category="{dataset}",
         subcategory="Tables",

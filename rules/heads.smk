@@ -34,3 +34,18 @@ use rule fit_heads as fit_heads_without_classifier with:
         heads=head_files(heads_without_classifier()),
     wildcard_constraints:
         model=alternatives(set(STUDY["models"]) - set(models_with(STUDY["heads"]))),
+
+
+rule heads_all:
+    """Target: all heads and their metrics."""
+    input:
+        [
+            expand(
+                [f"{RUN}/heads/metrics.csv", *head_files(heads_of(config, model))],
+                dataset=STUDY["datasets"],
+                model=model,
+                seed=STUDY["seeds"],
+            )
+            for model in STUDY["models"]
+        ],
+    localrule: True

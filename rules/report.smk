@@ -8,11 +8,13 @@ rule plot_tables:
         code=code("plot_tables.py"),
     output:
         svg=[figure(name, "Figures") for name in TABLE_FIGURES],
-        pdf=expand("results/{{dataset}}/figures/{name}.pdf", name=TABLE_FIGURES),
+        pdf=expand(
+            f"{HOME}/figures/{{name}}.pdf", name=TABLE_FIGURES, allow_missing=True
+        ),
     log:
-        "results/{dataset}/logs/plot_tables.log",
+        f"{HOME}/logs/plot_tables.log",
     benchmark:
-        "results/{dataset}/benchmarks/plot_tables.tsv"
+        f"{HOME}/benchmarks/plot_tables.tsv"
     localrule: True
     conda:
         "../envs/clxai.yaml"
@@ -48,11 +50,11 @@ rule plot_trajectories:
         code=code("plot_trajectories.py"),
     output:
         svg=figure("trajectories", "Pictures"),
-        pdf="results/{dataset}/figures/trajectories.pdf",
+        pdf=f"{HOME}/figures/trajectories.pdf",
     log:
-        "results/{dataset}/logs/plot_trajectories.log",
+        f"{HOME}/logs/plot_trajectories.log",
     benchmark:
-        "results/{dataset}/benchmarks/plot_trajectories.tsv"
+        f"{HOME}/benchmarks/plot_trajectories.tsv"
     localrule: True
     conda:
         "../envs/clxai.yaml"
@@ -81,17 +83,17 @@ rule plot_gallery:
         code=code("plot_gallery.py"),
     output:
         svg=report(
-            "results/{dataset}/figures/gallery_{model}.svg",
+            f"{HOME}/figures/gallery_{{model}}.svg",
             caption="../workflow/report/gallery.rst",
             category="{dataset}",
             subcategory="Pictures",
             labels={"figure": "gallery", "model": "{model}"},
         ),
-        pdf="results/{dataset}/figures/gallery_{model}.pdf",
+        pdf=f"{HOME}/figures/gallery_{{model}}.pdf",
     log:
-        "results/{dataset}/logs/plot_gallery_{model}.log",
+        f"{HOME}/logs/plot_gallery_{{model}}.log",
     benchmark:
-        "results/{dataset}/benchmarks/plot_gallery_{model}.tsv"
+        f"{HOME}/benchmarks/plot_gallery_{{model}}.tsv"
     localrule: True
     conda:
         "../envs/clxai.yaml"

@@ -6,15 +6,15 @@ rule summarise:
         records=runs(rules.train_model.output.record),
         code=code("summarise.py"),
     output:
-        images="results/{dataset}/tables/images.csv",
+        images=f"{HOME}/tables/images.csv",
         summary=table("summary"),
-        curves="results/{dataset}/tables/curves.csv",
+        curves=f"{HOME}/tables/curves.csv",
         heads=table("heads"),
         models=table("models"),
     log:
-        "results/{dataset}/logs/summarise.log",
+        f"{HOME}/logs/summarise.log",
     benchmark:
-        "results/{dataset}/benchmarks/summarise.tsv"
+        f"{HOME}/benchmarks/summarise.tsv"
     conda:
         "../envs/clxai.yaml"
     threads: 1
@@ -37,9 +37,9 @@ rule check_study:
     output:
         table("checks"),
     log:
-        "results/{dataset}/logs/check_study.log",
+        f"{HOME}/logs/check_study.log",
     benchmark:
-        "results/{dataset}/benchmarks/check_study.tsv"
+        f"{HOME}/benchmarks/check_study.tsv"
     conda:
         "../envs/clxai.yaml"
     threads: 1

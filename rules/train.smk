@@ -53,6 +53,12 @@ rule models_all:
     """Target: all trained models and their embeddings."""
     input:
         expand(
+            rules.train_model.output,
+            dataset=STUDY["datasets"],
+            model=STUDY["models"],
+            seed=STUDY["seeds"],
+        ),
+        expand(
             rules.embed_images.output,
             dataset=STUDY["datasets"],
             model=STUDY["models"],

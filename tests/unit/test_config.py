@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from clxai.config import catalogue, check_options, check_schema, check_values, head_options, heads_of, method_options, plain
+from clxai.config import (
+    catalogue,
+    check_options,
+    check_schema,
+    check_values,
+    head_options,
+    heads_of,
+    method_options,
+    plain,
+    study_name,
+)
 from clxai.devices import PRECISIONS
 from clxai.errors import ClxaiError
 from clxai.names import FILLS, SPLITS, STEMS
@@ -365,3 +375,27 @@ def test_plain_makes_equal_configs_print_equally():
     first = {"b": {"y": 1, "x": (1, 2)}, "a": [{"d": 0, "c": None}]}
     second = {"a": [{"c": None, "d": 0}], "b": {"x": [1, 2], "y": 1}}
     assert repr(plain(first)) == repr(plain(second)) == "{'a': [{'c': None, 'd': 0}], 'b': {'x': [1, 2], 'y': 1}}"
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ({}, "default"),
+        ({"config/config.yaml": {}}, "default"),
+        ({"config/config.yaml": {"study": None}, "config/fashionmnist.yaml": {}}, "fashionmnist"),
+        ({"config/config.yaml": {}, "a.yaml": {}, "b.yaml": {"models": {}}}, "b"),
+        ({"config/config.yaml": {}, "b.yaml": {"study": {"name": "mine"}}}, "mine"),
+        ({"config/config.yaml": {}, "a.yaml": {"study": {"name": "mine"}}, "b.yaml": {"study": {"seed": 1}}}, "b"),
+        ({"config/config.yaml": {}, "/x/My-Study.v2.yaml": {}}, "my_study_v2"),
+    ],
+)
+def test_study_is_named_by_its_last_file_unless_that_names_it(config, files, name):
+    for content in files.values():
+        config["study"].update(content.get("study") or {})
+    assert study_name(config, files) == name
+
+
+def test_name_given_beside_the_files_counts(config):
+    """As with --config and in a module."""
+    config["study"]["name"] = "mine"
+    assert study_name(config, {"a.yaml": {}}) == study_name(config, {}) == "mine"

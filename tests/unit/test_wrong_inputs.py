@@ -152,9 +152,14 @@ SEMANTIC = {
         "methods.saliency: 'saliency' is a registered method and cannot stand for 'grad_cam'",
     ),
     "model named like a folder": (
-        {"models.tables": {"loss": "supcon"}, "study.models": ["tables"]},
-        "models: 'tables' is a folder of every data set",
+        {"models.logs": {"loss": "supcon"}, "study.models": ["logs"]},
+        "models: 'logs' is a folder of every data set",
     ),
+    "data set named like the folder of the studies": (
+        {"datasets.studies": {"source": "digits"}, "study.datasets": ["studies"]},
+        "study.datasets: 'studies' is the folder of the studies' tables",
+    ),
+    "path as a name of a study": ({"study.name": "../x"}, "study.name: '../x' does not match"),
     "line feed after a name": ({"models": {"ce\n": {"loss": "supcon"}}}, "models"),
     "path as a name of a model": ({"models": {"../ce": {"loss": "supcon"}}}, "'../ce' does not match"),
     "absolute path as a name": ({"datasets": {"/tmp/x": {"source": "digits"}}}, "'/tmp/x' does not match"),

@@ -312,7 +312,7 @@ def moved(finished, tmp_path):
 def test_moved_project_reruns_nothing_and_stays_readable(moved, finished):
     assert moved.planned() == {}
     assert_equal_science(moved, finished)
-    (moved.folder / "results/digits/tables/checks.csv").unlink()
+    (moved.folder / "results/studies/tiny/digits/tables/checks.csv").unlink()
     succeeds(moved)  # reads tables and attributions where they are now
     assert_equal_science(moved, finished)
 

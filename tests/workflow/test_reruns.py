@@ -116,7 +116,7 @@ def test_harmless_edit_can_be_declared_harmless(finished):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("-f", "results/digits/figures/srg.svg"), {"plot_tables": 1}),
+        (("-f", "results/studies/tiny/digits/figures/srg.svg"), {"plot_tables": 1}),
         (("-R", "summarise"), AFTER_CURVES),
         (("-R", "flip", "--until", "summarise"), {"flip": 6, "summarise": 1}),
     ],
@@ -166,3 +166,37 @@ RETRAINED = {
 def test_contracts_hold_with_other_profiles(finished, planned_with_profile, path, change, expected):
     with finished.edited(path, change):
         assert planned_with_profile() == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("ce/seed0", {"train_model": 1, "embed_images": 1, "fit_heads": 1, "attribute": 3, "flip": 3}),
+        ("ce/seed0/model.safetensors", {"train_model": 1}),
+        ("ce/seed0/embeddings.nc", {"embed_images": 1}),
+        ("ce/seed0/heads", {"fit_heads": 1}),
+        ("ce/seed0/attributions/random.nc", {"attribute": 1}),
+        ("ce/seed0/curves", {"flip": 3}),
+    ],
+)
+def test_deleted_results_are_made_again(finished, path, expected, tmp_path):
+    place = finished.folder / "results/digits" / path
+    place.rename(tmp_path / "deleted")
+    try:
+        planned = finished.planned()
+    finally:
+        (tmp_path / "deleted").rename(place)
+    assert planned.items() >= expected.items()
+
+
+def test_another_study_shares_the_curves_and_has_its_own_tables(finished):
+    """The same science under another file name: nothing is trained, explained or flipped."""
+    other = finished.folder / "other.yaml"
+    other.write_text((finished.folder / TINY).read_text())
+    try:
+        assert finished.planned(config="other.yaml") == {
+            **{"summarise": 1, "check_study": 1, "plot_tables": 1},
+            **{"plot_trajectories": 1, "plot_gallery": 2},
+        }
+    finally:
+        other.unlink()

@@ -13,7 +13,7 @@ def rows(path):
 
 
 def test_study_leaves_tables_for_every_model_head_and_method(finished):
-    summary = rows(finished.folder / "results/digits/tables/summary.csv")
+    summary = rows(finished.folder / "results/studies/tiny/digits/tables/summary.csv")
     assert {row["model"] for row in summary} == {"ce", "supcon"}
     assert {row["method"] for row in summary} == {"random", "saliency", "grad_cam"}
     assert {row["scored_by"] for row in summary if row["model"] == "supcon"} == {"knn"}
@@ -23,7 +23,7 @@ def test_study_leaves_tables_for_every_model_head_and_method(finished):
 
 
 def test_random_attribution_has_no_excess_over_itself(finished):
-    summary = rows(finished.folder / "results/digits/tables/summary.csv")
+    summary = rows(finished.folder / "results/studies/tiny/digits/tables/summary.csv")
     assert {float(row["excess"]) for row in summary if row["method"] == "random" and row["metric"] == "srg"} == {0.0}
 
 
@@ -33,7 +33,7 @@ FIGURES = ("accuracy", "deletion", "insertion", "srg", "cross", "ranking", "drif
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("kind", ["svg", "pdf"])
 def test_study_leaves_figures(finished, name, kind):
-    assert (finished.folder / f"results/digits/figures/{name}.{kind}").stat().st_size > 5000
+    assert (finished.folder / f"results/studies/tiny/digits/figures/{name}.{kind}").stat().st_size > 5000
 
 
 def test_every_log_is_filled(finished):
@@ -60,8 +60,13 @@ def test_report_builds(finished):
 def test_failing_self_check_stops_the_study(finished):
     """With an impossible limit the check job fails, names the check, and its table does not pass as finished."""
     strict = finished.folder / "strict.yaml"
-    strict.write_text((finished.folder / "tests/workflow/tiny.yaml").read_text().replace("alpha: 0.000001", "alpha: 0.999999"))
-    table = finished.folder / "results/digits/tables/checks.csv"
+    strict.write_text(
+        (finished.folder / "tests/workflow/tiny.yaml")
+        .read_text()
+        .replace("alpha: 0.000001", "alpha: 0.999999")
+        .replace("study:", "study:\n  name: tiny", 1)
+    )
+    table = finished.folder / "results/studies/tiny/digits/tables/checks.csv"
     before = table.read_text()
     process = finished.snakemake("--cores", "2", str(table.relative_to(finished.folder)), config="strict.yaml")
     try:

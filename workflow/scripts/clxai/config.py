@@ -5,6 +5,7 @@ each other. Imports nothing heavy, so that planning stays quick.
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
 from clxai.extents import Extent, measure
-from clxai.names import FILLS, FOLDERS, LAYERS, REFERENCE, allowed_units, choose_stem, smallest_size
+from clxai.names import FILLS, FOLDERS, LAYERS, REFERENCE, STUDIES, allowed_units, choose_stem, smallest_size
 from clxai.registry import Declaration, declared
 from clxai.torchvision_sets import check_arguments
 
@@ -108,9 +109,25 @@ def _explain(error: Any) -> str:
     return f"{where}: {error.message}"
 
 
+def study_name(config: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the name of a study: `study.name`, else that of the last of its config files, given in the order of merging.
+
+    A name in an earlier file is not inherited: the study of the last file would overwrite the tables of the other. The file
+    `config.yaml`, and no file at all (a module), are the study `default`.
+    """
+    names = [(content.get("study") or {}).get("name") for content in files.values()]
+    name = config["study"].get("name")
+    if name is not None and not (names and names[-1] is None and name in names):
+        return name
+    stem = re.sub("[^a-z0-9_]", "_", Path([*files][-1]).stem.lower()).lstrip("_") if files else ""
+    return "default" if stem in ("", "config") else stem
+
+
 def check_values(config: Mapping[str, Any]) -> None:
     """Raise ClxaiError where a filled config names something unknown or asks for what cannot work."""
     study = config["study"]
+    if STUDIES in study["datasets"]:
+        raise ClxaiError(f"study.datasets: {STUDIES!r} is the folder of the studies' tables; choose another name")
     for family in ("datasets", "models"):
         for name in study[family]:
             if name not in config[family]:

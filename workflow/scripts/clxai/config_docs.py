@@ -36,6 +36,9 @@ _INTRO = """\
 - A YAML anchor (`&name`, `*name`) is one mapping under two names: an override of one place changes the other place too.
 - Keys that are not given take the default of the table. An unknown key or name, a wrong type or a value out of range is refused
   before any job starts.
+- The file names the study: its tables and figures are in `results/studies/fashionmnist`, those of `config.yaml` in
+  `results/studies/default`. Of several files the last one names it, unless it sets `study.name`; a name in an earlier file is not
+  inherited. Studies share data, models, embeddings, attributions and curves.
 - YAML reads `1e-3` as a string. Write `1.0e-3` or `0.001`.
 
 The config holds the science alone. Threads, memory, run time, GPUs and partitions are in the rules and in
