@@ -13,6 +13,7 @@ from clxai.config import (
     heads_of,
     method_options,
     plain,
+    read_texts,
     study_name,
 )
 from clxai.devices import PRECISIONS
@@ -399,3 +400,39 @@ def test_name_given_beside_the_files_counts(config):
     """As with --config and in a module."""
     config["study"]["name"] = "mine"
     assert study_name(config, {"a.yaml": {}}) == study_name(config, {}) == "mine"
+
+
+def texts(value):
+    """A config as Snakemake reads it from `--config`: every inner value a text."""
+    return yaml.load(yaml.safe_dump(value), Loader=yaml.BaseLoader)
+
+
+def test_config_of_texts_is_the_config(config):
+    assert read_texts(texts(config), SCHEMA) == config
+
+
+def test_options_without_a_schema_are_read_as_yaml():
+    given = {"heads": {"knn": {"k": "7"}}, "methods": {"cam": {"method": "grad_cam", "layer": "layer2"}, "lrp": "null"}}
+    assert read_texts(given, SCHEMA) == {
+        "heads": {"knn": {"k": 7}},
+        "methods": {"cam": {"method": "grad_cam", "layer": "layer2"}, "lrp": None},
+    }
+
+
+@pytest.mark.parametrize("text", ["8 images", "1e-3", "[", "", "2026-01-01"])
+def test_text_that_is_no_number_stays_and_is_refused(config, text):
+    config["flipping"]["steps"] = text
+    with pytest.raises(ClxaiError, match=r"flipping\.steps: expected integer, got the string"):
+        check_schema(read_texts(config, SCHEMA), SCHEMA)
+
+
+def test_home_in_a_path_is_written_out(config, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/reader")
+    config["datasets"]["digits"]["path"] = "~/images.npz"
+    assert read_texts(config, SCHEMA)["datasets"]["digits"]["path"] == "/home/reader/images.npz"
+
+
+def test_home_of_nobody_is_a_path_that_does_not_exist(config):
+    config["datasets"]["digits"].update({**SOURCE, "path": "~nobody-of-that-name/images"})
+    with pytest.raises(ClxaiError, match="'~nobody-of-that-name/images' does not exist"):
+        check(read_texts(config, SCHEMA))

@@ -227,6 +227,22 @@ def test_key_given_twice_is_refused_with_its_line(tmp_path, text, twice, line):
         check_keys(tmp_path / "study.yaml")
 
 
+def test_json_is_read_as_json(tmp_path):
+    """Tabs included, as Snakemake reads it; a key twice is refused there too."""
+    path = tmp_path / "study.json"
+    path.write_text('{\n\t"study": {\n\t\t"seeds": [0]\n\t}\n}')
+    check_keys(path)
+    path.write_text('{"study": {"seeds": [0], "seeds": [1]}}')
+    with pytest.raises(ClxaiError, match=r"study\.json: 'seeds' is given twice"):
+        check_keys(path)
+
+
+def test_file_that_is_neither_json_nor_yaml_is_one_line(tmp_path):
+    (tmp_path / "study.yaml").write_text("study:\n\tseeds: [0]\n")
+    with pytest.raises(ClxaiError, match=r"study\.yaml is neither JSON nor YAML: line 2: found character"):
+        check_keys(tmp_path / "study.yaml")
+
+
 @pytest.mark.parametrize("config_file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
 def test_committed_configs_give_every_key_once(config_file):
     check_keys(config_file)
@@ -241,6 +257,16 @@ def test_job_that_reads_an_edited_config_is_refused(config):
     with pytest.raises(ClxaiError, match="the config was edited after this run of Snakemake was started"):
         check_unchanged(config, environment, is_main=False)
     check_unchanged(config, environment, is_main=True)
+
+
+def test_configs_of_two_modules_of_one_run_are_both_planned(config):
+    environment, other = {}, {**config, "checks": {}}
+    check_unchanged(config, environment, is_main=True)
+    check_unchanged(other, environment, is_main=True)
+    check_unchanged(config, environment, is_main=False)
+    check_unchanged(other, environment, is_main=False)
+    with pytest.raises(ClxaiError, match="was edited"):
+        check_unchanged({**config, "models": {}}, environment, is_main=False)
 
 
 def medmnist(n=40, shape=(16, 16), dtype=np.uint8, splits=("train", "val", "test")):
