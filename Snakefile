@@ -12,7 +12,7 @@ from snakemake.utils import min_version
 min_version("9.20.0")
 
 
-configfile: "config/config.yaml"
+configfile: f"{workflow.current_basedir.get_path_or_uri(secret_free=True)}/config/config.yaml"
 
 
 report: "workflow/report/workflow.rst"

@@ -12,7 +12,20 @@ from snakemake.utils import validate
 ROOT = Path(str(workflow.current_basedir.get_path_or_uri(secret_free=True))).parent
 SCRIPTS = ROOT / "workflow" / "scripts"
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+if not SCRIPTS.is_dir():
+    raise WorkflowError(
+        f"CLXAI's library is not at {SCRIPTS}: a hosted module brings rules alone; clone the repository and name its "
+        "workflow/Snakefile in `snakefile:`"
+    )
 sys.path.insert(0, str(SCRIPTS))
+
+import clxai
+
+if not os.path.samefile(os.path.dirname(clxai.__file__), SCRIPTS / "clxai"):
+    raise WorkflowError(
+        f"this run of Snakemake has already loaded the library of {os.path.dirname(clxai.__file__)}, "
+        f"the rules are those of {ROOT}: use one checkout per run"
+    )
 
 from clxai.config import (
     catalogue,
@@ -24,11 +37,13 @@ from clxai.config import (
     heads_of,
     method_options,
     plain,
+    read_texts,
     study_name,
 )
 from clxai.errors import ClxaiError
+from clxai.identity import announce, code_digests
 from clxai.names import REFERENCE
-from clxai.provenance import code_digests, code_of
+from clxai.provenance import code_of
 
 
 def config_files():
@@ -43,7 +58,8 @@ def config_files():
 try:
     for file in workflow.configfiles:
         check_keys(file)
-    check_schema(config, yaml.safe_load(SCHEMA.read_text()))
+    schema = yaml.safe_load(SCHEMA.read_text())
+    check_schema(read_texts(config, schema), schema)
     validate(config, str(SCHEMA))
     config["study"]["name"] = study_name(config, config_files())
     check_values(config)
@@ -52,6 +68,11 @@ except ClxaiError as error:
     raise WorkflowError(f"config: {error}") from None
 
 CODE_AT_START = code_digests(SCRIPTS)
+if workflow.is_main_process:
+    announce(CODE_AT_START, SCRIPTS, os.environ)
+# A notebook's back end is not installed for the jobs, and a user's settings would change the figures.
+os.environ["MPLBACKEND"] = "agg"
+os.environ.pop("MATPLOTLIBRC", None)
 STUDY = config["study"]
 TABLE_FIGURES = (
     "accuracy",

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from clxai import jobs
+from clxai import identity, jobs
 from clxai.artefacts import write_record
 from clxai.errors import ClxaiError
 
@@ -12,6 +12,7 @@ from clxai.errors import ClxaiError
 def job(tmp_path, monkeypatch):
     """This process as a job with one code file; the log begins with its line."""
     monkeypatch.setattr(jobs, "_CURRENT", [])
+    monkeypatch.setattr(identity, "SCRIPTS", tmp_path.resolve())
     code, log = tmp_path / "losses.py", tmp_path / "train.log"
     code.write_text("one")
     log.write_text(jobs.begin(log, [str(code)]) + "\nepoch 1\n")

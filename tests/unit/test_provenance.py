@@ -76,6 +76,12 @@ def test_code_of_every_script_exists_and_is_part_of_the_project(script):
     assert {LIBRARY / "__init__.py", LIBRARY / "logs.py"} <= set(found)
 
 
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_every_script_puts_its_own_folder_first_before_it_imports_the_library(script):
+    before = script.read_text().split("from clxai")[0]
+    assert "\nsys.path.insert(0, snakemake.scriptdir)" in before
+
+
 def test_code_of_training_is_what_python_loads():
     """Every module of the library that Python has loaded after the script's imports is listed."""
     script = LIBRARY.parent / "train_model.py"

@@ -376,6 +376,7 @@ import runpy, sys
 from types import SimpleNamespace
 sys.path.insert(0, {library!r})
 snakemake = SimpleNamespace(
+    scriptdir={library!r},
     log=[{folder!r} + "/train.log"],
     threads=1,
     resources={{"gpu": 1}},

@@ -1,15 +1,18 @@
 """Entry of rule attribute."""
 
+import sys
 from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
 from clxai.artefacts import write_arrays
 from clxai.attribution.explaining import explain
 from clxai.devices import describe, select_device
 from clxai.logs import log_to
 from clxai.runs import open_run
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 log_to(snakemake.log[0], snakemake.input.code)
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])

@@ -1,14 +1,17 @@
 """Entry of rule check_study."""
 
+import sys
 from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
 from clxai.artefacts import read_table, write_table
 from clxai.checks import check_table, require_all
 from clxai.design import design, read_runs
 from clxai.logs import log_to
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 log_to(snakemake.log[0], snakemake.input.code)
 settings = snakemake.params.config

@@ -1,6 +1,12 @@
 """Entry of rule embed_images."""
 
+import sys
 from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
 from clxai.artefacts import write_arrays
 from clxai.datasets import open_prepared
@@ -8,9 +14,6 @@ from clxai.devices import describe, select_device
 from clxai.embeddings import embed_dataset
 from clxai.inference import load_encoder
 from clxai.logs import log_to
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 log_to(snakemake.log[0], snakemake.input.code)
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])

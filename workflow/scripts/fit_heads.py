@@ -1,6 +1,12 @@
 """Entry of rule fit_heads."""
 
+import sys
 from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
 from clxai.artefacts import write_table
 from clxai.datasets import open_prepared
@@ -10,9 +16,6 @@ from clxai.fitting import fit_heads
 from clxai.heads import save_head
 from clxai.inference import load_encoder
 from clxai.logs import log_to
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 log_to(snakemake.log[0], snakemake.input.code)
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])

@@ -1,6 +1,12 @@
 """Entry of rule plot_gallery."""
 
+import sys
 from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
 from clxai.artefacts import read_table
 from clxai.datasets import open_prepared
@@ -8,9 +14,6 @@ from clxai.design import design, read_runs
 from clxai.logs import log_to
 from clxai.pictures import plot_gallery
 from clxai.style import save, use_style, warning_of
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 log_to(snakemake.log[0], snakemake.input.code)
 use_style()

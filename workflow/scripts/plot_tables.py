@@ -1,14 +1,17 @@
 """Entry of rule plot_tables."""
 
+import sys
 from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
 from clxai.artefacts import read_table
 from clxai.logs import log_to
 from clxai.plots import TABLE_FIGURES, Tables
 from clxai.style import save, use_style, warning_of
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 log_to(snakemake.log[0], snakemake.input.code)
 use_style()

@@ -1,12 +1,15 @@
 """Entry of rule prepare_data."""
 
+import sys
 from typing import TYPE_CHECKING
-
-from clxai.logs import log_to
-from clxai.preparing import prepare
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
+
+sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
+
+from clxai.logs import log_to
+from clxai.preparing import prepare
 
 log_to(snakemake.log[0], snakemake.input.code)
 prepare(snakemake.params.config, snakemake.output.images, snakemake.output.labels)

@@ -1,14 +1,17 @@
 """Entry of rule sample_images."""
 
+import sys
 from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
 import pandas as pd
 from clxai.artefacts import write_table
 from clxai.datasets import evaluation_sample, open_prepared
 from clxai.logs import log_to
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 log_to(snakemake.log[0], snakemake.input.code)
 data = open_prepared(snakemake.wildcards.dataset, snakemake.input[0], snakemake.input[1])

@@ -1,14 +1,17 @@
 """Entry of rule summarise."""
 
+import sys
 from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
 from clxai.artefacts import write_table
 from clxai.design import design, read_runs
 from clxai.logs import log_to
 from clxai.summaries import head_table, measure_runs, model_table, summary_table
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 log_to(snakemake.log[0], snakemake.input.code)
 settings = snakemake.params.config

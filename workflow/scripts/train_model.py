@@ -1,6 +1,12 @@
 """Entry of rule train_model."""
 
+import sys
 from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
 import pandas as pd
 from clxai.artefacts import write_record, write_table
@@ -10,9 +16,6 @@ from clxai.logs import log_to
 from clxai.models import save_network
 from clxai.resuming import SideFile
 from clxai.training import train
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 log_to(snakemake.log[0], snakemake.input.code)
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])

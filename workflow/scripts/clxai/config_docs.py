@@ -40,7 +40,8 @@ _INTRO = """\
   `results/studies/default`. Of several files the last one names it, unless it sets `study.name`; a name in an earlier file is not
   inherited. Studies share data, models, embeddings, attributions and curves.
 - YAML reads `1e-3` as a string. Write `1.0e-3` or `0.001`.
-- `--config 'flipping={steps: 8}'` changes single keys for one call; its values are read as YAML reads them. A JSON file may be given as well.
+- `--config 'flipping={steps: 8}'` changes single keys for one call; its values are read as in a file.
+- A config file may be JSON.
 
 The config holds the science alone. Threads, memory, run time, GPUs and partitions are in the rules and in
 [profiles](../profiles/README.md).
@@ -60,8 +61,8 @@ datasets:
 Splits that the source does not bring are drawn from its training images, stratified by class and seeded: first the test split
 (`test_fraction`), then the validation split (`val_fraction`). `limit` then takes a stratified sample of each split. Images that
 are not square, or not all of one size, need `size`: a whole multiple of a square image is made by repetition, anything else by
-bilinear resizing of the shorter side and a centre crop. Relative paths start at the working directory, `~` is your home. The test split is never
-used for fitting or selection.
+bilinear resizing of the shorter side and a centre crop. Relative paths start at the working directory,
+`~` is your home. The test split is never used for fitting or selection.
 
 ## Declaring a model
 

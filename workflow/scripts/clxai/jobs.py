@@ -4,7 +4,6 @@ A killed Snakemake leaves its jobs running. One that ends after the study was st
 not overwrite the result of its successor. Nor may a result pass for that of a module that was edited while the job ran.
 """
 
-import hashlib
 import os
 import platform
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clxai.errors import ClxaiError
+from clxai.identity import digest_of, require_planned
 
 _FIRST_WORDS = "clxai job"
 
@@ -31,7 +31,7 @@ class Job:
         if now != self.line and now.startswith(_FIRST_WORDS):
             raise ClxaiError(f"{self.log}: this process ({self.line}) was replaced by another ({now}); its result is dropped")
         for path, digest in self.code.items():
-            if _digest(path) != digest:
+            if digest_of(path) != digest:
                 raise ClxaiError(f"{path} was edited while this job ran: its result would fit neither version; run again")
 
 
@@ -39,9 +39,12 @@ _CURRENT: list[Job] = []  # one, once `begin` was called
 
 
 def begin(log: str | Path, code: Sequence[str]) -> str:
-    """Make this process the job of that log, with code as it is now; return the line that the log must begin with."""
+    """Make this process the job of that log; return the line that the log must begin with.
+
+    Raises ClxaiError if the code is not that of the loaded library or not what Snakemake planned with.
+    """
     line = f"{_FIRST_WORDS} {os.getpid()} on {platform.node()} since {time.strftime('%F %T')} {time.perf_counter_ns():x}"
-    _CURRENT[:] = [Job(Path(log).absolute(), line, {path: _digest(path) for path in code})]
+    _CURRENT[:] = [Job(Path(log).absolute(), line, require_planned(code, os.environ))]
     return line
 
 
@@ -56,7 +59,3 @@ def _first_line(path: Path) -> str:
         return ""
     with path.open(errors="replace") as file:
         return file.readline().rstrip("\n")
-
-
-def _digest(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if Path(path).is_file() else ""

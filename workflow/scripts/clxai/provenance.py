@@ -1,7 +1,6 @@
 """Which local modules a script depends on, read from its imports: the workflow lists them as inputs of the script's rule."""
 
 import ast
-import hashlib
 from functools import cache
 from pathlib import Path
 
@@ -18,11 +17,6 @@ def code_of(script: Path) -> list[Path]:
             found.add(file)
             waiting += _local_imports(file)
     return sorted(found)
-
-
-def code_digests(scripts: Path) -> dict[Path, str]:
-    """Return the SHA-256 of every Python file below a folder."""
-    return {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(scripts.rglob("*.py"))}
 
 
 @cache

@@ -1,11 +1,12 @@
 """One look for all figures: sizes for print, colours for the colour-blind with a second cue, names for readers."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
+os.environ["MPLBACKEND"] = "agg"  # before matplotlib reads it: the back end of a notebook may not be installed
 
-mpl.use("agg")
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -47,10 +48,12 @@ def title(name: str) -> str:
 
 
 def use_style() -> None:
-    """Set fonts, lines and fixed ids once per process."""
+    """Set fonts, lines and fixed ids once per process, from matplotlib's own defaults: no `matplotlibrc` has a say."""
+    mpl.rcdefaults()
     sns.set_theme(context="paper", style="ticks", palette="colorblind", font_scale=0.9)
     plt.rcParams.update(
         {
+            "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib; Seaborn prefers Arial where it is installed
             "svg.hashsalt": "clxai",
             "svg.fonttype": "path",  # a browser without our font would shift the labels
             "pdf.fonttype": 42,

@@ -1,0 +1,109 @@
+"""Whose code and config a run uses: those of the checkout whose Snakefile runs, wherever it runs and whatever is installed."""
+
+import pytest
+from project import TINY, Project, copy_project
+
+IMAGES = "results/digits/data/images.npy"
+MODULE = """
+configfile: "study.yaml"
+module clxai:
+    snakefile: "{checkout}/workflow/Snakefile"
+    config: config["clxai"]
+use rule * from clxai as clxai_*
+"""
+
+
+@pytest.fixture
+def other(tmp_path):
+    """The environment in which another checkout is installed, whose library ends every job that loads it."""
+    other = copy_project(tmp_path / "other")
+    module = other.folder / "workflow/scripts/clxai/logs.py"
+    module.write_text(module.read_text() + "\nraise RuntimeError('the other checkout')\n")
+    return {"PYTHONPATH": str(other.folder / "workflow" / "scripts")}
+
+
+@pytest.fixture
+def checkout(tmp_path, other):
+    """A checkout with a library that says so when it prepares data."""
+    project = copy_project(tmp_path / "checkout", other)
+    module = project.folder / "workflow/scripts/clxai/preparing.py"
+    module.write_text(module.read_text() + "\nprint('the library of this checkout')\n")
+    return project
+
+
+@pytest.fixture
+def elsewhere(tmp_path, other):
+    """An empty working directory."""
+    (tmp_path / "elsewhere").mkdir()
+    return Project(tmp_path / "elsewhere", other)
+
+
+def plain(checkout, elsewhere, target):
+    return checkout, checkout.snakemake("--cores", "1", target)
+
+
+def directory(checkout, elsewhere, target):
+    place = ("-s", f"{checkout.folder}/Snakefile", "-d", str(elsewhere.folder))
+    return elsewhere, checkout.snakemake("--cores", "1", *place, target)
+
+
+def module(checkout, elsewhere, target):
+    lines = (checkout.folder / TINY).read_text().splitlines()
+    (elsewhere.folder / "study.yaml").write_text("clxai:\n" + "\n".join(f"  {line}" for line in lines))
+    (elsewhere.folder / "Snakefile").write_text(MODULE.format(checkout=checkout.folder))
+    return elsewhere, elsewhere.snakemake("--cores", "1", target, config=None)
+
+
+@pytest.mark.parametrize("way", [plain, directory, module])
+def test_jobs_use_the_library_beside_their_script(checkout, elsewhere, way):
+    project, process = way(checkout, elsewhere, IMAGES)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "the library of this checkout" in process.stdout + process.stderr
+    assert (project.folder / IMAGES).exists()
+
+
+def test_module_edited_between_planning_and_its_job_is_refused(checkout):
+    """The first job of the run edits what the second one loads."""
+    script = checkout.folder / "workflow/scripts/prepare_data.py"
+    edit = "\nfrom pathlib import Path\nPath(__file__).with_name('sample_images.py').open('a').write('# edited')\n"
+    script.write_text(script.read_text() + edit)
+    process = checkout.snakemake("--cores", "1", "results/digits/data/evaluation.csv")
+    assert process.returncode != 0
+    assert "sample_images.py was edited after this run of Snakemake was started" in process.stdout + process.stderr
+
+
+def test_moved_checkout_reruns_nothing(checkout, elsewhere):
+    """The place of the library is no input."""
+    assert checkout.snakemake("--cores", "1", IMAGES).returncode == 0
+    checkout.folder.rename(elsewhere.folder / "moved")
+    assert Project(elsewhere.folder / "moved", checkout.environment).planned(IMAGES) == {}
+
+
+@pytest.mark.parametrize("arguments", [(), ("--config", "flipping={steps: 8}", "study={evaluation_images: 20}")])
+def test_default_config_is_read_wherever_the_run_is(checkout, elsewhere, arguments):
+    place = ("-s", f"{checkout.folder}/Snakefile", "-d", str(elsewhere.folder))
+    planned = elsewhere.planned(*place, *arguments, config=None)
+    assert planned["train_model"] == 9
+
+
+def test_config_file_of_another_directory_is_merged_over_the_default(checkout, elsewhere):
+    (elsewhere.folder / "mine.yaml").write_text("study: {seeds: [4]}")
+    planned = elsewhere.planned("-s", f"{checkout.folder}/Snakefile", config="mine.yaml")
+    assert planned["train_model"] == 3
+
+
+def test_report_of_a_module_builds(finished, tmp_path):
+    """The captions read the module's config, not that of the workflow around it."""
+    (tmp_path / "study.yaml").write_text("study: the config around the module\nclxai:\n" + indented(finished.folder / TINY))
+    snakefile = (
+        MODULE.format(checkout=finished.folder).replace("study.yaml", str(tmp_path / "study.yaml")).replace(" as clxai_*", "")
+    )
+    (tmp_path / "Snakefile").write_text(snakefile.replace("study.yaml", str(tmp_path / "study.yaml")))
+    report = ("--report", str(tmp_path / "report.zip"))
+    process = finished.snakemake("-s", str(tmp_path / "Snakefile"), "-d", str(finished.folder), *report, "all", config=None)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert (tmp_path / "report.zip").stat().st_size > 100_000
+
+
+def indented(file):
+    return "".join(f"  {line}\n" for line in file.read_text().splitlines())
