@@ -1,0 +1,214 @@
+"""Every mark of a figure stands where the names around it say: models, heads and methods have numbers of their own."""
+
+from itertools import product
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import xarray
+from clxai.datasets import ImageData
+from clxai.pictures import plot_gallery, plot_trajectories
+from clxai.plots import TABLE_FIGURES, Tables
+from clxai.style import look_of, title, use_style
+from matplotlib.colors import to_rgb
+from sklearn.decomposition import PCA
+
+MODELS, HEADS, METHODS = ["supcon", "ce"], ["linear", "knn", "softmax"], ["saliency", "random", "lrp"]
+FILLS, METRICS = ["zero", "mean"], ["srg", "srg_matched", "srg_kept"]
+CELLS = [(model, head) for model in MODELS for head in HEADS if (model, head) != ("supcon", "softmax")]
+
+
+def number(*names):
+    """A number in 0.1..0.8 that depends on every name."""
+    levels = ((MODELS, 0.3), (HEADS, 0.1), (HEADS, 0.03), (METHODS, 0.01), (FILLS, 0.004), (METRICS, 0.001))
+    return 0.1 + sum(share * level.index(name) for (level, share), name in zip(levels, names, strict=False))
+
+
+@pytest.fixture
+def tables():
+    """Tables whose numbers name their row; their rows are shuffled."""
+    use_style()
+    summary = [
+        {
+            **{"model": model, "method": method, "explained_by": explained, "scored_by": scored, "fill": fill, "metric": metric},
+            **{"mean": value, "ci_low": value - 0.02, "ci_high": value + 0.03, "excess": value / 2},
+            **{"excess_ci_low": value / 2 - 0.01, "excess_ci_high": value / 2 + 0.02},
+        }
+        for (model, explained), scored, method, fill, metric in product(CELLS, HEADS, METHODS, FILLS, METRICS)
+        if (model, scored) in CELLS
+        for value in [number(model, explained, scored, method, fill, metric)]
+    ]
+    curves = [
+        {
+            **{"model": model, "method": method, "head": head, "fill": fill, "order": order, "quantity": quantity},
+            **{"fraction": step, "mean": value, "ci_low": value, "ci_high": value},
+        }
+        for (model, head), method, fill, order, quantity in product(
+            CELLS, METHODS, FILLS, ("morf", "lerf"), ("probability", "probability_matched", "drift")
+        )
+        for step in (0.0, 0.25, 1.0)
+        for value in [curve_number(model, head, method, fill, order, quantity) * (1 - step / 2)]
+    ]
+    heads = [
+        {"model": model, "seed": seed, "head": head, "split": split, **dict.fromkeys(("nll", "nll_matched"), 9.0)}
+        | {name: seed / 100 + value_of_head(model, head, name) + (split == "val") for name in ("accuracy", "ece", "ece_matched")}
+        for (model, head), seed, split in product(CELLS, (0, 1), ("val", "test"))
+    ]
+    frames = (pd.DataFrame(rows).sample(frac=1, random_state=0) for rows in (heads, summary, curves))
+    return Tables(*frames, models=MODELS, head_names=HEADS, methods=METHODS, fill="zero")
+
+
+def curve_number(model, head, method, fill, order, quantity):
+    return number(model, head, HEADS[0], method, fill) + 0.001 * (order == "lerf") + 0.002 * len(quantity) / 20
+
+
+def value_of_head(model, head, name):
+    return number(model, head) / 10 + 0.02 * ("accuracy", "ece", "ece_matched").index(name)
+
+
+@pytest.fixture
+def figure_of(tables):
+    """Draw a figure of the tables and return its axes."""
+
+    def draw(name):
+        return TABLE_FIGURES[name](tables).axes
+
+    yield draw
+    plt.close("all")
+
+
+def test_accuracy_shows_each_head_of_each_model_on_test(figure_of):
+    looks = look_of(MODELS)
+    for axis, name in zip(figure_of("accuracy"), ("accuracy", "ece", "ece_matched"), strict=True):
+        assert [label.get_text() for label in axis.get_xticklabels()] == [title(head) for head in HEADS]
+        means = [line for line in axis.lines if len(line.get_xdata()) == 1]
+        found = {(to_rgb(line.get_color()), round(line.get_xdata()[0])): line.get_ydata()[0] for line in means}
+        expected = {
+            (to_rgb(looks[model]["color"]), HEADS.index(head)): 100 * (value_of_head(model, head, name) + 0.005)
+            for model, head in CELLS
+        }
+        assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "quantity", "order"),
+    [("deletion", "probability_matched", "morf"), ("insertion", "probability_matched", "lerf"), ("drift", "drift", "morf")],
+)
+def test_curves_stand_in_the_panel_of_their_model_and_head_in_the_colour_of_their_method(figure_of, name, quantity, order):
+    panels = dict(zip(product(MODELS, HEADS), figure_of(name), strict=True))
+    looks = look_of(METHODS)
+    for model in MODELS:
+        assert panels[model, HEADS[0]].get_ylabel() == title(model)
+    for head in HEADS:
+        assert panels[MODELS[0], head].get_title() == title(head)
+    for model, head in CELLS:
+        found = {to_rgb(line.get_color()): (line.get_xdata(), line.get_ydata()) for line in panels[model, head].lines}
+        assert len(found) == 3
+        for method in METHODS:
+            place, values = (np.array(part) for part in found[to_rgb(looks[method]["color"])])
+            removed = place if order == "morf" else 1 - place
+            np.testing.assert_allclose(removed, [0, 0.25, 1])
+            expected = curve_number(model, head, method, "zero", order, quantity) * np.array([1, 0.875, 0.5])
+            np.testing.assert_allclose(values, expected)
+
+
+def test_srg_shows_each_method_and_cell_with_its_interval(figure_of):
+    for axis, metric in zip(figure_of("srg")[:2], ("srg_matched", "srg_kept"), strict=True):
+        expected = [[number(model, head, head, method, "zero", metric) for model, head in CELLS] for method in METHODS]
+        np.testing.assert_allclose(axis.collections[0].get_array().reshape(3, 5), expected)
+        assert [label.get_text() for label in axis.get_yticklabels()] == [title(method) for method in METHODS]
+        words = [text.get_text() for text in axis.texts if "[" in text.get_text()]
+        short = [tuple(f"{v:.2f}"[1:] for v in (x, x - 0.02, x + 0.03)) for x in np.ravel(expected)]
+        assert words == [f"{mean}\n[{low}, {high}]" for mean, low, high in short]
+    assert [label.get_text() for label in axis.get_xticklabels()] == [title(head) for _, head in CELLS]
+
+
+def test_cross_shows_the_explaining_head_down_and_the_scoring_head_across(figure_of):
+    for axis, model in zip(figure_of("cross"), MODELS, strict=True):
+        heads = [head for name, head in CELLS if name == model]
+        expected = [
+            [np.mean([number(model, e, s, method, "zero", "srg_matched") for method in ("saliency", "lrp")]) for s in heads]
+            for e in heads
+        ]
+        np.testing.assert_allclose(axis.collections[0].get_array().reshape(len(heads), -1), expected)
+        assert (axis.get_title(), axis.get_xlabel()) == (title(model), "scored by")
+        for labels in (axis.get_xticklabels(), axis.get_yticklabels()):
+            assert [label.get_text() for label in labels] == [title(head) for head in heads]
+
+
+def test_ranking_shows_each_model_and_method_by_its_excess_over_random(figure_of):
+    looks = look_of(MODELS)
+    for axis, head in zip(figure_of("ranking"), HEADS, strict=True):
+        assert axis.get_title() == title(head)
+        shown = [label.get_text() for label in axis.get_yticklabels()]
+        assert sorted(shown) == sorted(map(title, ("saliency", "lrp")))
+        for container in axis.containers:
+            line = container.lines[0]
+            (model,) = (name for name in MODELS if to_rgb(looks[name]["color"]) == to_rgb(line.get_color()))
+            for value, place in zip(line.get_xdata(), line.get_ydata(), strict=True):
+                (method,) = (name for name in METHODS if title(name) == shown[round(place)])
+                assert value == pytest.approx(number(model, head, head, method, "zero", "srg_matched") / 2)
+
+
+@pytest.fixture
+def data():
+    """Twelve images of two classes; image n is of the grey n."""
+    pixels = np.broadcast_to(np.arange(12, dtype=np.uint8)[:, None, None, None], (12, 1, 4, 4)).copy()
+    return ImageData("made up", pixels, np.arange(12) % 2, np.repeat([0, 2], 6), ("even", "odd"), (0.5,), (0.5,))
+
+
+def test_trajectories_show_the_paths_of_their_model_and_method_in_the_plane_of_their_model(data):
+    rng = np.random.default_rng(0)
+    methods, axes = ["saliency", "random"], ("explained_by", "fill", "order", "trajectory", "step", "feature")
+    coords = {"explained_by": HEADS, "fill": FILLS, "order": ["lerf", "morf"], "trajectory": [8, 7, 6]}
+    embeddings = {model: rng.random((12, 4)) for model in MODELS}
+    curves = {
+        key: xarray.Dataset({"trajectory_embedding": (axes, rng.random((3, 2, 2, 3, 5, 4)))}, coords=coords)
+        for key in product(MODELS, methods)
+    }
+    use_style()
+    panels = iter(plot_trajectories(data, embeddings, curves, methods, "knn", "mean").axes)
+    for row, (method, model) in enumerate(product(methods, MODELS)):
+        axis, plane = next(panels), PCA(2, random_state=0).fit(embeddings[model][:6])
+        assert axis.get_title() == (title(model) if row < 2 else "")
+        assert model != MODELS[0] or axis.get_ylabel().startswith(title(method))
+        np.testing.assert_allclose(axis.collections[0].get_offsets(), plane.transform(embeddings[model][:6]))
+        own = curves[model, method]["trajectory_embedding"].sel(explained_by="knn", fill="mean", order="morf")
+        paths = [line.get_xydata() for line in axis.lines if len(line.get_xdata()) == 5]
+        assert len(paths) == 4  # one path per class, drawn twice
+        for path, image in zip(paths[1::2], (8, 7), strict=True):
+            np.testing.assert_allclose(path, plane.transform(own.sel(trajectory=image).values))
+    plt.close("all")
+
+
+def test_gallery_shows_each_image_head_and_method_in_its_place(data):
+    index, methods = [9, 6, 11, 8], ["lrp", "saliency"]
+    maps = {
+        method: xarray.Dataset(
+            {
+                "attribution": (
+                    ("head", "image", "y", "x"),
+                    np.array([[np.full((4, 4), 100 * m + 10 * h + i) for i in index] for h in range(3)], dtype=float),
+                ),
+                "target": (("head", "image"), np.array([[0, 0, 1, 1], [1, 0, 1, 0], [1, 1, 1, 1]])),
+            },
+            coords={"head": HEADS, "image": index},
+            attrs={"signed": int(method == "lrp")},
+        )
+        for m, method in enumerate(methods)
+    }
+    use_style()
+    axes = plot_gallery(data, maps, 2).axes
+    assert [axis.get_title() for axis in axes[:3]] == ["image", *map(title, methods)]
+    names = []
+    for row, (image, head) in enumerate(product((6, 9), range(3))):
+        shown = [axis.images[0].get_array()[0, 0] for axis in axes[3 * row : 3 * row + 3]]
+        assert shown == [image, 10 * head + image, 100 + 10 * head + image]
+        assert [axis.images[0].get_cmap().name for axis in axes[3 * row + 1 : 3 * row + 3]] == ["RdBu_r", "Greys"]
+        names.append(axes[3 * row].get_ylabel().split("\n"))
+    heads = [title(head) for head in HEADS]
+    assert names == [
+        list(pair) for pair in zip(heads * 2, ["even", "even", "odd [even]", "even [odd]", "odd", "odd"], strict=True)
+    ]
+    plt.close("all")
