@@ -64,10 +64,11 @@ def wrong_values(entry):
     if "enum" in entry:
         yield "name", entry["enum"][0] + "x"
     if first == "array":
-        yield "empty", []
+        if entry.get("minItems"):
+            yield "empty", []
         yield "item", [object]
         if entry.get("uniqueItems"):
-            yield "twice", [entry["default"][0]] * 2
+            yield "twice", [*entry["default"], "one"][:1] * 2
 
 
 def misspelt(key):
