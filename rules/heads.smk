@@ -1,5 +1,5 @@
 rule fit_heads:
-    """Fit every head of a model on its training embeddings, its temperature on validation, its metrics on test."""
+    """Fit every head of a model on its training embeddings, its temperature on noisy validation images, its metrics on test."""
     input:
         labels=rules.prepare_data.output.labels,
         images=rules.prepare_data.output.images,

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
-def simulated(n_images, temperature, n_classes=5):
+def simulated(n_images, temperature, n_classes=5, seed=0):
     """Labels drawn from softmax(s / temperature)."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     scores = 3 * torch.randn(n_images, n_classes, generator=generator)
     labels = torch.multinomial((scores / temperature).softmax(1), 1, generator=generator).squeeze(1)
     return scores, labels
@@ -59,26 +59,55 @@ def test_expected_calibration_error_is_at_least_the_total_gap_and_at_most_one(ro
 
 @pytest.mark.parametrize("temperature", [0.2, 1.0, 3.0, 20.0])
 def test_fit_temperature_recovers_the_true_one(temperature):
-    assert fit_temperature(*simulated(20000, temperature)) == pytest.approx(temperature, rel=0.05)
+    assert fit_temperature(*simulated(20000, temperature)).value == pytest.approx(temperature, rel=0.05)
 
 
 def test_fit_temperature_scales_with_the_scores():
     scores, labels = simulated(500, 2.0)
-    assert fit_temperature(10 * scores, labels) == pytest.approx(10 * fit_temperature(scores, labels), rel=1e-3)
+    expected = [10 * value for value in fit_temperature(scores, labels)]
+    assert fit_temperature(10 * scores, labels) == pytest.approx(expected, rel=1e-3)
 
 
-def test_fit_temperature_without_errors_gives_the_smoothed_confidence():
-    """n images right with margin m ask for the margin log(n + 1) + log(C - 1): the smoothed label is (n + 1) / (n + 2)."""
-    scores = torch.tensor([[8.0, 0.0, 0.0]] * 50)
-    expected = 8 / (math.log(51) + math.log(2))
-    assert fit_temperature(scores, torch.zeros(50, dtype=torch.int64)) == pytest.approx(expected, rel=1e-3)
+@pytest.mark.parametrize("copies", [1, 4])
+def test_interval_of_the_temperature_covers_the_true_one(copies):
+    """95 % of 400 samples, up to the binomial error; copies of an image add no information, and the interval knows it."""
+    covered = 0
+    for number in range(400):
+        scores, labels = simulated(150, 2.0, seed=number)
+        image = torch.arange(150).repeat(copies)
+        found = fit_temperature(scores.repeat(copies, 1), labels.repeat(copies), image)
+        covered += found.low <= 2.0 <= found.high
+    assert 0.92 <= covered / 400 <= 0.975
+
+
+def test_temperature_of_half_of_the_images_lies_in_the_interval_and_the_interval_is_wider():
+    scores, labels = simulated(800, 1.5)
+    whole, half = fit_temperature(scores, labels), fit_temperature(scores[:400], labels[:400])
+    assert whole.low < half.value < whole.high
+    width, half_width = (math.log(found.high / found.low) for found in (whole, half))
+    assert half_width == pytest.approx(math.sqrt(2) * width, rel=0.2)
+
+
+@pytest.mark.parametrize("n_images", [50, 5000])
+def test_rows_without_an_error_say_nothing_of_the_temperature(n_images):
+    """Whatever their number: there is no smoothing that would turn it into a temperature."""
+    scores = torch.tensor([[8.0, 0.0, 0.0]] * n_images)
+    found = fit_temperature(scores, torch.zeros(n_images, dtype=torch.int64))
+    assert (found.low, found.high) == pytest.approx((math.exp(-7), math.exp(7)))
+
+
+def test_temperature_is_that_of_the_likelihood_without_smoothing():
+    """One of four wrong at a margin of 3 between two classes: the optimum is p = 3/4."""
+    scores = torch.tensor([[3.0, 0.0]] * 4)
+    labels = torch.tensor([0, 0, 0, 1])
+    assert fit_temperature(scores, labels).value == pytest.approx(3 / math.log(3), rel=1e-4)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
 def test_fit_temperature_of_extreme_scores_is_positive_and_finite(scale):
     scores, labels = simulated(100, 1.0)
     found = fit_temperature(scale * scores, labels)
-    assert 0 < found < math.inf
+    assert 0 < found.low <= found.value <= found.high < math.inf
 
 
 def test_head_metrics_at_the_temperature_use_the_divided_scores(tiny_run, tiny_data):

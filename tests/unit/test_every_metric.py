@@ -18,7 +18,7 @@ from clxai.summaries import summary_table
 
 HEADS, FILLS, ORDERS, IMAGES = ["b", "a", "c"], ["zero", "mean"], ["lerf", "morf"], [4, 9]
 FRACTION, SPREAD = np.array([0.0, 0.1, 0.4, 0.55, 1.0]), 2.5
-SCORED = ("probability", "probability_matched", "log_odds")
+SCORED = ("probability", "probability_matched", "probability_matched_low", "probability_matched_high", "log_odds")
 PATH = ("drift_l2", "drift_cosine", "bank_distance", "centroid_distance", "step_length", "acceleration")
 
 
@@ -92,6 +92,8 @@ EXPECTED = {
     "auc_deletion_matched": (deletion("probability_matched"), -1, 0, 1),
     "auc_insertion_matched": (insertion("probability_matched"), 1, 0, 1),
     "srg_matched": (gain("probability_matched"), 1, -1, 1),
+    "srg_matched_low": (gain("probability_matched_low"), 1, -1, 1),
+    "srg_matched_high": (gain("probability_matched_high"), 1, -1, 1),
     "auc_deletion_kept": (deletion("kept"), -1, 0, 1),
     "auc_insertion_kept": (insertion("kept"), 1, 0, 1),
     "srg_kept": (gain("kept"), 1, -1, 1),
@@ -198,6 +200,8 @@ HEAD_EXPECTED = {
     "ece": ece(1.0),
     "nll": nll(1.0),
     "temperature": TEMPERATURE,
+    "temperature_low": 0.4,
+    "temperature_high": 0.6,
     "ece_matched": ece(TEMPERATURE),
     "nll_matched": nll(TEMPERATURE),
     "score_vote_agreement": 4 / 6,
@@ -207,7 +211,8 @@ HEAD_EXPECTED = {
 @pytest.fixture(scope="module")
 def of_head():
     embeddings = torch.tensor(np.column_stack([SCORES, PREDICTED])).float()
-    return head_metrics(_Split({"temperature": torch.tensor(TEMPERATURE)}), embeddings, torch.tensor(LABELS))
+    ends = {name: torch.tensor(HEAD_EXPECTED[name]) for name in ("temperature", "temperature_low", "temperature_high")}
+    return head_metrics(_Split(ends), embeddings, torch.tensor(LABELS))
 
 
 def test_every_metric_of_a_head_has_a_formula_here(of_head):

@@ -1,13 +1,14 @@
 """Heads are fitted on train, calibrated on val, and only reported on test."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from clxai import fitting
+from clxai.calibration import fit_temperature
 from clxai.errors import ClxaiError
-from clxai.fitting import fit_heads
+from clxai.fitting import disturbed_embeddings, fit_heads
 
 OPTIONS = {"softmax": {}, "linear": {"C": 10.0}, "knn": {"k": 50, "temperature": 0.07}, "mahalanobis": {}}
 
@@ -64,17 +65,55 @@ def test_fit_heads_never_fits_on_test(clean, fit):
     assert (metrics[~val]["accuracy"] < clean[1][~val]["accuracy"]).all()
 
 
-def test_fit_heads_takes_only_the_temperature_from_val(clean, fit):
-    heads, _ = fit("val")
+TEMPERATURES = ["temperature", "temperature_low", "temperature_high"]
+
+
+def test_fit_heads_takes_only_the_temperature_from_val(tiny_run, clean):
+    """Other validation labels, other temperatures; nothing else."""
+    data = tiny_run.data
+    labels, val = data.labels.copy(), data.indices("val")
+    labels[val] = np.random.default_rng(0).permutation(labels[val])
+    heads, _ = fit_heads(tiny_run.encoder, replace(data, labels=labels), tiny_run.all_embeddings, OPTIONS)
     for name in OPTIONS:
-        assert equal(tensors(heads[name], ["temperature"]), tensors(clean[0][name], ["temperature"]))
+        assert equal(tensors(heads[name], TEMPERATURES), tensors(clean[0][name], TEMPERATURES))
         assert heads[name].temperature > clean[0][name].temperature  # noise asks for less confidence
 
 
-def test_fit_heads_temperature_lowers_the_loss_on_val(clean):
-    val = clean[1][clean[1]["split"] == "val"]
-    assert (val["nll_matched"] <= val["nll"] + 0.05).all()
-    assert all(0 < temperature < math.inf for temperature in val["temperature"])
+def test_temperature_and_its_interval_are_those_of_disturbed_validation_images(tiny_run, clean):
+    points, owner = disturbed_embeddings(tiny_run.encoder, tiny_run.data)
+    labels = torch.from_numpy(tiny_run.data.labels)[owner]
+    for head in clean[0].values():
+        assert (head(points).argmax(1) != labels).sum() >= 20  # so that there is something to learn from
+        found = [float(getattr(head, end)) for end in TEMPERATURES]
+        assert found == pytest.approx(list(fit_temperature(head(points), labels, owner)), rel=1e-5)
+        assert found[1] < found[0] < found[2]
+    rows = clean[1].set_index(["head", "split"])
+    assert rows.loc[("knn", "test"), TEMPERATURES].tolist() == pytest.approx(
+        [float(getattr(clean[0]["knn"], end)) for end in TEMPERATURES]
+    )
+
+
+def test_temperature_of_half_of_the_images_lies_within_the_interval_of_that_half(tiny_run, clean):
+    points, owner = disturbed_embeddings(tiny_run.encoder, tiny_run.data)
+    labels = torch.from_numpy(tiny_run.data.labels)[owner]
+    half = torch.isin(owner, owner.unique()[::2])
+    for head in clean[0].values():
+        _, low, high = fit_temperature(head(points[half]), labels[half], owner[half])
+        assert low < head.temperature < high
+
+
+def test_disturbed_copies_depend_on_image_and_copy_alone(tiny_run, monkeypatch):
+    data = tiny_run.data
+    points, owner = disturbed_embeddings(tiny_run.encoder, data)
+    assert sorted(owner.tolist()) == sorted(data.indices("val").tolist() * 4)
+    assert len(points.unique(dim=0)) == len(points)
+    split = data.split.copy()
+    split[data.indices("val")[::2]] = 2
+    fewer, fewer_owner = disturbed_embeddings(tiny_run.encoder, replace(data, split=split))
+    kept = torch.isin(owner, fewer_owner)
+    torch.testing.assert_close(fewer, points[kept], rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(fitting, "CALIBRATION_IMAGES", 7)
+    assert len(disturbed_embeddings(tiny_run.encoder, data)[1].unique()) == 7
 
 
 def test_collapsed_embeddings_are_refused_by_name_of_model_and_head(tiny_run):

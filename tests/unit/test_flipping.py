@@ -16,7 +16,15 @@ from torch import nn
 
 FILLS = ("mean", "noise")
 UNIT, STEPS, SEED, BANK_K = 4, 5, 3, 7
-SCORES = ("probability", "probability_matched", "log_odds", "prediction", "centroid_distance")
+SCORES = (
+    "probability",
+    "probability_matched",
+    "probability_matched_low",
+    "probability_matched_high",
+    "log_odds",
+    "prediction",
+    "centroid_distance",
+)
 DRIFTS = ("drift_l2", "drift_cosine", "bank_distance", "step_length", "acceleration")
 
 
@@ -116,12 +124,15 @@ def slow_quantities(run, path):
         scored = [scorer(head, z) for z in path]
         target = scored[0][1]
         odds = np.array([odds_of(scores, target) for scores, _ in scored])
-        matched = np.array([odds_of(scores / float(head.temperature), target) for scores, _ in scored])
+        matched = {
+            end: np.array([odds_of(scores / float(getattr(head, f"temperature{end}")), target) for scores, _ in scored])
+            for end in ("", "_low", "_high")
+        }
         centroid = bank[labels == target].mean(axis=0)
         found[name] = {
             "log_odds": odds,
             "probability": 1 / (1 + np.exp(-odds)),
-            "probability_matched": 1 / (1 + np.exp(-matched)),
+            **{f"probability_matched{end}": 1 / (1 + np.exp(-values)) for end, values in matched.items()},
             "prediction": [prediction for _, prediction in scored],
             "centroid_distance": [np.linalg.norm(z - centroid) for z in path],
         }

@@ -42,7 +42,7 @@ def curves_of(model, seed, method):
     flat = np.repeat(np.reshape(numbers, (*map(len, levels), 1)), 3, axis=-1)
     short = tuple(axis for axis in long if axis != "scored_by")
     paths = ("drift_l2", "drift_cosine", "bank_distance", "centroid_distance", "step_length", "acceleration")
-    scores = ("probability", "probability_matched", "log_odds")
+    scores = ("probability", "probability_matched", "probability_matched_low", "probability_matched_high", "log_odds")
     values = {**dict.fromkeys(scores, (long, flat)), **dict.fromkeys(paths, (short, flat[:, 0]))}
     values["prediction"] = (long, np.zeros(flat.shape, dtype=int))
     values["target"] = (("scored_by", "image"), np.zeros((2, 2), dtype=int))

@@ -84,6 +84,8 @@ def made_up_curves(seed, n_images=4, n_steps=6):
         "log_odds": odds,
         "probability": 1 / (1 + np.exp(-odds)),
         "probability_matched": 1 / (1 + np.exp(-odds / 2)),
+        "probability_matched_low": 1 / (1 + np.exp(-odds / 1.5)),
+        "probability_matched_high": 1 / (1 + np.exp(-odds / 3)),
         "prediction": rng.integers(3, size=scored).astype(np.int16),
     }
     path = np.cumsum(rng.normal(size=(2, 2, 2, n_images, n_steps + 1, 5)), axis=4)

@@ -149,7 +149,9 @@ def made_up_curves(seed, heads=HEADS, images=IMAGES):
     )
     shape = {long: (n, n, 2, 2, len(images), 4), short: (n, 2, 2, len(images), 4)}
     names = {
-        **dict.fromkeys(("probability", "probability_matched", "log_odds"), long),
+        **dict.fromkeys(
+            ("probability", "probability_matched", "probability_matched_low", "probability_matched_high", "log_odds"), long
+        ),
         **dict.fromkeys(("drift_l2", "drift_cosine", "bank_distance", "centroid_distance", "step_length", "acceleration"), short),
     }
     variables = {name: (axes, rng.random(shape[axes])) for name, axes in names.items()}

@@ -23,6 +23,8 @@ SCORED = ("explained_by", "scored_by", "fill", "order", "image", "step")
 _MEANING = {
     "probability": (SCORED, "1", "softmax probability of the target at temperature 1"),
     "probability_matched": (SCORED, "1", "the same at the head's fitted temperature"),
+    "probability_matched_low": (SCORED, "1", "the same at the lower end of the temperature's interval"),
+    "probability_matched_high": (SCORED, "1", "the same at the upper end of the temperature's interval"),
     "log_odds": (SCORED, "nat", "score of the target minus logsumexp of the others"),
     "prediction": (SCORED, "class", "predicted class"),
     "drift_l2": (PATH, "embedding", "Euclidean distance to the clean embedding"),

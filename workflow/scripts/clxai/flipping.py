@@ -75,14 +75,18 @@ class Observer:
         ]
         scores = torch.stack([scores for scores, _ in decided]).unflatten(1, shape)
         target = self.targets[:, image, None].expand(-1, -1, shape[1])
-        temperature = torch.stack([head.temperature for head in self.heads.values()])
         odds = log_odds(scores, target)
         return {
             "probability": odds.sigmoid(),
-            "probability_matched": log_odds(scores / temperature.view(-1, 1, 1, 1), target).sigmoid(),
+            **{f"probability_matched{end}": self._matched(scores, target, end) for end in ("", "_low", "_high")},
             "log_odds": odds,
             "prediction": torch.stack([prediction for _, prediction in decided]).unflatten(1, shape),
         }
+
+    def _matched(self, scores: Tensor, target: Tensor, end: str) -> Tensor:
+        """Return the targets' probabilities at the fitted temperatures, or at one end of their intervals."""
+        temperature = torch.stack([getattr(head, f"temperature{end}") for head in self.heads.values()])
+        return log_odds(scores / temperature.view(-1, 1, 1, 1), target).sigmoid()
 
     def _drift(self, path: Tensor, units: Tensor, fraction: Tensor) -> Quantities:
         """Return how far each embedding is from the clean one, and the shape of its path.

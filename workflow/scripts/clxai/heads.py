@@ -44,8 +44,9 @@ class Head(nn.Module):
         super().__init__()
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor)
-        if "temperature" not in tensors:
-            self.register_buffer("temperature", torch.ones(()))
+        for name in ("temperature", "temperature_low", "temperature_high"):  # fitted, with its 95 % interval
+            if name not in tensors:
+                self.register_buffer(name, torch.ones(()))
         self.options = dict(options or {})
         self.facts: dict[str, float] = {}
 

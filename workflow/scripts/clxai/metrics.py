@@ -120,6 +120,12 @@ def _score_metrics(quantity: str, suffix: str, low: float | int, high: float | i
 METRICS: Mapping[str, Metric] = {
     **_score_metrics("probability", "", 0, 1, "the target's probability"),
     **_score_metrics("probability_matched", "_matched", 0, 1, "the target's probability at the fitted temperature"),
+    **{
+        f"srg_matched_{end}": Metric(
+            lambda c, end=end: c.srg(f"probability_matched_{end}"), 1, -1, 1, f"srg_matched at the {end} end of the temperature"
+        )
+        for end in ("low", "high")
+    },
     **_score_metrics("kept", "_kept", 0, 1, "the share of kept predictions"),
     **_score_metrics("log_odds", "_log_odds", -np.inf, np.inf, "the target's log-odds"),
     "aopc": Metric(lambda c: aopc(c("probability_matched")), 1, -1, 1, "mean loss of matched probability, MoRF"),
