@@ -94,6 +94,7 @@ class Named(list):
 
 def run_script(name, settings, sources, outputs, **wildcards):
     job = SimpleNamespace(
+        scriptdir=str(ROOT / "workflow" / "scripts"),
         log=["job.log"],
         params=SimpleNamespace(config=settings),
         input=Named(**sources, code=[]),
