@@ -96,7 +96,7 @@ def watch(tiny_data, monkeypatch):
 
 def recipe_of(**changes):
     """Two epochs of four batches without augmentation."""
-    small = {"epochs": 2, "width": 4, "batch_size": 50, "warmup_epochs": 0.5, "validate_every": 1, "learning_rate": 0.05}
+    small = {"epochs": 2, "width": 8, "batch_size": 50, "warmup_epochs": 0.5, "validate_every": 1, "learning_rate": 0.05}
     return {**filled_config()["models"]["ce"], "precision": "float32", "augmentation": OFF, **small, **changes}
 
 
@@ -247,7 +247,7 @@ def test_keep_says_which_epoch_is_kept(watch, monkeypatch, keep, epoch):
     assert watch.train(recipe_of(epochs=3, batch_size=N_TRAIN, keep=keep)).result.epoch == epoch
 
 
-@pytest.mark.parametrize("width", [4, 8])
+@pytest.mark.parametrize("width", [8, 16])
 def test_width_is_the_number_of_channels_of_the_first_layer(watch, width):
     network = build_network(watch.data, recipe_of(width=width), 0)
     assert network.backbone.conv1.out_channels == width
