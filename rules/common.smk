@@ -38,11 +38,12 @@ from clxai.config import (
     method_options,
     plain,
     read_texts,
+    recipe_of,
     study_name,
+    trajectory_methods,
 )
 from clxai.errors import ClxaiError
 from clxai.identity import announce, code_digests
-from clxai.names import REFERENCE
 from clxai.provenance import code_of
 
 
@@ -83,9 +84,7 @@ TABLE_FIGURES = (
     "ranking",
     "drift",
 )
-TRAJECTORY_METHODS = [name for name in STUDY["methods"] if name != REFERENCE][1:2] + [
-    REFERENCE
-]
+TRAJECTORY_METHODS = trajectory_methods(config)
 RUN = "results/{dataset}/{model}/seed{seed}"  # shared by all studies
 HOME = f"results/studies/{STUDY['name']}/{{dataset}}"  # of the study alone
 
@@ -203,7 +202,7 @@ def dataset_params(wildcards):
 
 def training_params(wildcards):
     """The recipe of a model."""
-    return plain(config["models"][wildcards.model])
+    return plain(recipe_of(config, wildcards.model))
 
 
 def heads_params(wildcards):
@@ -259,7 +258,7 @@ def figure_params(wildcards):
 
 
 def trajectory_params(wildcards):
-    """A method and the reference, for the first head that all models have."""
+    """The methods whose trajectories are drawn, for the first head that all models have."""
     head = next(
         name
         for name in STUDY["heads"]

@@ -66,6 +66,7 @@ GOOD = {
     "empty entry of a method": {"methods": {"lrp": None}},
     "baseline of a method that has one": {"methods": {"occlusion": {"baseline": "blur"}}},
     "fractional warm-up": {"models.ce.warmup_epochs": 0.5},
+    "a single epoch": {"models.ce.epochs": 1},
     "large network of large images": {"datasets.digits.size": 96, "datasets.digits.unit_px": 8},
 }
 

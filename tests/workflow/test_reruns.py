@@ -6,10 +6,11 @@ import pytest
 
 pytestmark = pytest.mark.xdist_group("finished")  # one tiny study serves both files
 
-AFTER_CURVES = {"summarise": 1, "check_study": 1, "plot_tables": 1}
+AFTER_CHECKS = {"check_study": 1, "plot_tables": 1, "plot_trajectories": 1, "plot_gallery": 2}
+AFTER_CURVES = {"summarise": 1, **AFTER_CHECKS}
 
 
-ADDED_METHOD = {"attribute": 2, "flip": 2, "plot_gallery": 2, **AFTER_CURVES}
+ADDED_METHOD = {"attribute": 2, "flip": 2, **AFTER_CURVES}
 
 
 def comment(text):
@@ -44,17 +45,15 @@ def test_new_time_stamps_rerun_nothing(finished):
     [
         ("plots.py", {"plot_tables": 1}),
         ("pictures.py", {"plot_trajectories": 1, "plot_gallery": 2}),
-        ("checks.py", {"check_study": 1, "plot_tables": 1}),
+        ("checks.py", AFTER_CHECKS),
         ("metrics.py", AFTER_CURVES),
-        ("curves.py", {"flip": 6, "plot_trajectories": 1, **AFTER_CURVES}),
-        ("attribution/cams.py", {"attribute": 2, "flip": 2, "plot_gallery": 2, **AFTER_CURVES}),
+        ("curves.py", {"flip": 6, **AFTER_CURVES}),
+        ("attribution/cams.py", {"attribute": 2, "flip": 2, **AFTER_CURVES}),
     ],
 )
 def test_edited_module_reruns_its_rules_and_what_depends_on_them(finished, module, expected):
     with finished.edited(f"workflow/scripts/clxai/{module}", comment):
         planned = finished.planned()
-    if module == "attribution/cams.py":  # the trajectories show another method
-        planned.pop("plot_trajectories", None)
     assert planned == expected
 
 
@@ -104,7 +103,7 @@ def test_order_of_keys_is_not_noticed(finished):
 def test_other_unit_size_flips_again_without_training(finished):
     with finished.edited("tests/workflow/tiny.yaml", lambda text: text.replace("unit_px: 4", "unit_px: 2")):
         planned = finished.planned()
-    assert planned == {"flip": 6, "plot_trajectories": 1, **AFTER_CURVES}
+    assert planned == {"flip": 6, **AFTER_CURVES}
 
 
 def test_harmless_edit_can_be_declared_harmless(finished):
@@ -146,7 +145,7 @@ def test_other_profiles_agree_that_nothing_is_to_do(finished, planned_with_profi
 TINY = "tests/workflow/tiny.yaml"
 RETRAINED = {
     **{"train_model": 1, "embed_images": 1, "fit_heads_without_classifier": 1, "attribute": 3, "flip": 3},
-    **{"plot_trajectories": 1, "plot_gallery": 1, **AFTER_CURVES},
+    **AFTER_CURVES,
 }
 
 
@@ -194,9 +193,6 @@ def test_another_study_shares_the_curves_and_has_its_own_tables(finished):
     other = finished.folder / "other.yaml"
     other.write_text((finished.folder / TINY).read_text())
     try:
-        assert finished.planned(config="other.yaml") == {
-            **{"summarise": 1, "check_study": 1, "plot_tables": 1},
-            **{"plot_trajectories": 1, "plot_gallery": 2},
-        }
+        assert finished.planned(config="other.yaml") == AFTER_CURVES
     finally:
         other.unlink()

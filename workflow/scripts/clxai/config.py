@@ -198,6 +198,7 @@ def check_values(config: Mapping[str, Any]) -> None:
         method_options(config, name)
     for name in config["methods"]:
         method_options(config, name)
+    trajectory_methods(config)
     for name in {*study["heads"], *config["heads"]}:
         head_options(config, name)
     _check_checks(config["checks"])
@@ -232,6 +233,29 @@ def method_options(config: Mapping[str, Any], name: str) -> tuple[str, dict[str,
         allowed["baseline"] = semantics["baseline"]
     check_options(entry, allowed, f"methods.{name}", semantics.get("at_most"))
     return kind, entry
+
+
+def trajectory_methods(config: Mapping[str, Any]) -> list[str]:
+    """Return the methods of the figure of trajectories: the chosen one, else the first that is no control, and the reference.
+
+    Without either it is the first other control; a study of the reference alone shows that alone.
+    """
+    others = [name for name in config["study"]["methods"] if name != REFERENCE]
+    chosen = config["figures"]["trajectory_method"]
+    if chosen is not None and chosen not in config["study"]["methods"]:
+        raise ClxaiError(f"figures.trajectory_method: {unknown_name('method of the study', chosen, config['study']['methods'])}")
+    known = catalogue("methods")
+    own = [name for name in others if known[method_options(config, name)[0]].semantics["family"] != "control"]
+    first = next(iter([chosen] if chosen else [*own, *others]), REFERENCE)
+    return [first] if first == REFERENCE else [first, REFERENCE]
+
+
+def recipe_of(config: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Return the recipe of a model; a warm-up that is not given is 1 epoch, or half of a single one."""
+    recipe = dict(config["models"][model])
+    if recipe["warmup_epochs"] is None:
+        recipe["warmup_epochs"] = 1 if recipe["epochs"] > 1 else 0.5
+    return recipe
 
 
 def head_options(config: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -291,7 +315,7 @@ def _check_model(config: Mapping[str, Any], name: str) -> None:
         raise ClxaiError(f"models.{name}.loss: {unknown_name('loss', recipe['loss'], known)}")
     semantics = known[recipe["loss"]].semantics
     check_options(recipe["loss_options"], semantics["options"], f"models.{name}.loss_options", semantics.get("at_most"))
-    if recipe["warmup_epochs"] >= recipe["epochs"]:
+    if recipe_of(config, name)["warmup_epochs"] >= recipe["epochs"]:
         raise ClxaiError(f"models.{name}.warmup_epochs must be below epochs {recipe['epochs']}. Got {recipe['warmup_epochs']}")
     crop = recipe["augmentation"]["resized_crop"]
     if crop and crop[0] > crop[1]:

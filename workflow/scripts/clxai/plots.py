@@ -174,17 +174,18 @@ def _heat(axis: Axes, values: np.ndarray, words: Sequence[Sequence[str]], rows: 
 
 
 def plot_cross(tables: Tables) -> Figure:
-    """SRG when one head's explanation is scored by another head, mean over the methods but the random one."""
+    """SRG when one head's explanation is scored by another head, mean over the methods but `random`, if there are others."""
     figure, axes = plt.subplots(1, len(tables.models), figsize=(PAGE_WIDTH, 2.6), squeeze=False)
     table = tables.summary
-    chosen = table[(table["metric"] == "srg_matched") & (table["fill"] == tables.fill) & (table["method"] != REFERENCE)]
-    limit = chosen.groupby(["model", "explained_by", "scored_by"])["mean"].mean().abs().max()
+    chosen = table[(table["metric"] == "srg_matched") & (table["fill"] == tables.fill)]
+    chosen = chosen[chosen["method"].isin(_compared(tables.methods))]
+    limit = max(0.1, float(chosen.groupby(["model", "explained_by", "scored_by"])["mean"].mean().abs().max()))
     for axis, model in zip(axes[0], tables.models, strict=True):
         heads = [head for name, head in tables.cells() if name == model]
         pivot = chosen[chosen["model"] == model].pivot_table(index="explained_by", columns="scored_by", values="mean")
         names = [title(head) for head in heads]
         sns.heatmap(
-            pivot.loc[heads, heads],
+            pivot.reindex(index=heads, columns=heads),
             ax=axis,
             cmap="vlag",
             vmin=-limit,
@@ -207,7 +208,7 @@ def plot_cross(tables: Tables) -> Figure:
 def plot_ranking(tables: Tables) -> Figure:
     """Excess SRG over random of each method, ranked within each head by its mean over models; 95 % intervals."""
     rows = tables.own("srg_matched")
-    methods = [method for method in tables.methods if method != REFERENCE]
+    methods = _compared(tables.methods)
     size = (PAGE_WIDTH, 0.3 * len(methods) + 1.2)
     figure, axes = plt.subplots(1, len(tables.head_names), figsize=size, sharex=True, squeeze=False)
     looks = look_of(tables.models)
@@ -238,6 +239,11 @@ TABLE_FIGURES: Mapping[str, Callable[[Tables], Figure]] = {
     "ranking": plot_ranking,
     "drift": plot_drift,
 }
+
+
+def _compared(methods: Sequence[str]) -> list[str]:
+    """Return the methods that are compared with the reference; the reference itself in a study of that alone."""
+    return [method for method in methods if method != REFERENCE] or [REFERENCE]
 
 
 def _offsets(n: int) -> np.ndarray:

@@ -1,0 +1,162 @@
+"""Every study that planning accepts is served by the figures: studies drawn from what is declared, with invented tables."""
+
+import copy
+from itertools import product
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import xarray
+from clxai.config import catalogue, check_values, heads_of, recipe_of, trajectory_methods
+from clxai.datasets import ImageData
+from clxai.errors import ClxaiError
+from clxai.pictures import plot_gallery, plot_trajectories
+from clxai.plots import TABLE_FIGURES, Tables
+from clxai.style import use_style
+from conftest import filled_config
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+CONFIG = filled_config()
+N_IMAGES, SIZE = 6, 8
+
+
+def some(names):
+    """Some of these names, at least one, in any order."""
+    return st.lists(st.sampled_from(sorted(names)), min_size=1, unique=True)
+
+
+STUDIES = st.fixed_dictionaries(
+    {
+        "models": some(CONFIG["models"]),
+        "heads": some(catalogue("heads")),
+        "methods": some(catalogue("methods")).map(lambda names: [*dict.fromkeys([*names, "random"])]),
+        "seeds": st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True),
+    }
+)
+ALONE = {"models": ["ce"], "heads": ["softmax"], "methods": ["random"], "seeds": [0]}
+
+
+def cells(config):
+    """The heads of each model of a study."""
+    return [(model, head) for model in config["study"]["models"] for head in heads_of(config, model)]
+
+
+def tables_of(config, value):
+    """Tables of a study with the same number everywhere."""
+    study, fills = config["study"], config["flipping"]["fills"]
+    pairs = [(model, one, other) for model, one in cells(config) for name, other in cells(config) if name == model]
+    bounds = dict.fromkeys(("mean", "ci_low", "ci_high", "excess", "excess_ci_low", "excess_ci_high"), value)
+    metrics = ("srg", "srg_matched", "srg_kept")
+    summary = [
+        {"model": model, "explained_by": one, "scored_by": other, "method": method, "fill": fill, "metric": metric, **bounds}
+        for (model, one, other), method, fill, metric in product(pairs, study["methods"], fills, metrics)
+    ]
+    quantities = ("probability_matched", "drift")
+    curves = [
+        {"model": model, "head": head, "method": method, "fill": fill, "order": order, "quantity": quantity, "fraction": x}
+        | dict.fromkeys(("mean", "ci_low", "ci_high"), value)
+        for (model, head), method, fill, order, quantity, x in product(
+            cells(config), study["methods"], fills, ("morf", "lerf"), quantities, (0.0, 1.0)
+        )
+    ]
+    heads = [
+        {"model": model, "head": head, "seed": seed, "split": "test", "accuracy": 1.0, "ece": 0.0, "ece_matched": 0.0}
+        for (model, head), seed in product(cells(config), study["seeds"])
+    ]
+    names = {"models": study["models"], "head_names": study["heads"], "methods": study["methods"]}
+    return Tables(*map(pd.DataFrame, (heads, summary, curves)), **names, fill=fills[0])
+
+
+def image_data():
+    """Six images of two classes, four of them for training."""
+    images = np.arange(N_IMAGES * SIZE * SIZE, dtype=np.uint8).reshape(N_IMAGES, 1, SIZE, SIZE)
+    labels, split = np.arange(N_IMAGES) % 2, np.array([0, 0, 0, 0, 2, 2])
+    return ImageData("invented", images, labels, split, ("a", "b"), (0.5,), (0.2,))
+
+
+def paths_of(heads, fills):
+    """The trajectories of a method: two images, three steps."""
+    axes = ("explained_by", "fill", "order", "trajectory", "step", "feature")
+    values = np.random.default_rng(0).normal(size=(len(heads), len(fills), 2, 2, 3, 8))
+    coords = {"explained_by": heads, "fill": fills, "order": ["morf", "lerf"], "trajectory": [4, 5]}
+    return xarray.Dataset({"trajectory_embedding": (axes, values)}, coords=coords)
+
+
+def maps_of(heads, signed):
+    """The maps of a method that are zero everywhere."""
+    maps, targets = np.zeros((len(heads), 2, SIZE, SIZE)), np.zeros((len(heads), 2), int)
+    variables = {"attribution": (("head", "image", "y", "x"), maps), "target": (("head", "image"), targets)}
+    return xarray.Dataset(variables, coords={"head": heads, "image": [4, 5]}, attrs={"signed": signed})
+
+
+def is_filled(figure):
+    """Draw a figure as it is saved; does every axis show a line, a picture, a heat map or at least words?"""
+    figure.canvas.draw()
+    return all(axis.lines or axis.images or axis.collections or axis.texts for axis in figure.axes)
+
+
+def draw_pictures(config):
+    """Draw the trajectories and the gallery of each model."""
+    models, fills = config["study"]["models"], config["flipping"]["fills"]
+    data, methods, head = image_data(), trajectory_methods(config), cells(config)[0][1]
+    paths = {(model, method): paths_of(config["study"]["heads"], fills) for model in models for method in methods}
+    embeddings = {model: np.random.default_rng(1).normal(size=(N_IMAGES, 8)) for model in models}
+    assert is_filled(plot_trajectories(data, embeddings, paths, methods, head, fills[0]))
+    for model in models:
+        maps = {name: maps_of(heads_of(config, model), place % 2) for place, name in enumerate(config["study"]["methods"])}
+        assert is_filled(plot_gallery(data, maps, 2))
+
+
+@settings(max_examples=5, deadline=None, derandomize=True)
+@given(study=STUDIES, fills=some(["mean", "zero", "blur", "noise"]), value=st.sampled_from([0.0, -0.4, 1.0]))
+@example(study=ALONE, fills=["zero"], value=0.0)
+@example(study={**ALONE, "methods": ["random", "lrp"]}, fills=["mean"], value=0.2)
+@example(study={**ALONE, "methods": ["sobel", "random"], "models": ["supcon"], "heads": ["knn"]}, fills=["mean"], value=0.0)
+def test_figures_serve_every_study_that_planning_accepts(study, fills, value):
+    config = copy.deepcopy(CONFIG)
+    config["study"].update(study)
+    config["flipping"]["fills"] = fills
+    try:
+        check_values(config)
+    except ClxaiError:
+        assume(False)
+    use_style()
+    try:
+        tables = tables_of(config, value)
+        for name, draw in TABLE_FIGURES.items():
+            assert is_filled(draw(tables)), name
+        draw_pictures(config)
+    finally:
+        plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("methods", "chosen", "expected"),
+    [
+        (["random"], None, ["random"]),
+        (["random", "lrp"], None, ["lrp", "random"]),
+        (["sobel", "random"], None, ["sobel", "random"]),
+        (["sobel", "mine", "lrp", "random"], None, ["lrp", "random"]),
+        (["random", "lrp", "saliency"], "saliency", ["saliency", "random"]),
+        (["random", "lrp"], "random", ["random"]),
+    ],
+)
+def test_trajectories_show_the_chosen_method_or_the_first_that_is_no_control(config, methods, chosen, expected):
+    config["methods"] = {"mine": {"method": "sobel"}}
+    config["study"]["methods"], config["figures"]["trajectory_method"] = methods, chosen
+    assert trajectory_methods(config) == expected
+
+
+def test_method_of_the_trajectories_must_be_in_the_study(config):
+    config["figures"]["trajectory_method"] = "occlusion"
+    with pytest.raises(ClxaiError, match=r"figures\.trajectory_method: unknown method of the study 'occlusion'"):
+        check_values(config)
+
+
+@pytest.mark.parametrize(("epochs", "given_", "expected"), [(1, None, 0.5), (2, None, 1), (12, 0, 0), (12, 3, 3)])
+def test_default_warm_up_fits_the_epochs(config, epochs, given_, expected):
+    config["models"]["ce"] |= {"epochs": epochs, "warmup_epochs": given_}
+    check_values(config)
+    assert recipe_of(config, "ce")["warmup_epochs"] == expected
