@@ -62,6 +62,18 @@ def test_jobs_use_the_library_beside_their_script(checkout, elsewhere, way):
     assert (project.folder / IMAGES).exists()
 
 
+@pytest.mark.parametrize("variable", ["MPLBACKEND", "MATPLOTLIBRC"])
+def test_no_job_sees_the_matplotlib_of_the_user(fresh, tmp_path, variable):
+    """A notebook's back end kills every job that imports matplotlib, as Captum does; a settings file changes figures."""
+    module = fresh.folder / "workflow/scripts/clxai/preparing.py"
+    module.write_text(module.read_text() + "\nimport matplotlib\nprint('back end', matplotlib.get_backend())\n")
+    (tmp_path / "settings").write_text("backend: pdf\n")
+    values = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "MATPLOTLIBRC": str(tmp_path / "settings")}
+    process = Project(fresh.folder, {variable: values[variable]}).snakemake("--cores", "1", IMAGES)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "back end agg" in process.stdout + process.stderr
+
+
 def test_module_edited_between_planning_and_its_job_is_refused(checkout):
     """The first job of the run edits what the second one loads."""
     script = checkout.folder / "workflow/scripts/prepare_data.py"
@@ -92,13 +104,12 @@ def test_config_file_of_another_directory_is_merged_over_the_default(checkout, e
     assert planned["train_model"] == 3
 
 
+@pytest.mark.xdist_group("finished")
 def test_report_of_a_module_builds(finished, tmp_path):
     """The captions read the module's config, not that of the workflow around it."""
-    (tmp_path / "study.yaml").write_text("study: the config around the module\nclxai:\n" + indented(finished.folder / TINY))
-    snakefile = (
-        MODULE.format(checkout=finished.folder).replace("study.yaml", str(tmp_path / "study.yaml")).replace(" as clxai_*", "")
-    )
-    (tmp_path / "Snakefile").write_text(snakefile.replace("study.yaml", str(tmp_path / "study.yaml")))
+    (tmp_path / "study.yaml").write_text("study: the config around\nclxai:\n" + indented(finished.folder / TINY))
+    snakefile = MODULE.format(checkout=finished.folder).replace("study.yaml", str(tmp_path / "study.yaml"))
+    (tmp_path / "Snakefile").write_text(snakefile.replace(" as clxai_*", ""))
     report = ("--report", str(tmp_path / "report.zip"))
     process = finished.snakemake("-s", str(tmp_path / "Snakefile"), "-d", str(finished.folder), *report, "all", config=None)
     assert process.returncode == 0, process.stdout + process.stderr
@@ -106,4 +117,4 @@ def test_report_of_a_module_builds(finished, tmp_path):
 
 
 def indented(file):
-    return "".join(f"  {line}\n" for line in file.read_text().splitlines())
+    return "".join(f"  {line}\n" for line in file.read_text().replace("study:", "study:\n  name: tiny").splitlines())
