@@ -44,6 +44,7 @@ from clxai.config import (
 )
 from clxai.errors import ClxaiError
 from clxai.identity import announce, code_digests
+from clxai.npz import checksums
 from clxai.provenance import code_of
 
 
@@ -190,14 +191,12 @@ def heads_without_classifier():
 
 
 def dataset_params(wildcards):
-    """Everything of a data set that its prepared files depend on."""
-    return plain(
-        {
-            key: value
-            for key, value in config["datasets"][wildcards.dataset].items()
-            if key != "unit_px"
-        }
-    )
+    """Everything of a data set that its prepared files depend on; of an npz file the checksums of its arrays too."""
+    entry = config["datasets"][wildcards.dataset]
+    own = {key: value for key, value in entry.items() if key != "unit_px"}
+    if entry["source"] == "npz":
+        own["checksums"] = checksums(entry["path"])
+    return plain(own)
 
 
 def training_params(wildcards):

@@ -1,5 +1,8 @@
 """Planning: targets, the catalog's entry, and wrong configs that are refused before anything is written."""
 
+import os
+
+import numpy as np
 import pytest
 
 DEFAULT = None
@@ -56,3 +59,24 @@ def test_wrong_config_is_one_clear_line_and_writes_nothing(fresh, wrong, message
     assert message in output
     assert "Traceback" not in output
     assert sorted(path.name for path in (fresh.folder / "results").iterdir()) == ["README.md"]
+
+
+def write_arrays_of(path, first):
+    """Write an npz of 60 images in the MedMNIST layout; the first pixel says which file it is."""
+    images = np.arange(60 * 16 * 16, dtype=np.uint8).reshape(60, 16, 16)
+    images[0, 0, 0] = first
+    np.savez(path, train_images=images, train_labels=np.arange(60) % 2)
+
+
+def test_file_of_a_user_is_an_input_by_its_content(fresh):
+    write_arrays_of(fresh.folder / "own.npz", 1)
+    study = "study: {datasets: [own], evaluation_images: 4}\nflipping: {steps: 4, bank_k: 3}\nheads: {knn: {k: 5}}\n"
+    (fresh.folder / "own.yaml").write_text(study + "datasets: {own: {source: npz, path: own.npz, unit_px: 4}}\n")
+    target = "results/own/data/images.npy"
+    process = fresh.snakemake("--cores", "1", target, config="own.yaml")
+    assert process.returncode == 0, process.stdout + process.stderr
+    os.utime(fresh.folder / "own.npz")
+    assert fresh.planned(target, config="own.yaml") == {}
+    write_arrays_of(fresh.folder / "own.npz", 2)
+    os.utime(fresh.folder / "own.npz", (1, 1))  # an older file moved into its place
+    assert fresh.planned(target, config="own.yaml") == {"prepare_data": 1}

@@ -47,6 +47,15 @@ def read_headers(path: str | Path) -> dict[str, Header]:
     return headers
 
 
+def checksums(path: str | Path) -> dict[str, int]:
+    """Return the CRC-32 of every array of an npz file as its zip directory holds it: no pixel is read, whatever the size."""
+    try:
+        with ZipFile(path) as archive:
+            return {member.filename: member.CRC for member in archive.infolist()}
+    except (OSError, ValueError, BadZipFile) as error:
+        raise ClxaiError(f"{path}: not a readable npz file ({error})") from error
+
+
 def present_splits(headers: dict[str, Header]) -> list[str]:
     """Return the splits that have images."""
     return [name for name in SPLITS if (header := headers.get(f"{name}_images")) and header.shape and header.shape[0]]
