@@ -33,6 +33,7 @@ from clxai.config import (
     check_schema,
     check_unchanged,
     check_values,
+    contrasts_of,
     head_options,
     heads_of,
     method_options,
@@ -83,6 +84,7 @@ TABLE_FIGURES = (
     "srg",
     "cross",
     "ranking",
+    "contrasts",
     "drift",
 )
 TRAJECTORY_METHODS = trajectory_methods(config)
@@ -242,7 +244,7 @@ def summary_params(wildcards):
         "methods": STUDY["methods"],
         "seed": STUDY["seed"],
     }
-    return plain({**design, **config["statistics"]})
+    return plain({**design, **config["statistics"], "contrasts": contrasts_of(config)})
 
 
 def check_params(wildcards):
@@ -253,7 +255,13 @@ def check_params(wildcards):
 def figure_params(wildcards):
     """The order in which the names of the study are shown, and the fill that the figures show."""
     names = {name: STUDY[name] for name in ("models", "heads", "methods")}
-    return plain({**names, "fill": config["flipping"]["fills"][0]})
+    return plain(
+        {
+            **names,
+            "fill": config["flipping"]["fills"][0],
+            "margin": config["statistics"]["margin"],
+        }
+    )
 
 
 def trajectory_params(wildcards):

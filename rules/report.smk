@@ -1,9 +1,10 @@
 rule plot_tables:
-    """Draw accuracy, curves, SRG, cross-scoring, ranking and drift from the checked tables."""
+    """Draw accuracy, curves, SRG, cross-scoring, ranking, contrasts and drift from the checked tables."""
     input:
         heads=rules.summarise.output.heads,
         summary=rules.summarise.output.summary,
         curves=rules.summarise.output.curves,
+        contrasts=rules.summarise.output.contrasts,
         checks=rules.check_study.output,
         code=code("plot_tables.py"),
     output:

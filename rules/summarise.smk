@@ -1,7 +1,8 @@
 rule summarise:
-    """Measure every curve, then means, seed deviations and hierarchical bootstrap intervals."""
+    """Measure every curve, then means with random-effects intervals, contrasts of models, variance components, and what maps rank."""
     input:
         curves=runs(rules.flip.output),
+        attributions=runs(rules.attribute.output),
         heads=runs(f"{RUN}/heads/metrics.csv"),
         records=runs(rules.train_model.output.record),
         code=code("summarise.py"),
@@ -9,6 +10,9 @@ rule summarise:
         images=f"{HOME}/tables/images.csv",
         summary=table("summary"),
         curves=f"{HOME}/tables/curves.csv",
+        contrasts=table("contrasts"),
+        variance=table("variance"),
+        maps=table("maps"),
         heads=table("heads"),
         models=table("models"),
     log:
@@ -28,10 +32,11 @@ rule summarise:
 
 
 rule check_study:
-    """Self-checks: SRG identity, IG completeness, LRP conservation, a random attribution that scores 0, accuracy. One that fails stops the study."""
+    """Self-checks: SRG identity, IG completeness, LRP conservation, a random attribution that scores 0, maps that rank, accuracy. One that fails stops the study."""
     input:
         images=rules.summarise.output.images,
         heads=rules.summarise.output.heads,
+        maps=rules.summarise.output.maps,
         attributions=runs(rules.attribute.output),
         code=code("check_study.py"),
     output:

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 import xarray
 import yaml
-from clxai.checks import HELP, check_table, explanation_checks, identity_checks, random_checks, require_all
+from clxai.checks import HELP, check_table, degenerate_checks, explanation_checks, identity_checks, random_checks, require_all
 from clxai.errors import ClxaiError
 from clxai.style import save, use_style, warning_of
 from scipy import stats
 
 LIMITS = {"ig_completeness": 0.01, "lrp_conservation": [0.3, 1.5], "alpha": 0.01, "accuracy": 0.9, "warn": []}
+LIMITS["degenerate_share"] = 0.1
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 
 
@@ -45,6 +46,12 @@ def made_up_images(bias=0.0, seed=0):
     return pd.DataFrame(rows)
 
 
+def made_up_maps(degenerate=0.0):
+    """The share of degenerate maps of two heads of one run; those of the second are as given."""
+    where = {"model": "ce", "seed": 1, "method": "grad_cam", "unit_ties": 0.5, "pixel_ties": 0.5, "zeros": 0.5}
+    return pd.DataFrame([{**where, "head": "linear", "degenerate": 0.05}, {**where, "head": "knn", "degenerate": degenerate}])
+
+
 def made_up_explanations(**values):
     """One attribution file per method, with per-image numbers around these medians for two heads."""
     spread = np.array([0.5, 1.0, 1.5])
@@ -57,9 +64,9 @@ def made_up_explanations(**values):
 
 def test_good_study_passes_every_check():
     explanations = made_up_explanations(completeness_error=[0.005, 0.01], conservation_ratio=[0.5, 1.2])
-    table = check_table(made_up_images(), made_up_heads(), explanations, LIMITS)
+    table = check_table(made_up_images(), made_up_heads(), made_up_maps(), explanations, LIMITS)
     assert (table["result"] == "pass").all()
-    assert len(table) == 3 + 4 + 3 * 2 * 2 + 2
+    assert len(table) == 3 + 4 + 3 * 2 * 2 + 2 + 2
     assert set(table["setting"]) == set(HELP)
     require_all(table)
 
@@ -123,8 +130,8 @@ def test_bias_in_one_model_and_one_score_is_named():
 
 def test_failed_checks_are_all_listed_and_the_passed_ones_are_not():
     explanations = made_up_explanations(completeness_error=[0.005, 0.3], conservation_ratio=[0.5, 9.0])
-    table = check_table(made_up_images(), made_up_heads(), explanations, LIMITS)
-    with pytest.raises(ClxaiError, match=r"2 of 21 self-checks failed; no result") as error:
+    table = check_table(made_up_images(), made_up_heads(), made_up_maps(), explanations, LIMITS)
+    with pytest.raises(ClxaiError, match=r"2 of 23 self-checks failed; no result") as error:
         require_all(table)
     message = str(error.value)
     assert "completeness_error" in message and "conservation_ratio" in message
@@ -136,17 +143,18 @@ BAD = {  # by setting: what makes its check not pass
     "identity": lambda study: study["images"].__setitem__("srg", study["images"]["srg"] + 1e-3),
     "ig_completeness": lambda study: study["explanations"].__setitem__("completeness_error", [0.3, 0.3]),
     "lrp_conservation": lambda study: study["explanations"].__setitem__("conservation_ratio", [9.0, 9.0]),
+    "degenerate_share": lambda study: study.__setitem__("maps", made_up_maps(0.2)),
     "alpha": lambda study: study.__setitem__("images", made_up_images(0.08)),
     "accuracy": lambda study: study.__setitem__("heads", made_up_heads(knn=0.89)),
 }
 
 
 def checked(bad, warn):
-    study = {"images": made_up_images(), "heads": made_up_heads()}
+    study = {"images": made_up_images(), "heads": made_up_heads(), "maps": made_up_maps()}
     study["explanations"] = {"completeness_error": [0.005, 0.005], "conservation_ratio": [0.5, 0.5]}
     BAD[bad](study)
     explanations = made_up_explanations(**study["explanations"])
-    return check_table(study["images"], study["heads"], explanations, {**LIMITS, "warn": warn})
+    return check_table(study["images"], study["heads"], study["maps"], explanations, {**LIMITS, "warn": warn})
 
 
 def test_every_check_has_its_setting_and_its_help():
@@ -176,7 +184,7 @@ def test_check_that_is_to_warn_stops_nothing_and_marks_the_figures(bad):
 
 def test_warning_of_one_check_excuses_no_other():
     with pytest.raises(ClxaiError, match=r"checks\.accuracy"):
-        require_all(checked("accuracy", ["ig_completeness", "lrp_conservation", "alpha"]))
+        require_all(checked("accuracy", ["ig_completeness", "lrp_conservation", "alpha", "degenerate_share"]))
 
 
 def test_accuracy_is_judged_for_each_seed_and_head_on_test_images():
@@ -188,8 +196,17 @@ def test_accuracy_is_judged_for_each_seed_and_head_on_test_images():
     ]
 
 
+@pytest.mark.parametrize(("share", "passed"), [(0.1, True), (0.101, False), (1.0, False), (np.nan, False)])
+def test_degenerate_maps_are_judged_for_each_head(share, passed):
+    rows = degenerate_checks(made_up_maps(share), 0.1)
+    assert [(row["model"], row["seed"], row["method"], row["head"], row["passed"]) for row in rows] == [
+        ("ce", 1, "grad_cam", "linear", True),
+        ("ce", 1, "grad_cam", "knn", passed),
+    ]
+
+
 def test_without_a_bar_accuracy_is_not_judged():
-    table = check_table(made_up_images(), made_up_heads(knn=0.0), [], {**LIMITS, "accuracy": None})
+    table = check_table(made_up_images(), made_up_heads(knn=0.0), made_up_maps(), [], {**LIMITS, "accuracy": None})
     assert "accuracy" not in set(table["setting"])
 
 

@@ -9,6 +9,7 @@ from clxai.config import (
     check_options,
     check_schema,
     check_values,
+    contrasts_of,
     head_options,
     heads_of,
     method_options,
@@ -229,6 +230,17 @@ WRONG = {
     "name for a list": ({"study.heads": "knn"}, ["study.heads: expected array", "'knn'"]),
     "fraction of images": ({"study.evaluation_images": 10.5}, ["study.evaluation_images", "10.5 is not of type 'integer'"]),
     "alpha of one": ({"checks.alpha": 1}, ["checks.alpha", "1"]),
+    "contrast of an unknown model": (
+        {"study.contrasts": [["supcon", "cee"]]},
+        ["study.contrasts: unknown model of the study 'cee'", "ce"],
+    ),
+    "contrast with itself": ({"study.contrasts": [["ce", "ce"]]}, ["study.contrasts", "two different models", "['ce', 'ce']"]),
+    "contrast given twice": (
+        {"study.contrasts": [["ce", "supcon"], ["supcon", "ce"]]},
+        ["study.contrasts", "each pair once", "['supcon', 'ce']"],
+    ),
+    "contrast of three": ({"study.contrasts": [["ce", "supcon", "ce_matched"]]}, ["study.contrasts.0", "too long"]),
+    "no margin": ({"statistics.margin": 0}, ["statistics.margin", "0"]),
     "few draws": ({"statistics.bootstrap_draws": 10}, ["statistics.bootstrap_draws", "10 is less than the minimum of 100"]),
     "momentum of one": ({"models.ce.momentum": 1}, ["models.ce.momentum", "1"]),
     "model without any head": (
@@ -437,3 +449,16 @@ def test_home_of_nobody_is_a_path_that_does_not_exist(config):
     config["datasets"]["digits"].update({**SOURCE, "path": "~nobody-of-that-name/images"})
     with pytest.raises(ClxaiError, match="'~nobody-of-that-name/images' does not exist"):
         check(read_texts(config, SCHEMA))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, [["supcon", "ce"], ["ce_matched", "ce"], ["ce_matched", "supcon"]]),
+        ([["supcon", "ce_matched"]], [["supcon", "ce_matched"]]),
+        ([], []),
+    ],
+)
+def test_contrasts_are_the_named_pairs_or_every_later_model_minus_every_earlier(config, given, expected):
+    config["study"]["models"], config["study"]["contrasts"] = ["ce", "supcon", "ce_matched"], given
+    assert contrasts_of(config) == expected

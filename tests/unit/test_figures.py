@@ -55,8 +55,38 @@ def tables():
         | {name: seed / 100 + value_of_head(model, head, name) + (split == "val") for name in ("accuracy", "ece", "ece_matched")}
         for (model, head), seed, split in product(CELLS, (0, 1), ("val", "test"))
     ]
-    frames = (pd.DataFrame(rows).sample(frac=1, random_state=0) for rows in (heads, summary, curves))
-    return Tables(*frames, models=MODELS, head_names=HEADS, methods=METHODS, fill="zero")
+    contrasts = [
+        {"model": "supcon", "minus": "ce", "quantity": quantity, "metric": metric, "fill": fill, "method": method, "head": head}
+        | {"difference": value, "ci_low": value - 0.02, "ci_high": value + 0.03, "p_holm": 0.5}
+        for quantity, metric, fill in product(("value", "excess"), METRICS, FILLS)
+        for method, head in product(("saliency", "lrp", "all"), ("linear", "knn", "all"))
+        for value in [contrast_number(quantity, metric, fill, method, head)]
+    ]
+    frames = (pd.DataFrame(rows).sample(frac=1, random_state=0) for rows in (heads, summary, curves, contrasts))
+    return Tables(*frames, models=MODELS, head_names=HEADS, methods=METHODS, fill="zero", margin=0.05)
+
+
+def contrast_number(quantity, metric, fill, method, head):
+    place = 3 * ("saliency", "lrp", "all").index(method) + ("linear", "knn", "all").index(head)
+    return 0.02 * place + (quantity == "excess") + 2 * METRICS.index(metric) + 8 * FILLS.index(fill)
+
+
+def test_contrasts_stand_in_the_row_of_their_method_in_the_colour_of_their_head(figure_of):
+    (axis,) = figure_of("contrasts")
+    assert axis.get_title() == f"{title('supcon')} - {title('ce')}"
+    assert [label.get_text() for label in axis.get_yticklabels()] == [title("saliency"), title("lrp"), "all methods"]
+    looks = look_of(["linear", "knn"])
+    colours = {"linear": looks["linear"]["color"], "knn": looks["knn"]["color"], "all": "black"}
+    found = {}
+    for container in axis.containers:
+        line = container[0]
+        found[round(float(line.get_ydata()[0])), to_rgb(line.get_color())] = float(line.get_xdata()[0])
+    expected = {
+        (row, to_rgb(colours[head])): contrast_number("value", "srg_matched", "zero", method, head)
+        for row, method in enumerate(("saliency", "lrp", "all"))
+        for head in colours
+    }
+    assert found == pytest.approx(expected)
 
 
 def curve_number(model, head, method, fill, order, quantity):

@@ -20,6 +20,7 @@ from conftest import ROOT
 MODELS, SEEDS, METHODS = ["supcon", "ce", "ce_matched"], [3, 0], ["lrp", "random", "saliency"]
 HEADS, FILLS, IMAGES = ["knn", "linear"], ["zero", "mean"], [7, 3]
 SETTINGS = {"models": MODELS, "seeds": SEEDS, "methods": METHODS, "bootstrap_draws": 100, "seed": 0}
+SETTINGS |= {"contrasts": [["supcon", "ce"], ["ce_matched", "ce"]], "margin": 0.05}
 ORDERS = ["lerf", "morf"]
 
 
@@ -48,6 +49,8 @@ def curves_of(model, seed, method):
     values["target"] = (("scored_by", "image"), np.zeros((2, 2), dtype=int))
     trajectory = np.full((2, 2, 2, 2, 3, 4), code_of(model, seed, method))
     values["trajectory_embedding"] = (("explained_by", "fill", "order", "trajectory", "step", "feature"), trajectory)
+    share = code_of(model, seed, method) + 0.1 * np.arange(2)[:, None] + np.zeros((2, 2))
+    values |= dict.fromkeys(("degenerate", "tie_fraction"), (("explained_by", "image"), share))
     coords = {"explained_by": HEADS, "scored_by": HEADS, "fill": FILLS, "order": ORDERS, "image": IMAGES, "trajectory": IMAGES}
     coords["fraction"] = ("step", [0.0, 0.5, 1.0])
     return xarray.Dataset(values, coords=coords, attrs={"centroid_spread": 1.0, "method": method})
@@ -57,7 +60,9 @@ def attributions_of(model, seed, method):
     """An attribution file with both numbers that the self-checks look at, and maps of one value."""
     code = code_of(model, seed, method)
     both = np.array([[code, code], [code + 0.1, code + 0.1]])
-    values = dict.fromkeys(("completeness_error", "conservation_ratio"), (("head", "image"), both))
+    values = dict.fromkeys(
+        ("completeness_error", "conservation_ratio", "tie_fraction", "zero_fraction"), (("head", "image"), both)
+    )
     values["attribution"] = (("head", "image", "y", "x"), np.full((2, 2, 4, 4), code))
     values["target"] = (("head", "image"), np.zeros((2, 2), dtype=int))
     return xarray.Dataset(values, coords={"head": HEADS, "image": IMAGES}, attrs={"signed": 1, "method": method})
@@ -122,10 +127,11 @@ def summarised(results):
     pairs = {"model": MODELS, "seed": SEEDS}
     sources = {
         "curves": written(results, "curves", curves_of),
+        "attributions": written(results, "attributions", attributions_of),
         "heads": files(results, "{model}/seed{seed}/heads/metrics.csv", **pairs),
         "records": files(results, "{model}/seed{seed}/training.json", **pairs),
     }
-    names = ("images", "summary", "curves", "heads", "models")
+    names = ("images", "summary", "curves", "contrasts", "variance", "maps", "heads", "models")
     outputs = Named(**{name: str(results / "tables" / f"{name}.csv") for name in names})
     run_script("summarise", SETTINGS, sources, outputs)
     return {name: read_table(getattr(outputs, name)) for name in names}
@@ -179,14 +185,26 @@ def test_summarise_gives_every_head_and_model_its_own_names(summarised):
         assert (row["val_accuracy"], row["final_loss"]) == pytest.approx((code, 2 * code), abs=1e-6)
 
 
+def test_summarise_gives_every_share_of_maps_its_own_names(summarised):
+    assert len(summarised["maps"]) == 18 * 2
+    for row in summarised["maps"].to_dict("records"):
+        expected = code_of(row["model"], row["seed"], row["method"]) + 0.1 * HEADS.index(row["head"])
+        for name in ("degenerate", "unit_ties", "pixel_ties", "zeros"):
+            assert row[name] == pytest.approx(expected, abs=1e-6)
+
+
 def test_check_study_gives_every_explanation_its_own_names(results, summarised):
     limits = {"ig_completeness": 10.0, "lrp_conservation": [-10.0, 10.0], "alpha": 1e-300, "accuracy": 0.0, "warn": []}
+    limits["degenerate_share"] = 1.0
     images = summarised["images"].copy()
     images[["srg", "srg_matched", "srg_kept"]] = 0.0
     images[[name for name in images if name.startswith("auc_insertion")]] = 0.0
     images[[name for name in images if name.startswith("auc_deletion")]] = 0.0
     write_table(images, results / "tables" / "passing.csv")
-    tables = {name: str(results / "tables" / f"{file}.csv") for name, file in (("images", "passing"), ("heads", "heads"))}
+    tables = {
+        name: str(results / "tables" / f"{file}.csv")
+        for name, file in (("images", "passing"), ("heads", "heads"), ("maps", "maps"))
+    }
     sources = {**tables, "attributions": written(results, "attributions", attributions_of)}
     table = results / "tables" / "checks.csv"
     run_script("check_study", {**SETTINGS, "checks": limits}, sources, [str(table)])

@@ -6,8 +6,18 @@ from clxai.artefacts import write_record, write_table
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
 from clxai.metrics import METRICS, Curves, measure
-from clxai.statistics import bootstrap_weights, interval
-from clxai.summaries import as_cube, head_table, measure_runs, model_table, shared_weights, summary_table
+from clxai.statistics import bootstrap_interval, bootstrap_weights, two_way
+from clxai.summaries import (
+    as_cube,
+    head_table,
+    keep,
+    map_table,
+    measure_runs,
+    model_table,
+    shared_weights,
+    summary_table,
+    variance_table,
+)
 
 IMAGES, HEADS = [3, 5, 8], ["knn", "linear"]
 
@@ -68,14 +78,16 @@ def test_summary_holds_mean_seed_deviation_and_excess_over_random(metric):
     assert row["better"] == METRICS[metric].better
 
 
-def test_intervals_come_from_the_paired_hierarchical_bootstrap():
+def test_intervals_are_of_random_effects_with_the_crossed_bootstrap_beside_them():
     images = made_up_images()
     row = row_of(summary_table(images, 300, 4), "srg", method="lrp", **CELL)
     own, random = chosen_images(images, "lrp", "srg").to_numpy(), chosen_images(images, "random", "srg").to_numpy()
     weights = bootstrap_weights(2, 3, 300, np.random.default_rng(key_of("bootstrap", 2, 3, 300, 4)))
-    low, high = interval(np.stack([own, own - random], axis=2), weights)
-    np.testing.assert_allclose(row[["ci_low", "excess_ci_low"]].astype(float), low)
-    np.testing.assert_allclose(row[["ci_high", "excess_ci_high"]].astype(float), high)
+    cube = np.stack([own, own - random], axis=2)
+    for name, (low, high) in {"ci": two_way(cube).interval(), "boot": bootstrap_interval(cube, weights)}.items():
+        np.testing.assert_allclose(row[[f"{name}_low", f"excess_{name}_low"]].astype(float), low)
+        np.testing.assert_allclose(row[[f"{name}_high", f"excess_{name}_high"]].astype(float), high)
+    assert row["ci_over"] == "seeds and images"
 
 
 def test_excess_of_random_over_itself_is_zero():
@@ -115,6 +127,7 @@ def test_single_seed_has_no_seed_deviation():
     summary = summary_table(made_up_images(seeds=(7,)), 100, 0)
     assert summary["seed_sd"].isna().all()
     assert summary["ci_low"].notna().all()
+    assert set(summary["ci_over"]) == {"images"}
 
 
 def test_study_without_random_is_refused():
@@ -168,7 +181,7 @@ def runs():
 
 
 def test_image_table_has_one_sorted_row_per_image_with_every_metric(runs):
-    table, _ = measure_runs(runs, 100, 0)
+    table, _ = measure_runs(runs)
     keys = ["model", "seed", "method", "explained_by", "scored_by", "fill", "image"]
     assert table.columns.tolist() == [*keys, *METRICS]
     assert len(table) == 4 * 2 * 2 * 2 * 3
@@ -183,7 +196,7 @@ def test_image_table_has_one_sorted_row_per_image_with_every_metric(runs):
 
 @pytest.mark.parametrize("quantity", ["probability", "probability_matched", "kept", "drift", "bank_distance"])
 def test_curve_table_is_the_mean_over_seeds_and_images_of_each_head_scored_by_itself(runs, quantity):
-    _, table = measure_runs(runs, 100, 0)
+    _, table = measure_runs(runs)
     chosen = table.query("method == 'lrp' and head == 'linear' and fill == 'zero' and order == 'lerf'")
     chosen = chosen[chosen["quantity"] == quantity]
     per_seed = []
@@ -198,8 +211,17 @@ def test_curve_table_is_the_mean_over_seeds_and_images_of_each_head_scored_by_it
     assert (chosen["ci_high"] >= chosen["mean"]).all()
 
 
+def test_curve_table_has_random_effects_intervals(runs):
+    _, table = measure_runs(runs)
+    chosen = table.query("method == 'lrp' and head == 'knn' and fill == 'mean' and order == 'morf' and quantity == 'probability'")
+    cube = np.stack([Curves(dataset)("probability", "morf")[0, 0, 0] for cell, dataset in runs[::-1] if cell["method"] == "lrp"])
+    low, high = two_way(cube).interval()
+    np.testing.assert_allclose(chosen["ci_low"], low)
+    np.testing.assert_allclose(chosen["ci_high"], high)
+
+
 def test_curve_table_has_a_row_per_step_of_every_curve(runs):
-    _, table = measure_runs(runs, 100, 0)
+    _, table = measure_runs(runs)
     keys = ["model", "method", "head", "fill", "order", "quantity", "fraction"]
     assert len(table) == 1 * 2 * 2 * 2 * 2 * 5 * 4
     assert not table.duplicated(keys).any()
@@ -242,3 +264,51 @@ def test_model_table_refuses_the_record_of_another_seed(tmp_path):
     write_record({"loss": "supcon", "seed": 0}, path)
     with pytest.raises(ClxaiError, match="a record of seed 0 in the place of seed 1"):
         model_table([{"model": "ce", "seed": 1}], [path])
+
+
+def test_variances_are_those_of_each_head_scored_by_itself():
+    images = made_up_images(seeds=(0, 1, 2))
+    images.loc[images["explained_by"] != images["scored_by"], list(METRICS)] += 100
+    table = variance_table(images)
+    gains = [name for name in METRICS if name.startswith("srg")]
+    assert len(table) == 2 * 2 * 2 * len(gains)
+    cell = {"model": "ce", "method": "lrp", "head": "knn", "fill": "mean"}
+    row = row_of(table, "srg_kept", **cell)
+    own = {"model": "ce", "explained_by": "knn", "scored_by": "knn", "fill": "mean"}
+    found = two_way(chosen_images(images, "lrp", "srg_kept", own).to_numpy()[..., None])
+    parts = [found.seed[0], found.image[0], found.residual[0]]
+    names = ("seed", "image", "residual")
+    np.testing.assert_allclose([row[f"{name}_variance"] for name in names], parts)
+    np.testing.assert_allclose([row[f"{name}_share"] for name in names], np.array(parts) / sum(parts))
+    assert (row["n_seeds"], row["n_images"]) == (3, 3)
+
+
+def test_map_table_has_the_share_of_each_run_and_head_under_its_own_name():
+    cells = [{"model": "ce", "seed": seed, "method": method} for seed in (1, 0) for method in ("random", "lrp")]
+    curves, maps = [], []
+    for number, cell in enumerate(cells):
+        base = 0.1 * number + 0.01 * np.arange(2)[:, None] + np.zeros((2, 4))
+        axes = ("explained_by", "image")
+        curves.append(
+            (
+                cell,
+                xarray.Dataset(
+                    {"degenerate": (axes, np.int8([[0, 0, 0, 1], [1, 1, number > 1, 0]])), "tie_fraction": (axes, base)},
+                    {"explained_by": HEADS},
+                ),
+            )
+        )
+        axes, pixels = ("head", "image"), {"tie_fraction": base + 0.5, "zero_fraction": base + 0.6}
+        maps.append((cell, xarray.Dataset({name: (axes, value) for name, value in pixels.items()}, {"head": HEADS})))
+    table = map_table(curves, maps).set_index(["model", "seed", "method", "head"])
+    assert len(table) == 8
+    np.testing.assert_allclose(table.loc[("ce", 0, "lrp", "linear")], [0.75, 0.31, 0.81, 0.91, 4])
+    np.testing.assert_allclose(table.loc[("ce", 1, "random", "linear")], [0.5, 0.01, 0.51, 0.61, 4])
+    np.testing.assert_allclose(table.loc[("ce", 1, "lrp", "knn")], [0.25, 0.1, 0.6, 0.7, 4])
+
+
+def test_keep_passes_the_runs_on_and_keeps_what_is_named(runs):
+    kept = []
+    passed = list(keep(runs, ("prediction",), kept))
+    assert [cell for cell, _ in kept] == [cell for cell, _ in passed] == [cell for cell, _ in runs]
+    assert all(set(dataset.data_vars) == {"prediction"} for _, dataset in kept)

@@ -16,7 +16,8 @@ from clxai.logs import log_to
 log_to(snakemake.log[0], snakemake.input.code)
 settings = snakemake.params.config
 runs = read_runs(design(settings, "model", "seed", "method"), snakemake.input.attributions, leave_out=("attribution",))
-table = check_table(read_table(snakemake.input.images), read_table(snakemake.input.heads), runs, settings["checks"])
+images, heads, maps = (read_table(getattr(snakemake.input, name)) for name in ("images", "heads", "maps"))
+table = check_table(images, heads, maps, runs, settings["checks"])
 print(table.to_string(index=False))
 require_all(table)
 write_table(table, snakemake.output[0])

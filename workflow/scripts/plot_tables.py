@@ -21,10 +21,12 @@ tables = Tables(
     heads=read_table(sources.heads),
     summary=read_table(sources.summary),
     curves=read_table(sources.curves),
+    contrasts=read_table(sources.contrasts),
     models=settings["models"],
     head_names=settings["heads"],
     methods=settings["methods"],
     fill=settings["fill"],
+    margin=settings["margin"],
 )
 for svg, pdf in zip(snakemake.output.svg, snakemake.output.pdf, strict=True):
     name = svg.rsplit("/", 1)[1].removesuffix(".svg")

@@ -9,17 +9,24 @@ if TYPE_CHECKING:
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
 from clxai.artefacts import write_table
+from clxai.contrasts import contrast_table
 from clxai.design import design, read_runs
 from clxai.logs import log_to
-from clxai.summaries import head_table, measure_runs, model_table, summary_table
+from clxai.summaries import head_table, keep, map_table, measure_runs, model_table, summary_table, variance_table
 
 log_to(snakemake.log[0], snakemake.input.code)
 settings = snakemake.params.config
 draws, seed = settings["bootstrap_draws"], settings["seed"]
 cells, trainings = design(settings, "model", "seed", "method"), design(settings, "model", "seed")
-images, curves = measure_runs(read_runs(cells, snakemake.input.curves, leave_out=("trajectory_embedding",)), draws, seed)
+ranked = []
+runs = read_runs(cells, snakemake.input.curves, leave_out=("trajectory_embedding",))
+images, curves = measure_runs(keep(runs, ("degenerate", "tie_fraction"), ranked))
 write_table(images, snakemake.output.images)
 write_table(summary_table(images, draws, seed), snakemake.output.summary)
 write_table(curves, snakemake.output.curves)
+write_table(contrast_table(images, settings["contrasts"], settings["margin"]), snakemake.output.contrasts)
+write_table(variance_table(images), snakemake.output.variance)
+maps = read_runs(cells, snakemake.input.attributions, leave_out=("attribution",))
+write_table(map_table(ranked, maps), snakemake.output.maps)
 write_table(head_table(trainings, snakemake.input.heads), snakemake.output.heads)
 write_table(model_table(trainings, snakemake.input.records), snakemake.output.models)

@@ -1,7 +1,7 @@
 """Self-checks of a study: each is a row with its value and limits; one that fails stops the workflow, unless it is to warn.
 
 They hold what is known to go wrong without a trace: curves that do not add up, gradients that do not integrate, relevance that is
-not conserved, a score that rewards noise, and heads that classify badly.
+not conserved, maps that rank nothing, a score that rewards noise, and heads that classify badly.
 
 A new check is a function that returns rows made by `_row`, called in `check_table`; its setting is a key of `checks` in the
 schema, and `HELP` says which option helps when it does not pass.
@@ -22,6 +22,7 @@ HELP = {  # by setting: what to change when the check does not pass
     "identity": "no option: delete the curves of the study, and report it if the check fails again",
     "ig_completeness": "raise methods.integrated_gradients.most_steps",
     "lrp_conservation": "widen the limits for networks that absorb more relevance, or leave lrp out of study.methods",
+    "degenerate_share": "choose another layer or baseline of the method, or leave it out of study.methods",
     "alpha": "raise study.evaluation_images, or look for what makes the fill favour some units",
     "accuracy": "raise models.*.epochs, change the recipe, or leave the head out of study.heads",
 }
@@ -30,6 +31,7 @@ HELP = {  # by setting: what to change when the check does not pass
 def check_table(
     images: pd.DataFrame,
     heads: pd.DataFrame,
+    maps: pd.DataFrame,
     runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]],
     settings: Mapping[str, object],
 ) -> pd.DataFrame:
@@ -40,6 +42,7 @@ def check_table(
     rows = [
         *identity_checks(images),
         *explanation_checks(runs, settings),
+        *degenerate_checks(maps, settings["degenerate_share"]),
         *random_checks(images, settings["alpha"]),
         *accuracy_checks(heads, settings["accuracy"]),
     ]
@@ -74,6 +77,13 @@ def explanation_checks(
                     where = {**run, "head": head}
                     rows.append(_row(setting, name, where, float(np.median(dataset[name].sel(head=head))), low, high))
     return rows
+
+
+def degenerate_checks(maps: pd.DataFrame, most: float) -> list[dict[str, object]]:
+    """Few maps are ranked at random: the share of images with a degenerate one, for each model, seed, method and head."""
+    names = ["model", "seed", "method", "head"]
+    cells = maps[[*names, "degenerate"]].to_dict("records")
+    return [_row("degenerate_share", "share of degenerate maps", cell, float(cell["degenerate"]), 0.0, most) for cell in cells]
 
 
 def random_checks(images: pd.DataFrame, alpha: float) -> list[dict[str, object]]:

@@ -201,6 +201,7 @@ def check_values(config: Mapping[str, Any]) -> None:
     trajectory_methods(config)
     for name in {*study["heads"], *config["heads"]}:
         head_options(config, name)
+    contrasts_of(config)
     _check_checks(config["checks"])
     for name in study["models"]:
         _check_model(config, name)
@@ -274,6 +275,25 @@ def heads_of(config: Mapping[str, Any], model: str) -> list[str]:
     heads = catalogue("heads")
     has_classifier = loss.semantics["top"] == "classifier"
     return [name for name in config["study"]["heads"] if has_classifier or not heads[name].semantics["needs_classifier"]]
+
+
+def contrasts_of(config: Mapping[str, Any]) -> list[list[str]]:
+    """Return the pairs of models to compare, by default each later one with each earlier one.
+
+    Raises ClxaiError unless each is two different models of the study, named once.
+    """
+    models, pairs = config["study"]["models"], config["study"]["contrasts"]
+    if pairs is None:
+        return [[later, earlier] for place, later in enumerate(models) for earlier in models[:place]]
+    seen: list[set[str]] = []
+    for pair in pairs:
+        for name in pair:
+            if name not in models:
+                raise ClxaiError(f"study.contrasts: {unknown_name('model of the study', name, models)}")
+        if len(set(pair)) < 2 or set(pair) in seen:
+            raise ClxaiError(f"study.contrasts: each must name two different models, each pair once. Got {pair}")
+        seen.append(set(pair))
+    return [list(pair) for pair in pairs]
 
 
 def check_options(

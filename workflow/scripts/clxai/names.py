@@ -10,6 +10,7 @@ STUDIES = "studies"  # the folder of what belongs to one study, beside those of 
 STEMS = ("small", "large")
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 LARGE_STEM_FROM_PX = 96  # from here on the 7x7 stem leaves layer4 at least 3x3
+ALL = "all"  # in tables: not one name but the mean over all
 REFERENCE = "random"  # the attribution that every other one is compared with
 _STRIDE = {"small": 8, "large": 32}  # of layer4, in pixels
 

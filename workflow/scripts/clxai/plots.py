@@ -1,4 +1,4 @@
-"""Figures drawn from the tables of a study: accuracy, curves, SRG, cross-scoring, ranking, drift."""
+"""Figures drawn from the tables of a study: accuracy, curves, SRG, cross-scoring, ranking, contrasts, drift."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,21 +10,23 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clxai.names import REFERENCE
+from clxai.names import ALL, REFERENCE
 from clxai.style import PAGE_WIDTH, look_of, title
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of a study and the order in which its names are shown; `fill` is the one that the figures show."""
+    """The tables of a study and the order in which its names are shown; the figures show one `fill`, and the `margin` of SRG."""
 
     heads: pd.DataFrame
     summary: pd.DataFrame
     curves: pd.DataFrame
+    contrasts: pd.DataFrame
     models: Sequence[str]
     head_names: Sequence[str]
     methods: Sequence[str]
     fill: str
+    margin: float
 
     def own(self, metric: str) -> pd.DataFrame:
         """Return the rows of one metric for heads scored by themselves."""
@@ -230,6 +232,49 @@ def plot_ranking(tables: Tables) -> Figure:
     return figure
 
 
+def plot_contrasts(tables: Tables) -> Figure:
+    """Difference in SRG of each pair of models by method, mean over common heads and each head; margin of equivalence shaded."""
+    table = tables.contrasts
+    rows = table[(table["quantity"] == "value") & (table["metric"] == "srg_matched") & (table["fill"] == tables.fill)]
+    pairs = list(dict.fromkeys(zip(rows["model"], rows["minus"], strict=True)))
+    methods = [*(method for method in tables.methods if method != REFERENCE), ALL]
+    heads = [*(head for head in tables.head_names if (rows["head"] == head).any()), ALL]
+    n_columns = min(3, max(1, len(pairs)))
+    n_rows = max(1, -(-len(pairs) // n_columns))
+    size = (PAGE_WIDTH, n_rows * (0.42 * len(methods) + 0.4) + 1)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axis in axes.flat[len(pairs) :]:
+        axis.set_axis_off()
+    if not pairs:
+        axes[0, 0].text(0.5, 0.5, "no pair of models with a common head", ha="center", va="center")
+        return figure
+    looks = {**look_of(heads), ALL: {"color": "black", "marker": "D"}}
+    for axis, pair in zip(axes.flat, pairs, strict=False):
+        own = rows[(rows["model"] == pair[0]) & (rows["minus"] == pair[1])]
+        axis.axvspan(-tables.margin, tables.margin, color="0.85", lw=0, zorder=0)
+        axis.axvline(0, color="0.35", ls=":", lw=1)
+        for offset, head in zip(4 * _offsets(len(heads)) / len(heads), heads, strict=True):
+            _forest(axis, own[own["head"] == head], methods, offset, looks[head])
+        axis.set_title(f"{title(pair[0])} - {title(pair[1])}")
+        axis.set_yticks(range(len(methods)), ["all methods" if method == ALL else title(method) for method in methods])
+        axis.set_ylim(len(methods) - 0.4, -0.6)
+        axis.axhline(len(methods) - 1.5, color="0.5", lw=0.6)
+    figure.supxlabel("difference in SRG of the matched probability", size=8.5)
+    _legend(figure, looks, heads, line=False)
+    return figure
+
+
+def _forest(axis: Axes, rows: pd.DataFrame, methods: Sequence[str], offset: float, look: Mapping[str, object]) -> None:
+    """Draw one difference with its interval for each method; filled where zero is outside after Holm's correction."""
+    for row in rows.itertuples():
+        place = methods.index(row.method) + offset
+        sure = row.p_holm < 0.05
+        style = {"color": look["color"], "marker": look["marker"], "mfc": look["color"] if sure else "white"}
+        axis.errorbar(
+            row.difference, place, xerr=[[row.difference - row.ci_low], [row.ci_high - row.difference]], ms=3.5, lw=0.9, **style
+        )
+
+
 TABLE_FIGURES: Mapping[str, Callable[[Tables], Figure]] = {
     "accuracy": plot_accuracy,
     "deletion": plot_deletion,
@@ -237,6 +282,7 @@ TABLE_FIGURES: Mapping[str, Callable[[Tables], Figure]] = {
     "srg": plot_srg,
     "cross": plot_cross,
     "ranking": plot_ranking,
+    "contrasts": plot_contrasts,
     "drift": plot_drift,
 }
 

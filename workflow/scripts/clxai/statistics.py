@@ -1,22 +1,149 @@
-"""Uncertainty where training seeds are the units and images are nested in them, and corrected tests."""
+"""Uncertainty of a mean over training seeds that share their images: seeds and images are crossed, both drawn from many."""
 
 from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
 LEVEL = 0.95
+_FILLING = 100  # rounds of filling undefined values; each takes away the larger part of what is left
+
+
+@dataclass(frozen=True)
+class TwoWay:
+    """A two-way random-effects analysis, each field an array over columns.
+
+    `error` is the standard error of `mean` with `df` degrees of freedom; `seed`, `image` and `residual` are the parts of the
+    variance of one value. With one seed `seed` and `residual` are NaN and `image` holds all that differs between images.
+    """
+
+    mean: Float[ndarray, " column"]
+    error: Float[ndarray, " column"]
+    df: Float[ndarray, " column"]
+    seed: Float[ndarray, " column"]
+    image: Float[ndarray, " column"]
+    residual: Float[ndarray, " column"]
+    n_seeds: Float[ndarray, " column"]
+    n_images: Float[ndarray, " column"]
+
+    def interval(self, level: float = LEVEL) -> tuple[Float[ndarray, " column"], Float[ndarray, " column"]]:
+        """Return the t interval of the mean; NaN where fewer than two images are defined."""
+        from scipy.special import stdtrit
+
+        reach = stdtrit(self.df, (1 + level) / 2) * self.error
+        return self.mean - reach, self.mean + reach
+
+    def p_value(self) -> Float[ndarray, " column"]:
+        """Return the two-sided p-value of mean 0; without any spread 1 for a mean of 0, else 0."""
+        return 2 * self._below(-np.abs(self.mean))
+
+    def p_equivalence(self, margin: float) -> Float[ndarray, " column"]:
+        """Return the p-value of two one-sided tests that the mean is at most `margin` away from 0 [Schuirmann 1987]."""
+        return self._below(np.abs(self.mean) - margin)
+
+    def _below(self, distance: Float[ndarray, " column"]) -> Float[ndarray, " column"]:
+        """Return the probability of a t value below distance / error; half of one at distance 0 without any spread."""
+        from scipy.special import stdtr
+
+        spread = self.error > 0
+        certain = np.where(np.isnan(self.error), np.nan, (1 + np.sign(distance)) / 2)
+        return np.where(spread, stdtr(self.df, distance / np.where(spread, self.error, 1.0)), certain)
+
+
+def two_way(values: Float[ndarray, "seed image column"]) -> TwoWay:
+    """Analyse y = mean + seed + image + residual, all random [Searle, Casella, McCulloch 1992, section 4.7].
+
+    Var(mean) = (MS_seed + MS_image - MS_residual) / (s n). A mean square below the residual's is raised to it, that is a negative
+    variance is taken for 0. The degrees of freedom are Satterthwaite's [1946]; where the mean square of seeds is the largest they
+    are at most s - 1, since the few seeds then decide. One seed: the interval is over images alone, of this one training.
+    Undefined (NaN) values are left out of the mean; for the mean squares they are filled by the additive model, which costs one
+    degree of freedom of the residual each [Yates 1933]; seeds and images without any value are left out.
+    """
+    known = np.isfinite(values)
+    s, n = known.any(1).sum(0).astype(float), known.any(0).sum(0).astype(float)
+    count = known.sum((0, 1))
+    mean = np.where(known, values, 0.0).sum((0, 1)) / np.where(count, count, np.nan)
+    df_seed, df_image, df_residual = s - 1, n - 1, (s - 1) * (n - 1) - (s * n - count)
+    ms_seed, ms_image, ms_residual = _mean_squares(_filled(values, known), known, df_seed, df_image, df_residual)
+    at_seed, at_image = np.maximum(ms_seed, ms_residual), np.maximum(ms_image, ms_residual)
+    several, enough = s > 1, n > 1
+    total = np.where(several, at_seed + at_image - ms_residual, ms_image)
+    spread = ms_seed**2 / _positive(df_seed) + ms_image**2 / _positive(df_image) + ms_residual**2 / _positive(df_residual)
+    df = np.where(several, total**2 / _positive(spread), df_image)
+    df = np.where(several & (ms_seed > ms_image), np.minimum(df, df_seed), df)
+    df = np.where(total > 0, np.maximum(df, 1.0), df_image)  # without any spread the degrees do not matter
+    cells = _positive(s * n)
+    variance = total / cells + ms_residual * (1 / _positive(count) - 1 / cells)
+    undefined = np.where(enough, 0.0, np.nan)
+    alone = np.where(several & enough, 0.0, np.nan)
+    return TwoWay(
+        mean=mean,
+        error=np.sqrt(variance) + undefined,
+        df=df + undefined,
+        seed=(at_seed - ms_residual) / _positive(n) + alone,
+        image=np.where(several, (at_image - ms_residual) / _positive(s), ms_image) + undefined,
+        residual=ms_residual + alone,
+        n_seeds=s,
+        n_images=n,
+    )
+
+
+def covers(n_seeds: float) -> str:
+    """Return what an interval is about: with one seed it is about images of that one training, not about trainings."""
+    return "seeds and images" if n_seeds > 1 else "images"
+
+
+def _positive(numbers: np.ndarray) -> np.ndarray:
+    """Return the numbers, infinity in place of 0 and less: a term divided by it is gone."""
+    return np.where(numbers > 0, numbers, np.inf)
+
+
+def _filled(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return the values less the mean of their column, undefined ones filled by seed mean + image mean - mean until they stand.
+
+    Seeds and images without any value are NaN.
+    """
+    inside = known.any(1)[:, None] & known.any(0)[None]
+    count = np.maximum(known.sum((0, 1)), 1)
+    centred = np.where(known, values - np.where(known, values, 0.0).sum((0, 1)) / count, 0.0)
+    gaps = inside & ~known
+    chosen = np.flatnonzero(gaps.any((0, 1)))
+    if len(chosen):
+        part, gap, used = centred[..., chosen], gaps[..., chosen], inside[..., chosen]
+        n, s = used.sum(1).max(0), used.sum(0).max(0)
+        for _ in range(_FILLING):
+            additive = (part.sum(1) / n)[:, None] + (part.sum(0) / s)[None] - part.sum((0, 1)) / (s * n)
+            part = np.where(gap, additive, part)
+        centred[..., chosen] = part
+    return np.where(inside, centred, np.nan)
+
+
+def _mean_squares(
+    filled: np.ndarray, known: np.ndarray, df_seed: np.ndarray, df_image: np.ndarray, df_residual: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the mean squares of seeds, images and residuals; 0 where there are no degrees of freedom."""
+    inside = np.isfinite(filled)
+    table, s, n = np.where(inside, filled, 0.0), np.maximum(df_seed + 1, 1), np.maximum(df_image + 1, 1)
+    grand = table.sum((0, 1)) / (s * n)
+    seeds = (table.sum(1) / n - grand) * known.any(1)
+    images = (table.sum(0) / s - grand) * known.any(0)
+    rest = (table - grand - seeds[:, None] - images[None]) * inside
+    sums = n * (seeds**2).sum(0), s * (images**2).sum(0), (rest**2).sum((0, 1))
+    return tuple(
+        np.where(df > 0, total / _positive(df), 0.0) for total, df in zip(sums, (df_seed, df_image, df_residual), strict=True)
+    )
 
 
 def bootstrap_weights(n_seeds: int, n_images: int, n_draws: int, rng: np.random.Generator) -> Float[ndarray, "draw seed image"]:
-    """Return how often each image of each seed is drawn: seeds with replacement, then images within each drawn seed."""
-    seeds = rng.integers(n_seeds, size=(n_draws, n_seeds))
-    weights = np.zeros((n_draws, n_seeds, n_images))
-    for position in range(n_seeds):  # the drawn seeds of one replicate, at most a handful
-        images = rng.multinomial(n_images, np.full(n_images, 1 / n_images), size=n_draws)
-        np.add.at(weights, (np.arange(n_draws), seeds[:, position]), images)
-    return weights
+    """Return how often each image of each seed is drawn: seeds and images with replacement, each on its own.
+
+    All seeds of a draw get the same images, as in the data; the weight of a value is the product [Owen 2007, section 3].
+    """
+    seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=n_draws)
+    images = rng.multinomial(n_images, np.full(n_images, 1 / n_images), size=n_draws)
+    return (seeds[:, :, None] * images[:, None, :]).astype(np.float64)
 
 
 def weighted_means(
@@ -29,10 +156,10 @@ def weighted_means(
     return total / np.where(count == 0, np.nan, count)
 
 
-def interval(
+def bootstrap_interval(
     values: Float[ndarray, "seed image column"], weights: Float[ndarray, "draw seed image"]
 ) -> tuple[Float[ndarray, " column"], Float[ndarray, " column"]]:
-    """Return the percentile interval at 95 % of the hierarchical bootstrap [Davison, Hinkley 1997, section 3.8]."""
+    """Return the percentile interval at 95 % of the crossed bootstrap: narrow for few seeds, a check on `two_way`."""
     tail = 100 * (1 - LEVEL) / 2
     means = weighted_means(values, weights)
     low, high = np.percentile(means, [tail, 100 - tail], axis=0)  # NaN where a draw is undefined: those are done one by one
@@ -50,6 +177,16 @@ def seed_deviation(values: Float[ndarray, "seed image column"]) -> Float[ndarray
         return np.full(values.shape[-1], np.nan)
     one_seed_each = np.repeat(np.eye(n_seeds)[:, :, None], n_images, axis=2)
     return weighted_means(values, one_seed_each).std(axis=0, ddof=1)
+
+
+def holm(p_values: Float[ndarray, " test"]) -> Float[ndarray, " test"]:
+    """Return Holm's step-down correction of the defined p-values [Holm 1979]; NaN stays NaN."""
+    from statsmodels.stats.multitest import multipletests  # half a second, and few need it
+
+    corrected, defined = np.full(len(p_values), np.nan), np.isfinite(p_values)
+    if defined.any():
+        corrected[defined] = multipletests(p_values[defined], method="holm")[1]
+    return corrected
 
 
 def holm_zero_tests(

@@ -37,6 +37,7 @@ _NAMES = {
     "grad_cam": "Grad-CAM",
     "grad_cam_pp": "Grad-CAM++",
     "lrp": "LRP",
+    "all": "mean",
 }
 _DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
 _MARKERS = "osD^vP*X<>"

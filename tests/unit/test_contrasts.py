@@ -1,0 +1,147 @@
+import numpy as np
+import pandas as pd
+import pytest
+from clxai.contrasts import contrast_table, contrasted_metrics
+from clxai.plots import TABLE_FIGURES, Tables
+from clxai.statistics import two_way
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+MODELS = {"ce": ["softmax", "knn", "linear"], "supcon": ["knn", "linear"], "twin": ["knn", "linear"]}
+METHODS = ("random", "lrp", "saliency")
+N_SEEDS, N_IMAGES = 3, 8
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Every model has its own level for each method and head; images are harder or easier for all models alike."""
+    rng = np.random.default_rng(0)
+    hard, rows = rng.normal(size=N_IMAGES), []
+    for number, (model, heads) in enumerate(MODELS.items()):
+        for place, method in enumerate(METHODS):
+            for explained in heads:
+                for scored in heads:
+                    level = 0.1 * number * place + 0.02 * heads.index(scored) + (explained != scored)
+                    for seed in range(N_SEEDS):
+                        for image in range(N_IMAGES):
+                            cell = {
+                                "model": model,
+                                "seed": seed,
+                                "method": method,
+                                "explained_by": explained,
+                                "scored_by": scored,
+                            }
+                            values = {m: level + hard[image] + 0.1 * rng.normal() for m in contrasted_metrics()}
+                            rows.append({**cell, "fill": "mean", "image": 10 * image, **values})
+    return pd.DataFrame(rows)
+
+
+PAIRS = [["supcon", "ce"], ["twin", "ce"], ["twin", "supcon"]]
+
+
+@pytest.fixture(scope="module")
+def table(images):
+    return contrast_table(images.sample(frac=1, random_state=0), PAIRS, 0.05)
+
+
+def cube(images, model, method, head, metric):
+    """One model's own values as [seed, image]."""
+    chosen = images[(images["model"] == model) & (images["method"] == method)]
+    chosen = chosen[(chosen["explained_by"] == head) & (chosen["scored_by"] == head)]
+    return chosen.pivot(index="seed", columns="image", values=metric).to_numpy()
+
+
+def row_of(table, **where):
+    for name, value in where.items():
+        table = table[table[name] == value]
+    assert len(table) == 1
+    return table.iloc[0]
+
+
+def expected(images, pair, methods, heads, metric, quantity):
+    """The mean of the paired differences over some methods and heads, [seed, image]."""
+    parts = []
+    for method in methods:
+        for head in heads:
+            one, other = (cube(images, model, method, head, metric) for model in pair)
+            if quantity == "excess":
+                one, other = (own - cube(images, m, "random", head, metric) for own, m in zip((one, other), pair, strict=True))
+            parts.append(one - other)
+    return np.mean(parts, axis=0)
+
+
+@pytest.mark.parametrize("quantity", ["value", "excess"])
+@pytest.mark.parametrize("metric", contrasted_metrics())
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+@pytest.mark.parametrize("method", ["lrp", "saliency", "all"])
+@pytest.mark.parametrize("head", ["knn", "linear", "all"])
+def test_contrast_is_the_mean_of_paired_differences(images, table, pair, method, head, metric, quantity):
+    methods = ["lrp", "saliency"] if method == "all" else [method]
+    heads = ["knn", "linear"] if head == "all" else [head]
+    values = expected(images, pair, methods, heads, metric, quantity)
+    row = row_of(table, model=pair[0], minus=pair[1], method=method, head=head, metric=metric, quantity=quantity, fill="mean")
+    found = two_way(values[..., None])
+    low, high = found.interval()
+    numbers = [values.mean(), low[0], high[0], found.df[0], found.p_value()[0], found.p_equivalence(0.05)[0]]
+    np.testing.assert_allclose(
+        row[["difference", "ci_low", "ci_high", "df", "p", "p_equivalence"]].astype(float), numbers, rtol=1e-6
+    )
+    assert row["equivalent"] == (numbers[-1] < 0.05)
+    assert (row["n_seeds"], row["n_images"], row["n_undefined"], row["ci_over"]) == (3, 8, 0, "seeds and images")
+
+
+def test_only_heads_and_methods_of_both_are_compared(table):
+    assert set(table["head"]) == {"knn", "linear", "all"}
+    assert set(table["method"]) == {"lrp", "saliency", "all"}
+    keys = ["model", "minus", "quantity", "metric", "fill", "method", "head"]
+    assert len(table) == 3 * 2 * len(contrasted_metrics()) * 9
+    assert not table.duplicated(keys).any()
+
+
+def test_swapped_pair_turns_the_sign(images, table):
+    turned = contrast_table(images, [["ce", "supcon"]], 0.05)
+    own = table[(table["model"] == "supcon") & (table["minus"] == "ce")]
+    np.testing.assert_allclose(turned["difference"], -own["difference"])
+    np.testing.assert_allclose(turned["ci_low"], -own["ci_high"])
+
+
+def test_holm_is_over_pairs_methods_and_heads_of_one_kind_of_row(table):
+    chosen = table[(table["quantity"] == "value") & (table["metric"] == "srg_kept")]
+    kinds = {
+        "cells": (chosen["method"] != "all") & (chosen["head"] != "all"),
+        "methods": (chosen["method"] != "all") & (chosen["head"] == "all"),
+        "heads": (chosen["method"] == "all") & (chosen["head"] != "all"),
+        "overall": (chosen["method"] == "all") & (chosen["head"] == "all"),
+    }
+    for kind, size in zip(kinds.values(), (12, 6, 6, 3), strict=True):
+        assert kind.sum() == size
+        np.testing.assert_allclose(chosen[kind]["p_holm"], multipletests(chosen[kind]["p"], method="holm")[1])
+
+
+def test_one_seed_is_the_paired_t_test_over_images(images):
+    one = images[images["seed"] == 1]
+    row = row_of(contrast_table(one, [["supcon", "ce"]], 0.05), method="lrp", head="knn", metric="srg_kept", quantity="value")
+    first, second = (cube(one, model, "lrp", "knn", "srg_kept")[0] for model in ("supcon", "ce"))
+    assert row["p"] == pytest.approx(stats.ttest_rel(first, second).pvalue)
+    assert row["ci_over"] == "images"
+
+
+@pytest.mark.parametrize("pairs", [[], [["ce", "supcon"]]])
+def test_nothing_to_compare_is_an_empty_table_with_its_columns_that_can_be_drawn(images, table, pairs):
+    apart = images[(images["model"] != "supcon") & (images["scored_by"] == "softmax") | (images["model"] == "supcon")]
+    found = contrast_table(apart, pairs, 0.05)
+    assert len(found) == 0
+    assert found.columns.tolist() == table.columns.tolist()
+    assert drawn(found).axes
+
+
+def drawn(contrasts):
+    empty = pd.DataFrame()
+    tables = Tables(empty, empty, empty, contrasts, list(MODELS), ["softmax", "knn", "linear"], METHODS, "mean", 0.05)
+    return TABLE_FIGURES["contrasts"](tables)
+
+
+def test_figure_has_a_panel_for_each_pair(table):
+    figure = drawn(table)
+    assert [axis.get_title() for axis in figure.axes] == ["SupCon - CE", "twin - CE", "twin - SupCon"]
+    assert len(figure.axes[0].containers) == 3 * 3
