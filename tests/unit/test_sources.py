@@ -210,9 +210,35 @@ def test_folder_with_its_own_splits(tmp_path, entry):
 
 
 def test_folder_grey_gives_one_channel(tmp_path, entry):
-    write_image(tmp_path / "a" / "0.png", (255, 255, 255, 128), mode="RGBA")
+    write_image(tmp_path / "a" / "0.png", (255, 255, 255, 255), mode="RGBA")
     source = SOURCES["folder"].build(entry("folder", path=str(tmp_path), grey=True))
     assert source.image(0, 8).shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "message"),
+    [
+        ("I;16", 3000, r"0\.png: pixels of more than 8 bits \(mode I;16\)"),
+        ("RGBA", (0, 0, 0, 9), r"0\.png: 100% of the pixels are transparent"),
+        ("LA", (0, 9), r"0\.png: 100% of the pixels are transparent"),
+    ],
+)
+@pytest.mark.parametrize("grey", [True, False])
+def test_folder_pixels_that_would_change_are_refused(tmp_path, entry, mode, value, message, grey):
+    write_image(tmp_path / "a" / "0.png", value, mode=mode)
+    source = SOURCES["folder"].build(entry("folder", path=str(tmp_path), grey=grey))
+    with pytest.raises(ClxaiError, match=message):
+        source.image(0, None)
+
+
+def test_folder_image_is_turned_as_its_exif_tag_says(tmp_path, entry):
+    pixels = np.arange(80, dtype=np.uint8).reshape(8, 10)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying, to be turned clockwise
+    (tmp_path / "a").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "a" / "0.png", exif=exif)
+    source = SOURCES["folder"].build(entry("folder", path=str(tmp_path), grey=True))
+    np.testing.assert_array_equal(source.image(0, None)[0], np.rot90(pixels, -1))
 
 
 def test_folder_missing_is_refused(tmp_path, entry):

@@ -175,10 +175,29 @@ def _image_files(root: Path) -> list[Path]:
 
 
 def _read_image(path: Path, grey: bool) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
+    """Return an image as uint8 [y, x] or [y, x, colour], turned as its EXIF tag says.
+
+    Raises ClxaiError on an unreadable file, and on pixels that 8 bits or a missing background would change.
+    """
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("L" if grey else "RGB"))
-    except (OSError, UnidentifiedImageError) as error:
+            image.load()
+            _check_pixels(image, path)
+            return np.asarray(ImageOps.exif_transpose(image).convert("L" if grey else "RGB"))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ClxaiError(f"{path}: not a readable image ({error})") from error
+
+
+def _check_pixels(image: Any, path: Path) -> None:
+    """Raise ClxaiError if a PIL image has more than 8 bits a channel, or pixels that are not opaque."""
+    if image.mode.startswith(("I", "F")):
+        raise ClxaiError(f"{path}: pixels of more than 8 bits (mode {image.mode}) would be clipped; store them with 8 bits")
+    if image.has_transparency_data:
+        alpha = np.asarray(image.convert("RGBA"))[..., 3]
+        if alpha.min() < 255:
+            share = (alpha < 255).mean()
+            raise ClxaiError(
+                f"{path}: {share:.0%} of the pixels are transparent; paint them onto a background and store without alpha"
+            )
