@@ -173,6 +173,15 @@ def test_npz_refuses_a_missing_and_an_empty_file(tmp_path, entry):
             SOURCES["npz"].build(entry("npz", path=str(tmp_path / name)))
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_npz_with_its_channels_first_is_refused_with_the_remedy(tmp_path, entry, channels):
+    np.savez(tmp_path / "a.npz", **medmnist(shape=(channels, 9, 9)))
+    with pytest.raises(
+        ClxaiError, match=rf"\[12, {channels}, 9, 9\] has its channels first; store array\.transpose\(0, 2, 3, 1\)"
+    ):
+        SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz")))
+
+
 def test_npz_never_unpickles(tmp_path, entry, harmful):
     folder, pickled = harmful
     np.savez(tmp_path / "a.npz", **changed(train_labels=pickled))

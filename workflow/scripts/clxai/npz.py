@@ -85,10 +85,18 @@ def _check_layout(headers: dict[str, Header], path: str | Path) -> None:
         if len(images.shape) not in (3, 4):
             shape = list(images.shape)
             raise ClxaiError(f"{path}: {name}_images must be [image, y, x] or [image, y, x, channel]. Found shape {shape}")
+        if _channels_first(images.shape):
+            shape = list(images.shape)
+            raise ClxaiError(f"{path}: {name}_images {shape} has its channels first; store array.transpose(0, 2, 3, 1)")
         if not re.fullmatch(r"\|u1|[<>]f\d", images.descr):
             raise ClxaiError(f"{path}: {name}_images: pixels must be uint8, or float in [0, 1]. Found {images.dtype}")
         if not re.fullmatch(r"[|<>][iu]\d", labels.descr):
             raise ClxaiError(f"{path}: labels must be integers 0..C-1. Found {labels.dtype} in {name}_labels")
+
+
+def _channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether [image, a, b, c] reads as [image, channel, y, x]: a is 1 to 4, b and c are more."""
+    return len(shape) == 4 and shape[1] <= 4 < min(shape[2:])
 
 
 def _size(header: Header) -> int:
