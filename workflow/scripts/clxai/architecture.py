@@ -48,6 +48,15 @@ class Architecture:
             raise ClxaiError(f"{path}: checkpoint for (classes, channels, size) {expected}, the data set has {found}")
 
 
+def layout(width: int) -> torch.memory_format:
+    """Return the memory format of a network and its inputs: channels-last where the width is a multiple of 16.
+
+    Else contiguous: the backward pass of oneDNN's 1x1 convolution with stride 2 corrupts memory in channels-last with fewer than
+    8 channels on AVX2 [uxlfoundation/oneDNN issue 6035]. It depends on the width alone, so that numbers do not on the machine.
+    """
+    return torch.channels_last if width % 16 == 0 else torch.contiguous_format
+
+
 def write_checkpoint(tensors: Mapping[str, Tensor], architecture: Architecture, path: str | Path) -> None:
     """Write weights and architecture as safetensors."""
     write_tensors(tensors, {"kind": "network", **asdict(architecture)}, path)

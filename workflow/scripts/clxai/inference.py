@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from clxai.architecture import Architecture, check_shapes, read_checkpoint
+from clxai.architecture import Architecture, check_shapes, layout, read_checkpoint
 from clxai.errors import ClxaiError
 from clxai.names import FLIPPING_PRECISIONS, LAYERS
 
@@ -38,6 +38,7 @@ class FoldedBackbone(nn.Module):
 
     def __init__(self, channels: int, width: int, stem: str) -> None:
         super().__init__()
+        self.layout = layout(width)
         kernel, stride = (7, 2) if stem == "large" else (3, 1)
         self.conv1, self.relu = nn.Conv2d(channels, width, kernel, stride, kernel // 2), nn.ReLU()
         self.maxpool = nn.MaxPool2d(3, 2, 1) if stem == "large" else nn.Identity()
@@ -48,6 +49,7 @@ class FoldedBackbone(nn.Module):
 
     def forward(self, inputs: Float[Tensor, "image channel y x"]) -> Float[Tensor, "image feature"]:
         """Return the embeddings of normalised images: the spatial mean of layer4, in float32 or better."""
+        inputs = inputs.contiguous(memory_format=self.layout)
         inputs = self.maxpool(self.relu(self.conv1(inputs)))
         features = self.layer4(self.layer3(self.layer2(self.layer1(inputs))))
         return features.mean(dim=(2, 3), dtype=torch.promote_types(features.dtype, torch.float32))
@@ -73,7 +75,7 @@ class Encoder(nn.Module):
             check_shapes(own, self.classifier.state_dict(), path)
             self.classifier.load_state_dict(own)
         self.eval().requires_grad_(False)
-        self.backbone.to(memory_format=torch.channels_last)
+        self.backbone.to(memory_format=self.backbone.layout)
 
     def normalise(self, images: Float[Tensor, "*batch channel y x"]) -> Float[Tensor, "*batch channel y x"]:
         """Map images in [0, 1] to zero mean and unit variance per channel of the training set."""

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from clxai.architecture import Architecture, check_shapes, read_checkpoint, write_checkpoint
+from clxai.architecture import Architecture, check_shapes, layout, read_checkpoint, write_checkpoint
 from clxai.inference import Encoder
 
 
@@ -21,6 +21,7 @@ class Backbone(nn.Module):
 
     def __init__(self, channels: int, width: int, stem: str) -> None:
         super().__init__()
+        self.layout = layout(width)
         kernel, stride = (7, 2) if stem == "large" else (3, 1)
         self.conv1 = nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -35,6 +36,7 @@ class Backbone(nn.Module):
 
     def forward(self, inputs: Float[Tensor, "image channel y x"]) -> Float[Tensor, "image feature"]:
         """Return the embedding of normalised images: the spatial mean of layer4."""
+        inputs = inputs.contiguous(memory_format=self.layout)
         inputs = self.maxpool(self.relu(self.bn1(self.conv1(inputs))))
         return self.flatten(self.avgpool(self.layer4(self.layer3(self.layer2(self.layer1(inputs))))))
 

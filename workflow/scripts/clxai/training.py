@@ -83,7 +83,8 @@ def train(data: ImageData, recipe: Mapping[str, Any], seed: int, device: torch.d
     With a side file it goes on where an interrupted training stopped. Raises ClxaiError if the loss is not finite, naming the
     epoch and the state that is kept.
     """
-    network = build_network(data, recipe, seed).to(device, memory_format=torch.channels_last)
+    network = build_network(data, recipe, seed)
+    network.to(device, memory_format=network.backbone.layout)
     train_store = ImageStore(data.images, data.indices("train"), device)
     labels = torch.from_numpy(data.labels[train_store.indices]).to(device)
     optimiser = _optimiser(network, recipe)

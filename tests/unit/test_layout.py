@@ -1,0 +1,46 @@
+"""No width reaches a broken convolution kernel: every gradient is that of float64, on the CPU as it is and on AVX2."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+_PROGRAM = """
+import copy, torch
+from torch import nn
+from clxai.architecture import Architecture
+from clxai.models import Network, folded
+
+def gradients(module, images):
+    images = images.clone().requires_grad_(True)
+    parameters = [images, *module.parameters()]
+    output = module(images)
+    return torch.autograd.grad(output.square().sum(), parameters)
+
+for width in (1, 2, 3, 4, 6, 8, 12, 16):
+    torch.manual_seed(width)
+    network = Network(Architecture("small", width, 16, (0.5,) * 3, (0.25,) * 3, 5, "classifier")).eval()
+    for module in (network.backbone, folded(network).backbone):
+        module.requires_grad_(True)
+        for parent in list(module.modules()):
+            for name, child in parent.named_children():
+                if isinstance(child, nn.ReLU):
+                    setattr(parent, name, nn.Softplus())
+        images = torch.randn(7, 3, 16, 16)
+        expected = gradients(copy.deepcopy(module).double(), images.double())
+        module.to(memory_format=module.layout)
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            for given in (torch.contiguous_format, torch.channels_last):
+                for found, exact in zip(gradients(module, images.contiguous(memory_format=given)), expected, strict=True):
+                    assert (found - exact).norm() <= 1e-3 * exact.norm() + 1e-6, (width, threads, given, exact.shape)
+"""
+
+
+@pytest.mark.parametrize("path", [{}, {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}], ids=["own", "avx2"])
+def test_every_gradient_is_that_of_float64_at_every_small_width(path):
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM], env={**os.environ, **path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
