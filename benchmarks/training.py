@@ -23,7 +23,14 @@ _NO_JITTER = dict.fromkeys(_JITTER, 0.0)
 # The published recipes: He et al. 2016, section 4.2; Khosla et al. 2020 with its reference code.
 _PLAIN = {"crop_padding": 4, "resized_crop": None, "flip": True, "jitter": _NO_JITTER, "grey": 0}
 _STRONG = {"crop_padding": 0, "resized_crop": [0.2, 1.0], "flip": True, "jitter": _JITTER, "grey": 0.2}
-_COMMON = {"learning_rate": 0.1, "warmup_epochs": 0, "epochs": 100, "schedule": "cosine", "loss_options": {}, "precision": "auto"}
+_COMMON = {
+    "learning_rate": 0.1,
+    "warmup_epochs": 0,
+    "epochs": 100,
+    "schedule": "cosine",
+    "loss_options": {},
+    "precision": "float32",
+}
 RECIPES = {
     "CE": {**_COMMON, "loss": "cross_entropy", "views": 1, "augmentation": _PLAIN},
     "SupCon": {**_COMMON, "loss": "supcon", "views": 2, "augmentation": _STRONG},
@@ -96,7 +103,7 @@ def compare_recipe(setting: Setting, name: str, compiled: bool = False) -> Itera
         against="forward + backward + step on fixed tensors",
         **floor,
         at_most=1.10,
-        note=f"{n_images} images, batch {batch}, {views} view(s), augmentation included, bfloat16 where the hardware has it",
+        note=f"{n_images} images, batch {batch}, {views} view(s), augmentation included, float32",
         facts={f"images per second, {who}": n_images / float(np.median(seconds)) for who, seconds in floor.items()},
     )
     if not compiled:

@@ -125,7 +125,7 @@ WRONG = {
     "unknown optimiser": ({"models.ce.optimiser": "adam"}, ["models.ce.optimiser", "'adam'", "adamw, sgd"]),
     "unknown schedule": ({"models.ce.schedule": "cosin"}, ["models.ce.schedule", "'cosin'", "constant, cosine"]),
     "unknown stem": ({"models.ce.stem": "tiny"}, ["models.ce.stem", "'tiny'", "auto, large, small"]),
-    "unknown precision": ({"models.ce.precision": "float16"}, ["models.ce.precision", "'float16'", "auto, bfloat16, float32"]),
+    "unknown precision": ({"models.ce.precision": "float16"}, ["models.ce.precision", "'float16'", "bfloat16, float32"]),
     "unknown loss option": (
         {"models.supcon.loss_options": {"temprature": 0.1}},
         ["models.supcon.loss_options: unknown option 'temprature'", "'temperature'?"],

@@ -122,8 +122,9 @@ def summarised(results):
             for split in ("val", "test")
         ]
         write_table(pd.DataFrame(rows), folder / "heads" / "metrics.csv")
-        record = {"seed": seed, "loss": "supcon", "epoch": 1, "epochs": 2, "final_loss": 2 * code, "precision": "float32"}
-        write_record({**record, "val_accuracy": code}, folder / "training.json")
+        record = {"seed": seed, "loss": "supcon", "epoch": 1, "epochs": 2, "final_loss": 2 * code}
+        settings = dict.fromkeys(("keep", "precision", "device", "cpu_capability", "torch", "numpy"), "as recorded")
+        write_record({**record, **settings, "val_accuracy": code}, folder / "training.json")
     pairs = {"model": MODELS, "seed": SEEDS}
     sources = {
         "curves": written(results, "curves", curves_of),

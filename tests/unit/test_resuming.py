@@ -15,7 +15,6 @@ import pytest
 import torch
 from clxai import resuming, training
 from clxai.artefacts import read_tensors, write_record, write_table, write_tensors
-from clxai.devices import has_fast_bfloat16
 from clxai.errors import ClxaiError
 from clxai.losses import LOSSES
 from clxai.models import save_network
@@ -125,7 +124,6 @@ def test_resumed_training_is_the_undisturbed_one_with_other_settings(tiny_data, 
     assert_same(train(tiny_data.data, recipe, 0, CPU, side), train(tiny_data.data, recipe, 0, CPU), tmp_path)
 
 
-@pytest.mark.skipif(not has_fast_bfloat16(CPU), reason="this CPU has no bfloat16")
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
 def test_resumed_training_is_the_undisturbed_one_in_bfloat16(tiny_data, recipe, side, dying, tmp_path, optimiser):
     recipe = {**recipe, "precision": "bfloat16", "optimiser": optimiser, "learning_rate": 0.003}

@@ -248,6 +248,11 @@ def test_model_table_has_a_row_per_training(tmp_path):
         "val_accuracy": 0.9,
         "final_loss": 0.1,
         "precision": "float32",
+        "keep": "last",
+        "device": "cpu",
+        "cpu_capability": "AVX2",
+        "torch": "2.15.0",
+        "numpy": "2.4.6",
         "more": 1,
     }
     cells = [{"model": "b", "seed": 0}, {"model": "a", "seed": 2}]

@@ -11,7 +11,7 @@ sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whate
 import pandas as pd
 from clxai.artefacts import write_record, write_table
 from clxai.datasets import open_prepared
-from clxai.devices import describe, select_device
+from clxai.devices import circumstances, describe, select_device
 from clxai.logs import log_to
 from clxai.models import save_network
 from clxai.resuming import SideFile
@@ -24,6 +24,6 @@ print(f"training on {describe(device)}")
 side = SideFile.beside(snakemake.output.model, snakemake.input.code)
 result = train(data, snakemake.params.config, int(snakemake.wildcards.seed), device, side)
 write_table(pd.DataFrame(result.history), snakemake.output.history)
-write_record({**result.record(), "device": describe(device)}, snakemake.output.record)
+write_record({**result.record(), **circumstances(device)}, snakemake.output.record)
 save_network(result.network, snakemake.output.model)
 side.remove()

@@ -3,12 +3,13 @@
 import ctypes
 from typing import Any
 
+import numpy as np
 import torch
 
 from clxai.errors import ClxaiError
 from clxai.leases import release, take_lease
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16")
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 _KEEP_BYTES = 2**30
 
@@ -48,19 +49,11 @@ def keep_freed_memory() -> None:
         mallopt(_MMAP_THRESHOLD, _KEEP_BYTES)
 
 
-def has_fast_bfloat16(device: torch.device) -> bool:
-    """Say whether `device` multiplies bfloat16 in hardware."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the autocast context of a precision: `auto` means bfloat16 where the hardware has it, else float32."""
+    """Return the autocast context of a precision, float32 or bfloat16. Raises ClxaiError if it is neither."""
     if precision not in PRECISIONS:
         raise ClxaiError(f"precision must be one of {', '.join(PRECISIONS)}. Got {precision!r}")
-    enabled = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def describe(device: torch.device) -> str:
@@ -68,3 +61,13 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu ({torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads)"
+
+
+def circumstances(device: torch.device) -> dict[str, str]:
+    """Return what besides recipe, seed and data decides the last digits of a number: device, instruction set, versions."""
+    return {
+        "device": describe(device),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from clxai.artefacts import read_tensors, write_tensors
 from clxai.datasets import ImageData
-from clxai.devices import autocast, describe
+from clxai.devices import describe
 from clxai.errors import ClxaiError
 
 PAUSE = 20.0  # least time between two saves, in multiples of what one takes: at most 5 % of a training
@@ -159,15 +159,12 @@ def fingerprint(
     The data are hashed whole: that reads them once, as every epoch does. On the CPU, instruction set and threads count, since
     they change the order of sums.
     """
-    with autocast(device, recipe["precision"]):
-        low = torch.is_autocast_enabled(device.type)
     mark = {
         **{f"recipe key {name}": value for name, value in recipe.items()},
         "seed": seed,
         "data set": _digest_of(data),
         "PyTorch": torch.__version__,
         "device": describe(device) if device.type == "cpu" else device.type,
-        "precision": "bfloat16" if low else "float32",
         **{f"code {'/'.join(Path(file).parts[-2:])}": hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in code},
     }
     return json.loads(json.dumps(mark))  # as it is read again: tuples are lists

@@ -17,6 +17,7 @@ from clxai.statistics import bootstrap_interval, bootstrap_weights, covers, seed
 RUN = ["model", "seed", "method"]
 CELL = ["explained_by", "scored_by", "fill"]
 GROUP = ["model", "method", *CELL]
+_CIRCUMSTANCES = ("device", "cpu_capability", "torch", "numpy")  # as training.json has them
 CURVE_QUANTITIES = ("probability", "probability_matched", "kept", "drift", "bank_distance")
 
 
@@ -216,7 +217,7 @@ def model_table(trainings: Sequence[Mapping[str, object]], paths: Sequence[str])
 
     Raises ClxaiError if a record is that of another seed.
     """
-    names = ("loss", "epoch", "epochs", "val_accuracy", "final_loss", "precision")
+    names = ("loss", "keep", "epoch", "epochs", "val_accuracy", "final_loss", "precision", *_CIRCUMSTANCES)
     rows = []
     for cell, path in joined(trainings, paths):
         record = read_record(path)

@@ -53,7 +53,6 @@ class Training:
             "val_accuracy": self.val_accuracy,
             "final_loss": self.history[-1]["loss"],
             "n_parameters": sum(parameter.numel() for parameter in self.network.parameters()),
-            "torch": torch.__version__,
         }
 
 
