@@ -178,9 +178,9 @@ WRONG = {
     "exponent without a dot": ({"models.ce.learning_rate": "1e-3"}, ["models.ce.learning_rate", "'1e-3'", "1.0e-3, not 1e-3"]),
     "unit that does not tile": (
         {"datasets.digits.unit_px": 5},
-        ["datasets.digits.unit_px must tile 24 px", "[1, 2, 3, 4, 6, 8, 12]", "5"],
+        ["datasets.digits.unit_px must tile 16 px", "[1, 2, 4, 8]", "5"],
     ),
-    "unit as large as the image": ({"datasets.digits.unit_px": 24}, ["datasets.digits.unit_px must tile 24 px", "Got 24"]),
+    "unit as large as the image": ({"datasets.digits.unit_px": 16}, ["datasets.digits.unit_px must tile 16 px", "Got 16"]),
     "more steps than units": (
         {"flipping.steps": 65},
         ["flipping.steps must be at most the 64 units of datasets.digits", "Got 65"],
@@ -188,7 +188,7 @@ WRONG = {
     "one step": ({"flipping.steps": 1}, ["flipping.steps", "1 is less than the minimum of 2"]),
     "image too small for the stem": (
         {"models.ce.stem": "large"},
-        ["datasets.digits.size must be at least 64 for models.ce (large stem)", "Got 24"],
+        ["datasets.digits.size must be at least 64 for models.ce (large stem)", "Got 16"],
     ),
     "image too small at all": ({"datasets.digits.size": 8}, ["datasets.digits.size must be at least 16", "small stem", "Got 8"]),
     "size of digits": ({"datasets.digits.size": 20}, ["datasets.digits.size must be a multiple of 8", "Got 20"]),

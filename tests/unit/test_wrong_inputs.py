@@ -142,11 +142,11 @@ def torchvision(name, **changes):
 SEMANTIC = {
     "window above the image": (
         methods(occlusion={"window": 25, "stride": 5}),
-        "methods.occlusion.window must be at most the 24 px",
+        "methods.occlusion.window must be at most the 16 px",
     ),
     "window of an own name": (
         methods(big={"method": "occlusion", "window": 30}),
-        "methods.big.window must be at most the 24 px of the images of datasets.digits. Got 30",
+        "methods.big.window must be at most the 16 px of the images of datasets.digits. Got 30",
     ),
     "own name of another method": (
         methods(saliency={"method": "grad_cam"}),

@@ -41,7 +41,7 @@ def test_fashionmnist_study_is_config_alone(fresh):
         ("models: {supcon: {loss_options: {temperature: 0}}}", "models.supcon.loss_options.temperature must be > 0. Got 0"),
         ("heads: {knn: {k: 5000}}", "heads.knn.k must be at most the"),
         ("datasets: {digits: {size: 8, unit_px: 2}}", "datasets.digits.size must be at least 16"),
-        ("datasets: {digits: {unit_px: 5}}", "datasets.digits.unit_px must tile 24 px: one of"),
+        ("datasets: {digits: {unit_px: 5}}", "datasets.digits.unit_px must tile 16 px: one of"),
         ("datasets: {digits: {source: digit}}", "unknown data source 'digit'. Did you mean 'digits'?"),
         ("study: {methods: [random, occlusion]}\nmethods: {occlusion: {window: 25}}", "methods.occlusion.window must be at most"),
         ("datasets: {digits: {source: npz, path: Snakefile}}", "Snakefile: not a readable npz file"),
