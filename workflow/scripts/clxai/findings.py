@@ -103,8 +103,9 @@ def excess_sentences(summary: pd.DataFrame) -> Iterable[str]:
     others = summary[summary["method"] != REFERENCE]
     for model, cell in others.groupby("model", sort=False):
         above = (cell["excess_ci_low"] > 0).groupby(cell["method"], sort=False).all()
-        named = _listed(above.index[above]) or "no method"
-        yield f"On `{model}`, {named} exceeds random with an interval above 0 for every head, in both metrics and on every CPU."
+        named = _listed(above.index[above]) or "none"
+        where = "for every head, in both metrics and on every CPU"
+        yield f"On `{model}`, the excess over random is surely above 0, {where}, of: {named}."
 
 
 def order_sentence(summary: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""The trained network for inference: batch norms folded into their convolutions, channels-last, weights frozen.
+"""The trained network for inference: batch norms folded into their convolutions, weights frozen.
 
 It computes what `models.Network` computes in eval mode, up to float32 rounding, about a third faster, and without importing
 torchvision, which costs every job a second. Its ReLUs are modules used once each, as attribution hooks need them.
