@@ -78,7 +78,7 @@ def means():
 def test_order_and_excess_are_stated_where_they_hold_everywhere(means):
     assert findings.order_sentence(summary(means)).endswith("the order begins `ig` > `lrp`.")
     assert [*findings.excess_sentences(summary(means))] == [
-        "On `a`, the excess over random is surely above 0, for every head, in both metrics and on every CPU, of: `ig`, `lrp`."
+        "On `a`, methods whose excess over random has an interval above 0 for every head, in both metrics and on every CPU: `ig`, `lrp`."
     ]
     assert "in 4 of 4 cells" in findings.reference_sentence(summary(means))
 
@@ -86,7 +86,7 @@ def test_order_and_excess_are_stated_where_they_hold_everywhere(means):
 def test_one_cpu_that_differs_takes_the_sentence_away(means):
     means |= {("ig", "srg_kept", "AVX2"): 0.05}
     assert findings.order_sentence(summary(means)) == "No method leads in both metrics and on every CPU."
-    assert next(iter(findings.excess_sentences(summary(means)))).endswith("of: `lrp`.")
+    assert next(iter(findings.excess_sentences(summary(means)))).endswith("on every CPU: `lrp`.")
 
 
 def test_the_numbers_of_a_cpu_are_replaced_and_others_kept(tmp_path):

@@ -105,7 +105,7 @@ def excess_sentences(summary: pd.DataFrame) -> Iterable[str]:
         above = (cell["excess_ci_low"] > 0).groupby(cell["method"], sort=False).all()
         named = _listed(above.index[above]) or "none"
         where = "for every head, in both metrics and on every CPU"
-        yield f"On `{model}`, the excess over random is surely above 0, {where}, of: {named}."
+        yield f"On `{model}`, methods whose excess over random has an interval above 0 {where}: {named}."
 
 
 def order_sentence(summary: pd.DataFrame) -> str:
