@@ -88,7 +88,7 @@ def test_npz_keeps_images_labels_and_its_own_splits(tmp_path, entry, dtype):
     np.testing.assert_array_equal(source.image(14, None)[0], np.rint(arrays["val_images"][2] * scale))
 
 
-@pytest.mark.parametrize(("shape", "channels"), [((9, 9), 1), ((9, 9, 1), 1), ((9, 9, 3), 3)])
+@pytest.mark.parametrize(("shape", "channels"), [((9, 9), 1), ((9, 9, 1), 1), ((9, 9, 3), 3), ((9, 9, 2), 2), ((9, 9, 16), 16)])
 @pytest.mark.parametrize("size", [None, 6, 18])
 def test_npz_images_grey_or_colour_at_any_size(tmp_path, entry, shape, channels, size):
     np.savez(tmp_path / "a.npz", **medmnist(shape=shape))
@@ -110,7 +110,11 @@ def changed(**changes):
     ("arrays", "message"),
     [
         (changed(train_images=None), r"a\.npz: train_images is missing or empty. Found: .*val_images"),
-        ({"other": np.zeros(3)}, r"a\.npz: train_images is missing or empty. Found: nothing"),
+        ({}, r"a\.npz: train_images is missing or empty\. Found: nothing"),
+        (
+            {f"{what}_{part}": np.zeros(3) for what in "xy" for part in ("train", "test")},
+            r"train_images is missing or empty\. Found: x_test, x_train, y_test, y_train\. Needed: train_images, train_labels;",
+        ),
         (changed(train_labels=None), r"a\.npz: 12 train_images but 0 labels"),
         (changed(val_labels=np.zeros((12, 14), int)), r"a\.npz: 12 val_images but 168 labels, one each is needed"),
         (changed(test_labels=np.zeros(11, int)), r"a\.npz: 12 test_images but 11 labels"),
@@ -119,7 +123,18 @@ def changed(**changes):
         (changed(test_images=np.zeros((12, 9, 9), int)), r"a\.npz: test_images: pixels must be uint8.*Found int64"),
         (medmnist(n=0), r"a\.npz: train_images is missing or empty"),
     ],
-    ids=["no_train", "nothing", "no_labels", "multi_label", "too_few", "nan", "0..255_floats", "int64", "no_images"],
+    ids=[
+        "no_train",
+        "nothing",
+        "keras_names",
+        "no_labels",
+        "multi_label",
+        "too_few",
+        "nan",
+        "0..255_floats",
+        "int64",
+        "no_images",
+    ],
 )
 def test_npz_refuses_arrays_of_another_layout(tmp_path, entry, arrays, message):
     np.savez(tmp_path / "a.npz", **arrays)
@@ -179,6 +194,20 @@ def test_npz_with_its_channels_first_is_refused_with_the_remedy(tmp_path, entry,
     with pytest.raises(
         ClxaiError, match=rf"\[12, {channels}, 9, 9\] has its channels first; store array\.transpose\(0, 2, 3, 1\)"
     ):
+        SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz")))
+
+
+@pytest.mark.parametrize(("channels", "side"), [(13, 20), (16, 17)])
+def test_npz_with_many_channels_first_is_refused_too(tmp_path, entry, channels, side):
+    np.savez(tmp_path / "a.npz", **medmnist(n=3, shape=(channels, side, side)))
+    with pytest.raises(ClxaiError, match="has its channels first"):
+        SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz")))
+
+
+@pytest.mark.parametrize("channels", [0, 17, 40])
+def test_npz_with_more_channels_than_are_served_is_refused(tmp_path, entry, channels):
+    np.savez(tmp_path / "a.npz", **medmnist(shape=(9, 9, channels)))
+    with pytest.raises(ClxaiError, match=rf"train_images .* must have 1\.\.16 channels, last\. Found {channels}"):
         SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz")))
 
 

@@ -298,7 +298,7 @@ OBJECTS = np.array([{}], dtype=object)
 BAD_NPZ = {
     "keys of another layout": (
         lambda path: raw(path, **{"x.npy": npy(np.zeros(3))}),
-        "train_images is missing or empty. Found: nothing",
+        "train_images is missing or empty. Found: x. Needed: train_images, train_labels;",
     ),
     "no training images": (lambda path: save(path, train_images=None), "train_images is missing or empty. Found: test_images"),
     "no images at all": (

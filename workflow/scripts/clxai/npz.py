@@ -10,7 +10,9 @@ from zipfile import BadZipFile, ZipFile
 from clxai.errors import ClxaiError
 from clxai.names import SPLITS
 
+MOST_CHANNELS = 16  # of an image; more are taken for another layout
 _HEADER_BYTES = 10_000  # as numpy allows
+_NAMES_SHOWN = 12  # of the arrays of a file, in an error
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ def read_headers(path: str | Path) -> dict[str, Header]:
     try:
         with ZipFile(path) as archive:
             wanted = {f"{split}_{what}.npy" for split in SPLITS for what in ("images", "labels")}
-            headers = {name.removesuffix(".npy"): _header(archive, name) for name in archive.namelist() if name in wanted}
+            members = archive.namelist()
+            headers = {name.removesuffix(".npy"): _header(archive, name) for name in members if name in wanted}
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:
         if isinstance(error, ClxaiError):
             raise
@@ -43,6 +46,7 @@ def read_headers(path: str | Path) -> dict[str, Header]:
     for name, header in headers.items():
         if "O" in header.descr:
             raise ClxaiError(f"{path}: not a readable npz file ({name} holds Python objects, which are never unpickled)")
+    _check_train(headers, members, path)
     _check_layout(headers, path)
     return headers
 
@@ -73,11 +77,19 @@ def _header(archive: ZipFile, name: str) -> Header:
     return Header(str(fields["descr"]), tuple(int(size) for size in fields["shape"]))
 
 
+def _check_train(headers: dict[str, Header], members: list[str], path: str | Path) -> None:
+    """Raise ClxaiError, with the names of all arrays of the file, if it has no training images."""
+    if "train" not in present_splits(headers):
+        names = sorted(name.removesuffix(".npy") for name in members)
+        found = ", ".join(names[:_NAMES_SHOWN]) + (f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else "")
+        raise ClxaiError(
+            f"{path}: train_images is missing or empty. Found: {found or 'nothing'}. "
+            "Needed: train_images, train_labels; optional: val_images, val_labels, test_images, test_labels"
+        )
+
+
 def _check_layout(headers: dict[str, Header], path: str | Path) -> None:
-    present = present_splits(headers)
-    if "train" not in present:
-        raise ClxaiError(f"{path}: train_images is missing or empty. Found: {', '.join(sorted(headers)) or 'nothing'}")
-    for name in present:
+    for name in present_splits(headers):
         images, labels = headers[f"{name}_images"], headers.get(f"{name}_labels")
         found = _size(labels) if labels else 0
         if found != images.shape[0]:
@@ -88,6 +100,9 @@ def _check_layout(headers: dict[str, Header], path: str | Path) -> None:
         if _channels_first(images.shape):
             shape = list(images.shape)
             raise ClxaiError(f"{path}: {name}_images {shape} has its channels first; store array.transpose(0, 2, 3, 1)")
+        if len(images.shape) == 4 and not 1 <= images.shape[3] <= MOST_CHANNELS:
+            shape = list(images.shape)
+            raise ClxaiError(f"{path}: {name}_images {shape} must have 1..{MOST_CHANNELS} channels, last. Found {shape[3]}")
         if not re.fullmatch(r"\|u1|[<>]f\d", images.descr):
             raise ClxaiError(f"{path}: {name}_images: pixels must be uint8, or float in [0, 1]. Found {images.dtype}")
         if not re.fullmatch(r"[|<>][iu]\d", labels.descr):
@@ -95,8 +110,8 @@ def _check_layout(headers: dict[str, Header], path: str | Path) -> None:
 
 
 def _channels_first(shape: tuple[int, ...]) -> bool:
-    """Whether [image, a, b, c] reads as [image, channel, y, x]: a is 1 to 4, b and c are more."""
-    return len(shape) == 4 and shape[1] <= 4 < min(shape[2:])
+    """Whether [image, a, b, c] reads as [image, channel, y, x]: a may count channels, b and c are too many for that."""
+    return len(shape) == 4 and any(shape[1] <= most < min(shape[2:]) for most in (4, MOST_CHANNELS))
 
 
 def _size(header: Header) -> int:
