@@ -242,3 +242,19 @@ def test_gallery_shows_each_image_head_and_method_in_its_place(data):
         list(pair) for pair in zip(heads * 2, ["even", "even", "odd [even]", "even [odd]", "odd", "odd"], strict=True)
     ]
     plt.close("all")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 13, 16])
+def test_gallery_shows_images_of_any_number_of_channels(channels):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, channels, 5, 5), dtype=np.uint8)
+    images = ImageData("made up", pixels, np.arange(2), np.array([2, 2]), ("a", "b"), (0.5,) * channels, (0.5,) * channels)
+    coords = {"head": HEADS[:1], "image": [0, 1], "target": (("head", "image"), [[0, 1]])}
+    values = {"attribution": (("head", "image", "y", "x"), np.zeros((1, 2, 5, 5)))}
+    use_style()
+    figure = plot_gallery(images, {"saliency": xarray.Dataset(values, coords, {"signed": False})}, 2)
+    figure.canvas.draw()
+    shown = np.asarray(figure.axes[0].images[0].get_array())
+    expected = pixels[0].transpose(1, 2, 0) if channels == 3 else pixels[0].mean(axis=0)
+    np.testing.assert_allclose(shown, expected)
+    assert figure.axes[0].get_title().replace("\n", " ") == ("image" if channels in (1, 3) else f"mean of {channels} channels")
+    plt.close("all")

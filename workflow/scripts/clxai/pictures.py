@@ -79,8 +79,9 @@ def _draw_path(axis: Axes, path: ndarray, dash: str, colour: tuple[float, float,
 def plot_gallery(data: ImageData, maps: Mapping[str, xarray.Dataset], n_images: int) -> Figure:
     """Images by methods by heads of one model: each row an image and a head, each column a method.
 
-    Signed maps are red for evidence for the target and blue against it, scaled to their largest magnitude; the others run from
-    white to dark. The predicted class is in the row's name; the true one differs where it is given in brackets.
+    Signed maps are red for evidence for the target and blue against it, scaled to their largest magnitude; the others run
+    from white to dark. Of images with other than one or three channels the mean over channels is shown, as the column's title
+    says. The predicted class is in the row's name; the true one differs where it is given in brackets.
     """
     heads = next(iter(maps.values()))["head"].values.tolist()
     chosen = one_per_class(data.labels[next(iter(maps.values()))["image"].values], n_images)
@@ -93,16 +94,19 @@ def plot_gallery(data: ImageData, maps: Mapping[str, xarray.Dataset], n_images: 
             row = axes[number * len(heads) + position]
             _draw_row(row, data, maps, head, place)
             if number == 0 and position == 0:
-                for axis, name in zip(row, ["image", *map(title, maps)], strict=True):
+                for axis, name in zip(row, [_image_title(data.images.shape[1]), *map(title, maps)], strict=True):
                     axis.set_title(textwrap.fill(name, TITLE_WIDTH), size=7)
     return figure
+
+
+def _image_title(n_channels: int) -> str:
+    return "image" if n_channels in (1, 3) else f"mean of {n_channels} channels"
 
 
 def _draw_row(row: ndarray, data: ImageData, maps: Mapping[str, xarray.Dataset], head: str, place: int) -> None:
     first = next(iter(maps.values()))
     index, target = int(first["image"][place]), int(first["target"].sel(head=head)[place])
-    pixels = data.images[index].transpose(1, 2, 0)
-    row[0].imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
+    row[0].imshow(displayable(data.images[index]), cmap="gray", vmin=0, vmax=255)
     truth = data.class_names[data.labels[index]]
     name = data.class_names[target] if target == data.labels[index] else f"{data.class_names[target]} [{truth}]"
     row[0].set_ylabel(f"{title(head)}\n{name}", size=6, rotation=0, ha="right", va="center")
@@ -117,6 +121,11 @@ def _draw_row(row: ndarray, data: ImageData, maps: Mapping[str, xarray.Dataset],
         axis.set(xticks=[], yticks=[])
         axis.grid(False)
         plt.setp(axis.spines.values(), color="0.7", lw=0.4)
+
+
+def displayable(pixels: ndarray) -> ndarray:
+    """Return an image uint8 [channel, y, x] as it can be shown: three channels as colours, else their mean [y, x] as grey."""
+    return pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels.mean(axis=0)
 
 
 def one_per_class(labels: ndarray, n_images: int) -> list[int]:
