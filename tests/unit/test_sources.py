@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from clxai.errors import ClxaiError
 from clxai.sources import SOURCES, Source, resize, to_uint8
+from clxai.torchvision_sets import NEEDS, REFUSED, check_arguments, parameters, set_names
 from PIL import Image
 
 
@@ -352,3 +353,96 @@ def test_torchvision_reads_the_published_fashion_mnist(fashion_mnist, entry):
     assert np.bincount(source.split).tolist() == [60000, 0, 10000]
     assert np.bincount(source.labels).tolist() == [7000] * 10
     assert source.image(69999, 28).shape == (1, 28, 28)
+
+
+REQUIRED = {"EMNIST": {"split": "digits"}}
+
+
+class Part:
+    """One part of a torchvision set whose image of label c has all pixels c, whatever argument chose it."""
+
+    def __init__(self, name, chosen, arguments):
+        needs, n_images = NEEDS[name], 6
+        self.start = needs.first_label(arguments)
+        self.part = {needs.train: 0, needs.test: 1}[chosen]
+        self.values = [self.start + (index + self.part) % 3 for index in range(n_images)]
+        shapes = {"_samples": [("file", value) for value in self.values], "targets": np.array(self.values)}
+        if name == "QMNIST":
+            shapes["targets"] = np.array([[value, 77] for value in self.values])
+        if needs.labels != "_FILES":
+            setattr(self, needs.labels, shapes.get(needs.labels, self.values))
+
+    def __getitem__(self, index):
+        return Image.new("L", (8, 8), self.values[index]), None
+
+
+@pytest.mark.parametrize("name", set_names())
+def test_every_torchvision_set_is_planned_and_read_or_refused_with_a_reason(name, entry, monkeypatch):
+    import torchvision.datasets as sets
+
+    assert (name in NEEDS) != (name in REFUSED)
+    arguments = REQUIRED.get(name, {})
+    if name in REFUSED:
+        with pytest.raises(ClxaiError, match=rf"datasets\.a\.name: torchvision's {name} {REFUSED[name]}"):
+            check_arguments(name, arguments, False, "datasets.a")
+        return
+    if name == "PCAM":
+        pytest.importorskip("h5py")
+    check_arguments(name, arguments, False, "datasets.a")
+    argument = "train" if isinstance(NEEDS[name].train, bool) else "split"
+    assert argument in parameters(name)
+    if name == "PCAM":
+        return  # its labels are in a file of their own
+    monkeypatch.setattr(sets, name, lambda root, **given: Part(name, given[argument], arguments))
+    source = SOURCES["torchvision"].build(entry("torchvision", name=name, arguments=arguments))
+    start = NEEDS[name].first_label(arguments)
+    assert source.labels.tolist() == [0, 1, 2, 0, 1, 2, 1, 2, 0, 1, 2, 0]
+    assert source.split.tolist() == [0] * 6 + [2] * 6
+    assert source.class_names == tuple(str(start + label) for label in range(3))
+    for index in (0, 5, 6, 11):
+        assert source.image(index, None)[0, 0, 0] - start == source.labels[index]
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS))
+def test_the_attribute_and_the_parts_of_a_torchvision_set_are_in_its_code(name):
+    import inspect
+
+    import torchvision.datasets as sets
+
+    needs = NEEDS[name]
+    code = "".join(inspect.getsource(one) for one in getattr(sets, name).__mro__ if one.__module__.startswith("torchvision"))
+    assert f"self.{needs.labels}" in code
+    assert isinstance(needs.train, bool) or all(f'"{part}"' in code for part in (needs.train, needs.test))
+
+
+def test_emnist_letters_are_counted_from_a(tmp_path, entry):
+    raw = tmp_path / "EMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, n_images in (("train", 52), ("test", 26)):
+        (raw / f"emnist-letters-{name}-images-idx3-ubyte").write_bytes(idx(np.zeros((n_images, 28, 28), np.uint8)))
+        (raw / f"emnist-letters-{name}-labels-idx1-ubyte").write_bytes(idx((np.arange(n_images) % 26 + 1).astype(np.uint8)))
+    source = SOURCES["torchvision"].build(entry("torchvision", name="EMNIST", path=str(tmp_path), arguments={"split": "letters"}))
+    assert np.bincount(source.labels).tolist() == [3] * 26
+    assert source.class_names == tuple("abcdefghijklmnopqrstuvwxyz")
+
+
+def test_torchvision_images_without_labels_are_refused(entry, monkeypatch):
+    import torchvision.datasets as sets
+
+    part = type("Part", (), {"_samples": [("pixels", None)]})
+    monkeypatch.setattr(sets, "FER2013", lambda root, split: part())
+    with pytest.raises(ClxaiError, match="FER2013: images without labels"):
+        SOURCES["torchvision"].build(entry("torchvision", name="FER2013"))
+
+
+def test_pcam_labels_come_from_their_own_file(tmp_path, entry):
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "pcam").mkdir()
+    for split, start in (("train", 0), ("test", 1)):
+        stem, labels = f"pcam/camelyonpatch_level_2_split_{split}", (np.arange(6) + start) % 2
+        for what, values in (("x", np.full((6, 9, 9, 3), 40 + start, np.uint8)), ("y", labels.reshape(6, 1, 1, 1))):
+            with h5py.File(tmp_path / f"{stem}_{what}.h5", "w") as file:
+                file[what] = values
+    source = SOURCES["torchvision"].build(entry("torchvision", name="PCAM", path=str(tmp_path)))
+    assert source.labels.tolist() == [0, 1] * 3 + [1, 0] * 3
+    assert [int(source.image(index, None)[0, 0, 0]) for index in (0, 6)] == [40, 41]

@@ -15,7 +15,7 @@ from clxai.errors import ClxaiError
 from clxai.names import IMAGE_SUFFIXES, SPLITS
 from clxai.npz import present_splits, read_headers
 from clxai.registry import Registry
-from clxai.torchvision_sets import check_arguments, chooser
+from clxai.torchvision_sets import NEEDS, check_arguments, chooser
 
 SOURCES = Registry("data source")
 source = SOURCES.register
@@ -85,14 +85,15 @@ def digits(config: Mapping[str, Any]) -> Source:
 def torchvision_set(config: Mapping[str, Any]) -> Source:
     """A torchvision classification set by class name, with its own train and test split; downloaded if `download`."""
     parts = [_torchvision_part(config, split) for split in ("train", "test")]
-    images = [_reader_of(part, config["name"]) for part in parts]
-    labels = [_labels_of(part, config["name"]) for part in parts]
+    name, start = config["name"], NEEDS[config["name"]].first_label(config["arguments"])
+    images = [_reader_of(part, name) for part in parts]
+    labels = [_labels_of(part, name) - start for part in parts]
     first = len(labels[0])
-    classes = getattr(parts[0], "classes", None) or range(int(labels[0].max()) + 1)
+    classes = list(getattr(parts[0], "classes", ()))[start:] or range(start, start + 1 + max(int(part.max()) for part in labels))
     return Source(
         labels=np.concatenate(labels),
         split=np.repeat([0, 2], [len(part) for part in labels]),
-        class_names=tuple(map(str, classes)),
+        class_names=tuple(one if isinstance(one, str) else str(one[0] if isinstance(one, tuple) else one) for one in classes),
         read=lambda index: images[0](index) if index < first else images[1](index - first),
     )
 
@@ -102,7 +103,7 @@ def _torchvision_part(config: Mapping[str, Any], split: str) -> Any:
     check_arguments(name, config["arguments"], config["download"], "datasets")
     import torchvision.datasets as sets
 
-    chosen = {"train": split == "train"} if chooser(name) == "train" else {"split": split}
+    chosen = {chooser(name): getattr(NEEDS[name], split)}
     if config["download"]:
         chosen["download"] = True
     try:
@@ -126,10 +127,26 @@ def _reader_of(part: Any, name: str) -> Callable[[int], np.ndarray]:
 
 
 def _labels_of(part: Any, name: str) -> np.ndarray:
-    for attribute in ("targets", "labels", "_labels", "y"):
-        if hasattr(part, attribute):
-            return np.asarray(getattr(part, attribute)).astype(np.int64)
-    raise ClxaiError(f"torchvision set {name} has no list of labels: it is not a classification set")
+    """Return the labels of a part, int64, as the set counts its classes. Raises ClxaiError if any has none."""
+    attribute = NEEDS[name].labels
+    if attribute == "_FILES":
+        return _labels_in_hdf5(part, name)
+    values = getattr(part, attribute)
+    if attribute == "_samples":
+        values = [label for _, label in values]
+    if any(value is None for value in values):
+        raise ClxaiError(f"torchvision set {name}: images without labels; fetch the files that have those of the test part")
+    labels = np.asarray(values).astype(np.int64)
+    return labels if labels.ndim == 1 else labels[:, 0]
+
+
+def _labels_in_hdf5(part: Any, name: str) -> np.ndarray:
+    path = part._base_folder / part._FILES[part._split]["targets"][0]
+    try:
+        with part.h5py.File(path) as file:
+            return np.asarray(file["y"]).reshape(-1).astype(np.int64)
+    except (OSError, KeyError) as error:
+        raise ClxaiError(f"torchvision set {name}: {path}: labels cannot be read ({error})") from error
 
 
 @source("npz", needs=("path",))

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,63 @@ from clxai.errors import ClxaiError, unknown_name
 # Sets whose download torchvision does not compare with a checksum.
 UNCHECKED = ("FGVCAircraft", "Kinetics", "Kitti", "LFWPairs", "LFWPeople", "Middlebury2014Stereo")
 _OURS = {"self", "root", "train", "download", "transform", "target_transform", "transforms", "loader"}
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a classification set needs: values of its `train` or `split` argument, where its labels are, the first label.
+
+    `labels` is an attribute: integers, (image, label) pairs, or a table whose first column counts. `first_of_split` gives the
+    first label where it depends on the argument `split`; `fixed` are arguments that would change what the parts or labels are.
+    """
+
+    labels: str
+    train: str | bool = "train"
+    test: str | bool = "test"
+    first: int = 0
+    first_of_split: tuple[tuple[str, int], ...] = ()
+    fixed: tuple[str, ...] = ()
+    package: str | None = None
+
+    def first_label(self, arguments: Mapping[str, Any]) -> int:
+        """Return the number of the first class, as the set counts."""
+        return dict(self.first_of_split).get(arguments.get("split"), self.first)
+
+
+_FLAG: dict[str, Any] = {"labels": "targets", "train": True, "test": False}
+NEEDS = {
+    **{name: Needs(**_FLAG) for name in ("CIFAR10", "CIFAR100", "FashionMNIST", "KMNIST", "MNIST", "USPS")},
+    "EMNIST": Needs(**_FLAG, first_of_split=(("letters", 1),)),
+    "QMNIST": Needs(**_FLAG, fixed=("what",)),
+    **{name: Needs("labels") for name in ("STL10", "SVHN")},
+    **{name: Needs("_labels") for name in ("DTD", "Flowers102", "Food101")},
+    **{name: Needs("_samples") for name in ("FER2013", "GTSRB", "RenderedSST2", "StanfordCars")},
+    "CLEVRClassification": Needs("_labels", test="val", first=3),  # counts of objects; those of the test part are not public
+    "Country211": Needs("targets"),
+    "FGVCAircraft": Needs("_labels", train="trainval"),
+    "ImageNet": Needs("targets", test="val"),
+    "Imagenette": Needs("_samples", test="val"),
+    "OxfordIIITPet": Needs("_labels", train="trainval", fixed=("target_types",)),
+    "PCAM": Needs("_FILES", package="h5py"),
+    "Places365": Needs("targets", train="train-standard", test="val"),
+}
+_REASONS = {
+    "has no train and test split; use source npz or folder": (
+        "Caltech101 Caltech256 DatasetFolder EuroSAT FakeData INaturalist ImageFolder LSUN LSUNClass Omniglot SEMEION SUN397 "
+    ),
+    "holds videos, not images": "HMDB51 Kinetics MovingMNIST UCF101",
+    "has several labels an image, not one class": "CelebA",
+    "has other people in its test part than in its train part": "LFWPeople",
+    "holds pairs of images": (
+        "CREStereo CarlaStereo ETH3DStereo FallingThingsStereo FlyingChairs FlyingThings3D HD1K InStereo2k Kitti2012Stereo "
+        "Kitti2015Stereo KittiFlow LFWPairs Middlebury2014Stereo PhotoTour SceneFlowStereo Sintel SintelStereo"
+    ),
+    "has captions, boxes or masks for labels, not classes": (
+        "Cityscapes CocoCaptions CocoDetection Flickr30k Flickr8k Kitti SBDataset SBU VOCDetection VOCSegmentation WIDERFace"
+    ),
+    "is no data set": "VisionDataset wrap_dataset_for_transforms_v2",
+}
+REFUSED = {name: reason for reason, names in _REASONS.items() for name in names.split()}
 
 
 @cache
@@ -34,10 +92,16 @@ def check_arguments(name: str, given: Mapping[str, Any], download: bool, where: 
     """Raise ClxaiError unless a set exists, has two parts, takes these arguments and has all that it needs, safely fetched."""
     if name not in set_names():
         raise ClxaiError(f"{where}.name: {unknown_name('torchvision data set', name, set_names())}")
-    accepted, choice = parameters(name), chooser(name)
-    if choice is None:
-        raise ClxaiError(f"{where}.name: torchvision's {name} has no train and test split; use source npz or folder")
-    free = {argument: needed for argument, needed in accepted.items() if argument not in _OURS | {choice} and argument[0] != "_"}
+    if name not in NEEDS:
+        raise ClxaiError(f"{where}.name: torchvision's {name} {REFUSED.get(name, 'is not known to this library')}")
+    needs, accepted, choice = NEEDS[name], parameters(name), chooser(name)
+    if needs.package and find_spec(needs.package) is None:
+        raise ClxaiError(f"{where}.name: torchvision's {name} needs the package {needs.package}; install it")
+    free = {
+        argument: needed
+        for argument, needed in accepted.items()
+        if argument not in _OURS | {choice, *needs.fixed} and argument[0] != "_"
+    }
     for argument in given:
         if argument not in free:
             raise ClxaiError(f"{where}.arguments: {unknown_name(f'argument of {name}', argument, free)}")
