@@ -74,7 +74,7 @@ CODE_AT_START = code_digests(SCRIPTS)
 if workflow.is_main_process:
     announce(CODE_AT_START, SCRIPTS, os.environ)
 # A notebook's back end is not installed for the jobs, and a user's settings would change the figures.
-os.environ["MPLBACKEND"] = "agg"
+os.environ.update(MPLBACKEND="agg")
 os.environ.pop("MATPLOTLIBRC", None)
 STUDY = config["study"]
 TABLE_FIGURES = (
