@@ -5,6 +5,7 @@ rule prepare_data:
     output:
         images="results/{dataset}/data/images.npy",
         labels="results/{dataset}/data/labels.nc",
+        sources="results/{dataset}/data/sources.csv",
     log:
         "results/{dataset}/logs/prepare_data.log",
     benchmark:
@@ -25,7 +26,8 @@ rule prepare_data:
 rule sample_images:
     """Draw the test images that are explained and flipped: seeded, stratified, the same for all models."""
     input:
-        rules.prepare_data.output,
+        rules.prepare_data.output.images,
+        rules.prepare_data.output.labels,
         code=code("sample_images.py"),
     output:
         "results/{dataset}/data/evaluation.csv",

@@ -128,6 +128,36 @@ def test_prepare_folder_draws_the_splits(entry, prepared, tmp_path):
     assert [len(data.indices(name)) for name in SPLITS] == [14, 2, 4]
 
 
+def test_prepare_lists_all_broken_images_together(entry, prepared, tmp_path):
+    root = write_folder(tmp_path / "images")
+    for name in ("cat/0.png", "cat/3.png", "dog/9.png"):
+        (tmp_path / "images" / name).write_bytes(b"broken")
+    with pytest.raises(ClxaiError, match=r"3 of 20 images cannot be used: .*cat/0\.png.*cat/3\.png.*dog/9\.png"):
+        prepared(entry("folder", path=root, size=8))
+
+
+def test_prepare_of_broken_images_alone_is_refused(entry, prepared, tmp_path):
+    root = write_folder(tmp_path / "images")
+    for path in (tmp_path / "images").glob("*/*.png"):
+        path.write_bytes(b"broken")
+    with pytest.raises(ClxaiError, match=r"20 of 20 images cannot be used: .*cat/0\.png"):
+        prepared(entry("folder", path=root, size=8))
+
+
+def test_prepare_reports_what_was_read_and_what_was_skipped(entry, tmp_path, capsys):
+    root = write_folder(tmp_path / "images")
+    (tmp_path / "images" / "cat" / "notes.txt").write_text("not an image")
+    table = prepare(entry("folder", path=root, limit={"train": 10}), tmp_path / "images.npy", tmp_path / "labels.nc")
+    assert table[["reason", "count"]].to_numpy().tolist() == [["read", 16], ["limit", 4], ["other suffix", 1]]
+    assert table["first_names"][2] == "cat/notes.txt"
+    assert "cat/notes.txt" in capsys.readouterr().out
+
+
+def test_prepare_reports_what_was_read_of_a_source_without_names(entry, tmp_path):
+    table = prepare(entry("digits", size=8), tmp_path / "images.npy", tmp_path / "labels.nc")
+    assert table.to_numpy().tolist() == [["read", 1797, ""]]
+
+
 def test_prepare_mixed_image_sizes_are_refused_until_a_size_is_set(entry, prepared, tmp_path):
     root = write_folder(tmp_path / "images")
     Image.new("RGB", (12, 10), (9, 9, 9)).save(tmp_path / "images" / "cat" / "5.png")

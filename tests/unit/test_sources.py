@@ -1,10 +1,12 @@
 """Data sources read what they promise and refuse the rest with the file, what was found and what is allowed."""
 
 import struct
+import zlib
 
 import numpy as np
 import pytest
 from clxai.errors import ClxaiError
+from clxai.names import SPLITS
 from clxai.sources import SOURCES, Source, resize, to_uint8
 from clxai.torchvision_sets import NEEDS, REFUSED, check_arguments, parameters, set_names
 from PIL import Image
@@ -278,6 +280,77 @@ def test_folder_image_is_turned_as_its_exif_tag_says(tmp_path, entry):
     Image.fromarray(pixels).save(tmp_path / "a" / "0.png", exif=exif)
     source = SOURCES["folder"].build(entry("folder", path=str(tmp_path), grey=True))
     np.testing.assert_array_equal(source.image(0, None)[0], np.rot90(pixels, -1))
+
+
+def png_of_48_bits(path):
+    """Write an RGB PNG of 2x2 pixels with 16 bits a channel."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(26))), (b"IEND", b""))
+    written = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(written))
+
+
+def test_folder_colours_of_16_bits_are_refused(tmp_path, entry):
+    png_of_48_bits(tmp_path / "a" / "0.png")
+    with pytest.raises(ClxaiError, match=r"0\.png: pixels of more than 8 bits"):
+        SOURCES["folder"].build(entry("folder", path=str(tmp_path))).image(0, None)
+
+
+FILES = {
+    "classes": (["a/0.png", "b/0.png"], {"train": 2}, ("a", "b"), {}),
+    "hidden": (
+        ["a/0.png", "b/0.png", ".ipynb_checkpoints/0.png", "a/._0.png", "__MACOSX/a/0.png"],
+        {"train": 2},
+        ("a", "b"),
+        {"hidden": 3},
+    ),
+    "other": (
+        ["a/0.png", "b/0.png", "a/1.gif", "a/1.tif", "a/x/0.png", "0.png", "c/"],
+        {"train": 2},
+        ("a", "b"),
+        {"empty class": 1, "nested": 1, "other suffix": 2, "outside the classes": 1},
+    ),
+    "class called train": (["train/0.png", "bus/0.png"], {"train": 2}, ("bus", "train"), {}),
+    "class called test": (["test/0.png", "bus/0.png"], {"train": 2}, ("bus", "test"), {}),
+    "valid": (["train/a/0.png", "valid/a/0.png"], {"train": 1, "val": 1}, ("a",), {}),
+    "validation": (["train/a/0.png", "validation/a/0.png"], {"train": 1, "val": 1}, ("a",), {}),
+    "beside": (["train/a/0.png", "test/a/0.png", "raw/a/0.png"], {"train": 1, "test": 1}, ("a",), {"beside the splits": 1}),
+}
+
+
+def write_files(root, files):
+    for file in files:
+        if file.endswith("/"):
+            (root / file).mkdir()
+        else:
+            write_image(root / file, 3, mode="L", format="png")
+
+
+@pytest.mark.parametrize(("files", "splits", "classes", "skipped"), FILES.values(), ids=FILES)
+def test_folder_takes_the_images_and_counts_what_it_skips(tmp_path, entry, files, splits, classes, skipped):
+    from clxai.image_folders import count_images
+
+    write_files(tmp_path, files)
+    source = SOURCES["folder"].build(entry("folder", path=str(tmp_path)))
+    assert source.class_names == classes
+    assert {name: n for name, n in zip(SPLITS, np.bincount(source.split, minlength=3), strict=True) if n} == splits
+    assert count_images(tmp_path, 100) == splits
+    assert {reason: len(names) for reason, names in source.skipped.items()} == skipped
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["train/0.png", "test/0.png"], r"hold images without class folders"),
+        (["train/a/0.png", "valid/a/0.png", "val/a/0.png"], r"val, valid are one split; keep one of them"),
+        (["train/a/0.png", "valid/0.png"], r"no images found as \{class\}/\*\.png.* in val\. Found: 1 outside the classes"),
+        (["a/x/0.png"], r"no images found.*1 nested \(a/x/0\.png\)"),
+    ],
+)
+def test_folder_whose_splits_cannot_be_told_is_refused(tmp_path, entry, files, message):
+    write_files(tmp_path, files)
+    with pytest.raises(ClxaiError, match=message):
+        SOURCES["folder"].build(entry("folder", path=str(tmp_path)))
 
 
 def test_folder_missing_is_refused(tmp_path, entry):

@@ -8,8 +8,10 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
+from clxai.artefacts import write_table
 from clxai.logs import log_to
 from clxai.preparing import prepare
 
 log_to(snakemake.log[0], snakemake.input.code)
-prepare(snakemake.params.config, snakemake.output.images, snakemake.output.labels)
+found = prepare(snakemake.params.config, snakemake.output.images, snakemake.output.labels)
+write_table(found, snakemake.output.sources)

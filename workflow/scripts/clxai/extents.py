@@ -3,12 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from clxai.errors import ClxaiError
-from clxai.names import IMAGE_SUFFIXES, SPLITS
+from clxai.image_folders import count_images
+from clxai.names import SPLITS
 from clxai.npz import read_headers
 
 _DIGITS = 1797  # images in scikit-learn's digits
@@ -37,7 +37,7 @@ def measure(entry: Mapping[str, Any], where: str) -> Extent:
             raise ClxaiError(f"{where}: images of {entry['path']} are {height}x{width} px, squares are needed; set `size`")
         size = size or height
     elif entry["source"] == "folder":
-        counts = _count_files(Path(entry["path"]))
+        counts = count_images(Path(entry["path"]), _MOST_FILES)
     return Extent(*_bounds(entry, counts), size)
 
 
@@ -56,14 +56,3 @@ def _bounds(entry: Mapping[str, Any], counts: Mapping[str, int]) -> tuple[int | 
 def _least(*bounds: int | None) -> int | None:
     least = min((bound for bound in bounds if bound is not None), default=math.inf)
     return None if least is math.inf else int(least)
-
-
-def _count_files(root: Path) -> dict[str, int]:
-    """Count the images of a folder; nothing where there are too many to count, which is enough for any bound."""
-    parts = {name: root / name for name in SPLITS if (root / name).is_dir()}
-    parts = parts if "train" in parts else {"train": root}
-    counts = {}
-    for name, folder in parts.items():
-        files = (path for path in folder.glob("*/*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        counts[name] = sum(1 for _ in islice(files, _MOST_FILES))
-    return {} if any(count == _MOST_FILES for count in counts.values()) else counts

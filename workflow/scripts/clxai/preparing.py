@@ -1,11 +1,13 @@
 """Prepare a data set once: read its source, check it, split it, store uint8 images, labels, splits and statistics."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray
 from tqdm import tqdm
 
@@ -16,17 +18,22 @@ from clxai.keys import key_of
 from clxai.names import SPLITS
 from clxai.sources import SOURCES, Source
 
+_FIRST = 5  # names that a report or an error gives
 
-def prepare(config: Mapping[str, Any], images_path: str | Path, labels_path: str | Path) -> None:
+
+def prepare(config: Mapping[str, Any], images_path: str | Path, labels_path: str | Path) -> pd.DataFrame:
     """Read a source, check it, split it and write its images (npy) and its labels, splits and statistics (NetCDF).
 
-    Raises ClxaiError on labels that are not 0..C-1, a class without images in a split, non-finite pixels or mixed channels.
+    Returns the table of what was found (see `found_in`). Raises ClxaiError on labels that are not 0..C-1, a class without images
+    in a split, non-finite pixels, mixed channels or images that cannot be read.
     """
     source = SOURCES[config["source"]].build(config)
     where = f"{config['source']} {config['name'] or config['path'] or ''}".rstrip()
     check_labels(source.labels, len(source.class_names), where)
     split = assign_splits(source, config)
     kept = np.flatnonzero(split >= 0)
+    found = found_in(source, split)
+    print(found.to_string(index=False), flush=True)
     labels, split = source.labels[kept], split[kept]
     check_splits(labels, split, source.class_names)
     with atomic(images_path) as temporary:
@@ -41,6 +48,17 @@ def prepare(config: Mapping[str, Any], images_path: str | Path, labels_path: str
     dataset["crc32"].attrs = {"description": "checksum of the bytes of the image in images.npy"}
     dataset["origin"].attrs = {"description": "position of the image in its source"}
     write_arrays(dataset, labels_path)
+    return found
+
+
+def found_in(source: Source, split: np.ndarray) -> pd.DataFrame:
+    """Return what a source holds as rows of reason, count and first names: images read, left out by `limit`, and skipped."""
+    names = source.names or [""] * len(split)
+    reasons = {"read": [names[index] for index in np.flatnonzero(split >= 0)]}
+    reasons |= {"limit": [names[index] for index in np.flatnonzero(split < 0)]} if (split < 0).any() else {}
+    reasons |= source.skipped
+    rows = [(reason, len(listed), "; ".join(filter(None, listed[:_FIRST]))) for reason, listed in reasons.items()]
+    return pd.DataFrame(rows, columns=["reason", "count", "first_names"])
 
 
 def assign_splits(source: Source, config: Mapping[str, Any]) -> np.ndarray:
@@ -90,25 +108,46 @@ def check_splits(labels: np.ndarray, split: np.ndarray, class_names: Sequence[st
 def _write_images(source: Source, kept: np.ndarray, split: np.ndarray, size: int | None, path: Path) -> tuple:
     """Write the kept images into an npy file, one at a time.
 
-    Returns their CRC-32, and pixel count, sum and sum of squares over train.
+    Returns their CRC-32, and pixel count, sum and sum of squares over train. Raises ClxaiError that lists all unusable images.
     """
-    first = source.image(int(kept[0]), size)
+    refused: list[str] = []
+    images = _usable(source, kept, size, refused)
+    head = next(images, None)
+    if head is None:
+        raise _unusable(refused, kept)
+    first = head[1]
     print(f"{len(kept)} images [channel, y, x] of {list(first.shape)}", flush=True)
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(kept), *first.shape)}
     count, total, squares = 0, np.zeros(len(first)), np.zeros(len(first))
     crc32 = np.empty(len(kept), np.uint32)
     with path.open("wb") as file:  # not through a memory map: writing into one kills the process when the disk is full
         np.lib.format.write_array_header_1_0(file, header)
-        for position, index in enumerate(tqdm(kept, desc="images", unit="img", mininterval=5)):
-            image = source.image(int(index), size)
+        for position, image in tqdm(chain([head], images), total=len(kept), desc="images", unit="img", mininterval=5):
             if image.shape != first.shape:
-                raise ClxaiError(f"image {index}: shape {image.shape} differs from the first one's {first.shape}; set `size`")
+                raise ClxaiError(
+                    f"image {kept[position]}: shape {image.shape} differs from the first one's {first.shape}; set `size`"
+                )
             file.write(image)
             crc32[position] = crc32_of([image])[0]
             if split[position] == 0:
                 pixels = image.reshape(len(image), -1) / 255.0
                 count, total, squares = count + pixels.shape[1], total + pixels.sum(1), squares + (pixels**2).sum(1)
+    if refused:
+        raise _unusable(refused, kept)
     return crc32, count, total, squares
+
+
+def _unusable(refused: list[str], kept: np.ndarray) -> ClxaiError:
+    return ClxaiError(f"{len(refused)} of {len(kept)} images cannot be used: {'; '.join(refused[:_FIRST])}")
+
+
+def _usable(source: Source, kept: np.ndarray, size: int | None, refused: list[str]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield position and pixels [channel, y, x] of each usable image; append the reason to `refused` for each other."""
+    for position, index in enumerate(kept):
+        try:
+            yield position, source.image(int(index), size)
+        except ClxaiError as error:
+            refused.append(str(error))
 
 
 def _channel_statistics(count: int, total: np.ndarray, squares: np.ndarray) -> tuple[list[float], list[float]]:

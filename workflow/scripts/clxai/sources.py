@@ -1,8 +1,8 @@
 """Where images come from: scikit-learn's digits, torchvision sets, npz files in the MedMNIST layout, image folders."""
 
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tarfile import TarError
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 
 from clxai.artefacts import existing
 from clxai.errors import ClxaiError
-from clxai.names import IMAGE_SUFFIXES, SPLITS
+from clxai.image_folders import scan
+from clxai.names import SPLITS
 from clxai.npz import present_splits, read_headers
 from clxai.registry import Registry
 from clxai.torchvision_sets import NEEDS, check_arguments, chooser
@@ -23,12 +24,17 @@ source = SOURCES.register
 
 @dataclass(frozen=True)
 class Source:
-    """Labels, split codes (0 train, 1 val, 2 test) and a reader of single images, uint8 [y, x] or [y, x, channel]."""
+    """Labels, split codes (0 train, 1 val, 2 test) and a reader of single images, uint8 [y, x] or [y, x, channel].
+
+    `names` are those of the images, where they have any; `skipped` are the names of what is no image of the set, by reason.
+    """
 
     labels: np.ndarray
     split: np.ndarray
     class_names: tuple[str, ...]
     read: Callable[[int], np.ndarray]
+    names: Sequence[str] = ()
+    skipped: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def image(self, index: int, size: int | None) -> np.ndarray:
         """Return one image as uint8 [channel, y, x], resized to `size` pixels (None: as it is)."""
@@ -168,12 +174,12 @@ def npz(config: Mapping[str, Any]) -> Source:
 
 @source("folder", needs=("path",))
 def folder(config: Mapping[str, Any]) -> Source:
-    """Images as {class}/*.png, or {train,val,test}/{class}/*.png; the class names are the folders', sorted."""
+    """Images as {class}/*.png, or {train,val,test}/{class}/*.png (valid and validation are val); class names are sorted."""
     root = Path(config["path"])
     if not root.is_dir():
         raise ClxaiError(f"datasets: path {str(root)!r} is not a folder")
-    given = [name for name in SPLITS if (root / name).is_dir()]
-    files = {name: _image_files(root / name) for name in given} if "train" in given else {"train": _image_files(root)}
+    found = scan(root)
+    files = found.images
     class_names = tuple(sorted({file.parent.name for listed in files.values() for file in listed}))
     paths = [file for listed in files.values() for file in listed]
     return Source(
@@ -181,14 +187,9 @@ def folder(config: Mapping[str, Any]) -> Source:
         split=np.repeat([SPLITS.index(name) for name in files], [len(listed) for listed in files.values()]),
         class_names=class_names,
         read=lambda index: _read_image(paths[index], config["grey"]),
+        names=[str(path.relative_to(root)) for path in paths],
+        skipped=found.skipped,
     )
-
-
-def _image_files(root: Path) -> list[Path]:
-    files = sorted(p for p in root.glob("*/*") if p.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
-        raise ClxaiError(f"{root}: no images found as {{class}}/*.png, .jpg, .jpeg, .webp or .bmp")
-    return files
 
 
 def _read_image(path: Path, grey: bool) -> np.ndarray:
@@ -207,9 +208,15 @@ def _read_image(path: Path, grey: bool) -> np.ndarray:
         raise ClxaiError(f"{path}: not a readable image ({error})") from error
 
 
+def _png_bits(path: Path) -> int:
+    """Return the bits per channel that the header of a PNG names: Pillow opens colours of 16 bits as if they had 8."""
+    with path.open("rb") as file:
+        return file.read(25)[24]
+
+
 def _check_pixels(image: Any, path: Path) -> None:
     """Raise ClxaiError if a PIL image has more than 8 bits a channel, or pixels that are not opaque."""
-    if image.mode.startswith(("I", "F")):
+    if image.mode.startswith(("I", "F")) or (image.format == "PNG" and _png_bits(path) > 8):
         raise ClxaiError(f"{path}: pixels of more than 8 bits (mode {image.mode}) would be clipped; store them with 8 bits")
     if image.has_transparency_data:
         alpha = np.asarray(image.convert("RGBA"))[..., 3]
