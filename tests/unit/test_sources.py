@@ -1,5 +1,6 @@
 """Data sources read what they promise and refuse the rest with the file, what was found and what is allowed."""
 
+import os
 import struct
 import zlib
 
@@ -351,6 +352,27 @@ def test_folder_whose_splits_cannot_be_told_is_refused(tmp_path, entry, files, m
     write_files(tmp_path, files)
     with pytest.raises(ClxaiError, match=message):
         SOURCES["folder"].build(entry("folder", path=str(tmp_path)))
+
+
+def test_folder_that_cannot_be_read_is_refused_by_name(tmp_path, entry, monkeypatch):
+    write_files(tmp_path, ["a/0.png", "b/0.png"])
+    scandir = os.scandir
+
+    def deny(path="."):
+        if str(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", deny)
+    with pytest.raises(ClxaiError, match=r"/b: the folder cannot be read \(Permission denied\)"):
+        SOURCES["folder"].build(entry("folder", path=str(tmp_path)))
+
+
+def test_folder_of_a_circle_of_links_ends(tmp_path, entry):
+    write_files(tmp_path, ["a/0.png"])
+    (tmp_path / "b").symlink_to(tmp_path / "a", target_is_directory=True)
+    (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
+    assert SOURCES["folder"].build(entry("folder", path=str(tmp_path))).class_names == ("a", "b")
 
 
 def test_folder_missing_is_refused(tmp_path, entry):

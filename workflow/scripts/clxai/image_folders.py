@@ -77,13 +77,20 @@ def count_images(root: Path, most: int) -> dict[str, int]:
 
 
 def walk(root: Path, splits: dict[str, str]) -> Iterator[Path]:
-    """Yield every file below `root`; links are followed as far down as class folders, so that no circle is endless."""
+    """Yield every file below `root`; links are followed as far down as class folders, so that no circle is endless.
+
+    Raises ClxaiError if a folder cannot be read.
+    """
     deepest = 2 if splits else 1
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
         place = Path(folder)
         if len(place.relative_to(root).parts) >= deepest:
             folders[:] = [name for name in folders if not (place / name).is_symlink()]
         yield from (place / name for name in files)
+
+
+def _refuse(error: OSError) -> None:
+    raise ClxaiError(f"{error.filename}: the folder cannot be read ({error.strerror})")
 
 
 def _reason(parts: tuple[str, ...], splits: dict[str, str]) -> str | None:
