@@ -95,7 +95,7 @@ def test_prepare_npz_keeps_pixels_order_and_splits(entry, prepared, tmp_path):
     ("changes", "message"),
     [
         ({"train_labels": np.arange(30) % 3 + 1.0}, r"a\.npz: labels must be integers 0\.\.C-1. Found float64"),
-        ({"train_labels": np.arange(30) % 3 - 1}, r"a\.npz: labels must be 0\.\.2. Found -1\.\.2"),
+        ({"train_labels": np.arange(30) % 3 - 1}, r"a\.npz: labels must begin at datasets\.\*\.first_label, 0\. Found -1\.\.2"),
         ({f"{name}_labels": np.arange(30) % 2 * 2 for name in SPLITS}, r"a\.npz: classes without images: \[1\] of 0\.\.2"),
         ({f"{name}_labels": np.zeros(30, int) for name in SPLITS}, r"a\.npz: .* at least 2 classes. Found 1"),
         ({"val_labels": np.zeros(30, int)}, "the val split has 0 images of class '1', needs 1"),

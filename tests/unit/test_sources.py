@@ -541,3 +541,20 @@ def test_pcam_labels_come_from_their_own_file(tmp_path, entry):
     source = SOURCES["torchvision"].build(entry("torchvision", name="PCAM", path=str(tmp_path)))
     assert source.labels.tolist() == [0, 1] * 3 + [1, 0] * 3
     assert [int(source.image(index, None)[0, 0, 0]) for index in (0, 6)] == [40, 41]
+
+
+@pytest.mark.parametrize("first", [0, 1, 5])
+def test_npz_labels_are_counted_from_the_first_label(tmp_path, entry, first):
+    arrays = {name: array + first * name.endswith("labels") for name, array in medmnist().items()}
+    np.savez(tmp_path / "a.npz", **arrays)
+    source = SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz"), first_label=first))
+    assert source.labels.tolist() == [0, 1, 2] * 12
+    assert source.class_names == tuple(str(first + label) for label in range(3))
+    with pytest.raises(ClxaiError, match=rf"a\.npz: labels must begin at .*first_label, 9\. Found {first}\.\.{first + 2}"):
+        SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz"), first_label=9))
+
+
+def test_npz_labels_from_one_are_refused_with_the_key_that_helps(tmp_path, entry):
+    np.savez(tmp_path / "a.npz", **{name: array + name.endswith("labels") for name, array in medmnist().items()})
+    with pytest.raises(ClxaiError, match=r"Found 1\.\.3; set `first_label: 1`"):
+        SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz")))

@@ -171,6 +171,10 @@ SEMANTIC = {
     "yes as a name": ({"datasets": {True: {"source": "digits"}}}, "datasets: keys must be text. Got True"),
     "infinite option": ({"heads": {"linear": {"C": math.inf}}}, "heads.linear.C must be a finite number. Got inf"),
     "option not a number": (methods(smoothgrad={"sigma": math.nan}), "methods.smoothgrad.sigma must be a finite number. Got nan"),
+    "first label of a set that counts itself": (
+        {"datasets.digits.first_label": 1},
+        "digits.first_label is for source npz. Got 1",
+    ),
     "EMNIST without its argument": (torchvision("EMNIST"), "datasets.digits.arguments: torchvision's EMNIST needs split. Got {}"),
     "unknown argument": (
         torchvision("EMNIST", arguments={"spilt": "letters"}),

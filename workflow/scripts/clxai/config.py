@@ -369,6 +369,8 @@ def _check_counts(config: Mapping[str, Any], name: str, extent: Extent) -> None:
 
 
 def _check_origin(entry: Mapping[str, Any], where: str) -> None:
+    if entry["first_label"] and entry["source"] != "npz":
+        raise ClxaiError(f"{where}.first_label is for source npz. Got {entry['first_label']}")
     if entry["source"] == "torchvision":
         check_arguments(entry["name"], entry["arguments"], entry["download"], where)
     elif entry["arguments"]:

@@ -166,10 +166,22 @@ def npz(config: Mapping[str, Any]) -> Source:
     except (ValueError, TypeError, OSError, EOFError, KeyError, RuntimeError, BadZipFile, zlib.error) as error:
         raise ClxaiError(f"{path}: not a readable npz file ({error})") from error
     images = np.concatenate([to_uint8(arrays[f"{name}_images"], f"{path}: {name}_images") for name in present])
-    labels = np.concatenate([arrays[f"{name}_labels"].reshape(-1) for name in present])
+    labels = _counted_from(
+        config["first_label"], np.concatenate([arrays[f"{name}_labels"].reshape(-1) for name in present]), path
+    )
     split = np.concatenate([np.full(len(arrays[f"{name}_images"]), SPLITS.index(name)) for name in present])
-    n_classes = int(labels.max()) + 1
-    return Source(labels, split, tuple(map(str, range(n_classes))), images.__getitem__)
+    first = config["first_label"]
+    names = tuple(str(first + number) for number in range(int(labels.max()) + 1))
+    return Source(labels, split, names, images.__getitem__)
+
+
+def _counted_from(first: int, labels: np.ndarray, path: Path) -> np.ndarray:
+    """Return labels minus that of the first class. Raises ClxaiError, naming the key, unless the least label is the first."""
+    least, most = int(labels.min()), int(labels.max())
+    if least != first:
+        advice = f"; set `first_label: {least}` if {least} is the first class" if least >= 0 else ""
+        raise ClxaiError(f"{path}: labels must begin at datasets.*.first_label, {first}. Found {least}..{most}{advice}")
+    return labels.astype(np.int64) - first
 
 
 @source("folder", needs=("path",))
