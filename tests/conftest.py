@@ -1,6 +1,5 @@
 """Shared fixtures: a checked config, a tiny prepared data set, and a tiny trained run with its heads."""
 
-import copy
 import gzip
 import os
 import shutil
@@ -10,27 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import yaml
 
 pytest_plugins = ["project"]  # the tiny study and Snakemake, shared by the tests of the workflow
 torch.set_num_threads(1)
-
-ROOT = Path(__file__).parents[1]
-
-
-def filled_config(**changes):
-    """The default config with schema defaults filled in; `changes` replaces whole sections."""
-    from snakemake.utils import validate
-
-    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-    config.update(copy.deepcopy(changes))
-    validate(config, str(ROOT / "workflow" / "schemas" / "config.schema.yaml"))
-    return config
 
 
 @pytest.fixture
 def config():
     """A fresh copy of the filled default config."""
+    from project import filled_config
+
     return filled_config()
 
 
@@ -78,6 +66,8 @@ def harmful(tmp_path):
 @pytest.fixture(scope="session")
 def tiny_recipe():
     """A recipe small enough to train in a second."""
+    from project import filled_config
+
     recipe = filled_config()["models"]["ce"]
     return {**recipe, "epochs": 8, "width": 4, "batch_size": 20, "warmup_epochs": 1, "precision": "float32", "validate_every": 1}
 
@@ -87,6 +77,7 @@ def tiny_data(tmp_path_factory):
     """Digits at 16x16 px, 200 train, 60 val and 60 test images, prepared by the real code."""
     from clxai.datasets import open_prepared
     from clxai.preparing import prepare
+    from project import filled_config
 
     entry = filled_config()["datasets"]["digits"]
     entry = {**entry, "size": 16, "limit": {"train": 200, "val": 60, "test": 60}}

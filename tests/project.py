@@ -1,5 +1,6 @@
-"""A copy of the project in which a tiny study has run, and a way to call Snakemake in it."""
+"""The filled default config, a copy of the project in which a tiny study has run, and a way to call Snakemake in it."""
 
+import copy
 import os
 import re
 import shutil
@@ -12,10 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 TINY = "tests/workflow/tiny.yaml"
 PARTS = ("Snakefile", "rules", "workflow", "config", "envs", "profiles", "results/README.md", "tests/workflow/tiny.yaml")
+
+
+def filled_config(**changes):
+    """The default config with schema defaults filled in; `changes` replaces whole sections."""
+    from snakemake.utils import validate
+
+    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    config.update(copy.deepcopy(changes))
+    validate(config, str(ROOT / "workflow" / "schemas" / "config.schema.yaml"))
+    return config
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def through_slurm(cluster, tmp_path_factory):
 
 def test_tables_equal_those_of_a_plain_run(through_slurm, finished):
     pattern = "results/studies/tiny/digits/tables/*.csv"
-    assert len(contents(finished.folder, pattern)) == 6
+    assert len(contents(finished.folder, pattern)) == 9
     assert contents(through_slurm.folder, pattern) == contents(finished.folder, pattern)
 
 

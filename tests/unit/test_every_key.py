@@ -16,7 +16,7 @@ from clxai import training
 from clxai.augmentation import augment
 from clxai.losses import LOSSES
 from clxai.training import build_network, train
-from conftest import ROOT, filled_config
+from project import ROOT, filled_config
 from scipy.stats import kstest
 
 CPU = torch.device("cpu")

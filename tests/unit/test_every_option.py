@@ -12,7 +12,7 @@ from clxai.attribution.explaining import explain
 from clxai.config import catalogue
 from clxai.curves import flip_curves
 from clxai.heads import HEADS
-from conftest import ROOT
+from project import ROOT
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
 SETTINGS = {

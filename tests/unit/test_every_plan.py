@@ -16,9 +16,9 @@ from clxai.errors import ClxaiError
 from clxai.pictures import plot_gallery, plot_trajectories
 from clxai.plots import TABLE_FIGURES, Tables
 from clxai.style import use_style
-from conftest import filled_config
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from project import filled_config
 
 CONFIG = filled_config()
 N_IMAGES, SIZE = 6, 8

@@ -15,7 +15,7 @@ import xarray
 from clxai import logs, pictures, style
 from clxai.artefacts import read_table, write_arrays, write_record, write_table
 from clxai.datasets import crc32_of
-from conftest import ROOT
+from project import ROOT
 
 MODELS, SEEDS, METHODS = ["supcon", "ce", "ce_matched"], [3, 0], ["lrp", "random", "saliency"]
 HEADS, FILLS, IMAGES = ["knn", "linear"], ["zero", "mean"], [7, 3]
