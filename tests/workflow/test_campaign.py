@@ -338,7 +338,7 @@ def test_read_only_results_are_planned_and_refused_before_anything_is_harmed(mov
 
 def test_loss_that_is_not_finite_stops_with_its_epoch_and_keeps_the_last_good_state(guarded):
     """With this learning rate the first epoch is the only good one."""
-    recipe = "epochs: 6, learning_rate: 1.0e+6, warmup_epochs: 5, schedule: constant,"
+    recipe = "epochs: 6, learning_rate: 1.0e+4, warmup_epochs: 5, schedule: constant,"
     (guarded.folder / "nan.yaml").write_text(tiny_with(guarded, "epochs: 2,", recipe).replace(", warmup_epochs: 0", "", 1))
     process = guarded.snakemake("--cores", "1", MODEL, config="nan.yaml")
     assert process.returncode != 0
