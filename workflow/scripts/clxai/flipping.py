@@ -187,7 +187,7 @@ def _inner(
         image = row % len(source)
         removed = removal_masks(flat[row], counts[step], flipping.unit_px)[:, None]
         perturbed = torch.where(removed, filled[image], source[image])
-        return backbone(perturbed.contiguous(memory_format=torch.channels_last))
+        return backbone(perturbed)
 
     n_places = len(flat) * n_steps
     n_batches = -(-n_places // flipping.batch_size)
@@ -198,7 +198,7 @@ def _inner(
 
 def _embed(backbone: torch.nn.Module, inputs: Tensor, batch_size: int) -> Tensor:
     def embedded(places: Tensor) -> Tensor:
-        return backbone(inputs[places].contiguous(memory_format=torch.channels_last))
+        return backbone(inputs[places])
 
     places = torch.arange(len(inputs), device=inputs.device)
     return torch.cat(in_chunks(embedded, places, batch_size, "flipping", "flipping.batch_size"))

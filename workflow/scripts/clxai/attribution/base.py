@@ -57,9 +57,8 @@ class Problem:
 
     @property
     def inputs(self) -> Float[Tensor, "image channel y x"]:
-        """The normalised images, channels-last, a leaf to differentiate by."""
-        inputs = self.encoder.normalise(self.images).contiguous(memory_format=torch.channels_last)
-        return inputs.detach().requires_grad_(True)
+        """The normalised images, a leaf to differentiate by."""
+        return self.encoder.normalise(self.images).detach().requires_grad_(True)
 
     @property
     def rows(self) -> Int[Tensor, " image"]:
