@@ -122,12 +122,12 @@ def document(schema: Mapping[str, Any]) -> str:
         title = f"{name}.<name>" if keyed else name
         parts.append(f"### `{title}`\n\n{_cell(section['description'])}\n")
         if keys:
-            parts.append(_table(("key", "type", "default", "description"), keys))
+            parts.append(markdown_table(("key", "type", "default", "description"), keys))
     parts.append("## Declared names\n")
     for family, (title, text, columns) in _FAMILIES.items():
         rows = [_named(declaration, columns) for declaration in catalogue(family).values()]
         parts.append(f"### {title}\n\n{text}\n")
-        parts.append(_table(("name", *columns.values(), "options", "what"), rows))
+        parts.append(markdown_table(("name", *columns.values(), "options", "what"), rows))
     return "\n".join(parts)
 
 
@@ -189,7 +189,8 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("*", "\\*")
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown, with a line feed at its end."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from clxai.artefacts import read_table
+from clxai.config_docs import markdown_table
 from clxai.names import ALL, REFERENCE
 
 ROOT = Path(__file__).parents[3]
@@ -80,8 +81,8 @@ def document(summary: pd.DataFrame, contrasts: pd.DataFrame, heads: pd.DataFrame
     ]
     caption = f"*Mean SRG of the {SHOWN_HEAD} head at the fitted temperature, with 95 % intervals for new seeds and new images.*"
     other = "*Differences of SRG, averaged over methods (but random) and heads, paired by image and seed.*"
-    parts = [srg_table(summary), caption, contrast_rows(contrasts), other, "\n".join(f"- {line}" for line in sentences)]
-    return "\n\n".join(parts) + "\n"
+    listed = "".join(f"- {line}\n" for line in sentences)
+    return "\n".join([srg_table(summary), f"{caption}\n", contrast_rows(contrasts), f"{other}\n", listed])
 
 
 def accuracy_sentence(heads: pd.DataFrame) -> str:
@@ -125,8 +126,7 @@ def order_sentence(summary: pd.DataFrame) -> str:
 
 def contrast_sentences(contrasts: pd.DataFrame) -> Iterable[str]:
     """State for each pair of models whether SRG differs, averaged over methods and heads, in both metrics on every CPU."""
-    averaged = contrasts[(contrasts["method"] == ALL) & (contrasts["head"] == ALL)]
-    for (model, minus), cell in averaged.groupby(["model", "minus"], sort=False):
+    for (model, minus), cell in _averaged(contrasts).groupby(["model", "minus"], sort=False):
         yield f"`{model}` minus `{minus}`: {verdict(cell)}."
 
 
@@ -165,18 +165,22 @@ def srg_table(summary: pd.DataFrame) -> str:
     columns = list(dict.fromkeys((model, cpu) for _, model, cpu in sorted(cells, key=lambda cell: cell[1:])))
     header = ["SRG, matched", *(f"{model}, {cpu}" for model, cpu in columns)]
     methods = list(dict.fromkeys(shown["method"]))
-    return _table(header, [[f"`{method}`", *(cells[method, *column] for column in columns)] for method in methods])
+    return markdown_table(header, [[f"`{method}`", *(cells[method, *column] for column in columns)] for method in methods])
 
 
 def contrast_rows(contrasts: pd.DataFrame) -> str:
     """Return pairs of models by metrics and CPUs."""
-    averaged = contrasts[(contrasts["method"] == ALL) & (contrasts["head"] == ALL)]
+    averaged = _averaged(contrasts)
     columns = list(dict.fromkeys(zip(averaged["metric"], averaged["cpu"], strict=True)))
     rows = []
     for (model, minus), cell in averaged.groupby(["model", "minus"], sort=False):
         by = {(row.metric, row.cpu): _interval(row.difference, row.ci_low, row.ci_high) for row in cell.itertuples(index=False)}
         rows.append([f"`{model}` - `{minus}`", *(by[column] for column in columns)])
-    return _table(["difference", *(f"{metric}, {cpu}" for metric, cpu in columns)], rows)
+    return markdown_table(["difference", *(f"{metric}, {cpu}" for metric, cpu in columns)], rows)
+
+
+def _averaged(contrasts: pd.DataFrame) -> pd.DataFrame:
+    return contrasts[(contrasts["method"] == ALL) & (contrasts["head"] == ALL)]
 
 
 def write(readme: Path, section: str) -> None:
@@ -196,10 +200,6 @@ def _interval(mean: float, low: float, high: float) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows))
 
 
 def main(arguments: Sequence[str]) -> None:
