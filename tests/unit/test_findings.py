@@ -89,6 +89,14 @@ def test_one_cpu_that_differs_takes_the_sentence_away(means):
     assert next(iter(findings.excess_sentences(summary(means)))).endswith("on every CPU: `lrp`.")
 
 
+def test_the_largest_move_within_the_intervals_of_the_temperatures_is_stated(means):
+    low, high = {"random": 0.0, "ig": -0.02, "lrp": 0.01}, {"random": 0.0, "ig": 0.07, "lrp": -0.03}
+    moves = {"srg_matched_low": low, "srg_matched_high": high}
+    for (end, by_method), cpu in product(moves.items(), CPUS):
+        means |= {(method, end, cpu): means[method, "srg_matched", cpu] + move for method, move in by_method.items()}
+    assert findings.temperature_sentence(summary(means)).endswith("moves by more than 0.070.")
+
+
 def test_the_numbers_of_a_cpu_are_replaced_and_others_kept(tmp_path):
     def found(cpu, value):
         return {name: pd.DataFrame({"number": [value], "cpu": [cpu]}) for name in findings._KEPT}

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[3]
 TABLES = ROOT / "docs" / "results"
 BEGIN, END = "<!-- results: written by clxai.findings -->\n", "<!-- end of results -->\n"
 METRICS = ("srg_matched", "srg_kept")
+ENDS = ("srg_matched_low", "srg_matched_high")  # at the ends of the temperatures' intervals
 SHOWN_HEAD = "linear"
 _KEPT = {
     "summary": [
@@ -54,7 +55,7 @@ def collect(folder: Path) -> dict[str, pd.DataFrame]:
     cpu = "/".join(sorted(set(read_table(folder / "models.csv")["cpu_capability"])))
     tables = {name: read_table(folder / f"{name}.csv") for name in _KEPT}
     summary, contrasts, heads = tables.values()
-    own = (summary["explained_by"] == summary["scored_by"]) & summary["metric"].isin(METRICS)
+    own = (summary["explained_by"] == summary["scored_by"]) & summary["metric"].isin(METRICS + ENDS)
     value = (contrasts["quantity"] == "value") & contrasts["metric"].isin(METRICS)
     chosen = {"summary": summary[own], "contrasts": contrasts[value], "heads": heads[heads["split"] == "test"]}
     return {name: table[_KEPT[name]].assign(cpu=cpu).round(4) for name, table in chosen.items()}
@@ -71,6 +72,8 @@ def take_over(found: Mapping[str, pd.DataFrame], folder: Path = TABLES) -> None:
 
 def document(summary: pd.DataFrame, contrasts: pd.DataFrame, heads: pd.DataFrame) -> str:
     """Return the results section: a table of SRG, a table of contrasts, and the sentences that hold on every kind of CPU."""
+    temperature = temperature_sentence(summary)
+    summary = summary[summary["metric"].isin(METRICS)]
     sentences = [
         accuracy_sentence(heads),
         reference_sentence(summary),
@@ -78,6 +81,7 @@ def document(summary: pd.DataFrame, contrasts: pd.DataFrame, heads: pd.DataFrame
         order_sentence(summary),
         *contrast_sentences(contrasts),
         single_sentence(contrasts),
+        temperature,
     ]
     caption = f"*Mean SRG of the {SHOWN_HEAD} head at the fitted temperature, with 95 % intervals for new seeds and new images.*"
     other = "*Differences of SRG, averaged over methods (but random) and heads, paired by image and seed.*"
@@ -128,6 +132,13 @@ def contrast_sentences(contrasts: pd.DataFrame) -> Iterable[str]:
     """State for each pair of models whether SRG differs, averaged over methods and heads, in both metrics on every CPU."""
     for (model, minus), cell in _averaged(contrasts).groupby(["model", "minus"], sort=False):
         yield f"`{model}` minus `{minus}`: {verdict(cell)}."
+
+
+def temperature_sentence(summary: pd.DataFrame) -> str:
+    """State how far any mean of SRG moves between the ends of the temperatures' intervals."""
+    means = summary.pivot_table(index=["cpu", "model", "method", "scored_by"], columns="metric", values="mean")
+    moved = means[[*ENDS]].sub(means[METRICS[0]], axis=0).abs().to_numpy().max()
+    return f"Between the ends of the temperatures' 95 % intervals no mean of matched SRG moves by more than {moved:.3f}."
 
 
 def verdict(cell: pd.DataFrame) -> str:
