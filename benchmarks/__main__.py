@@ -37,7 +37,7 @@ def parse() -> argparse.Namespace:
 def measure_here(options: argparse.Namespace) -> None:
     """Run one group in this process and print one JSON line per comparison."""
     import torch
-    from clxai.devices import keep_freed_memory
+    from clxai.runtime.devices import keep_freed_memory
     from threadpoolctl import threadpool_limits
 
     from benchmarks.measuring import Setting

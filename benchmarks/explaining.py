@@ -8,9 +8,9 @@ import torch
 from captum import attr
 from clxai.attribution.base import Problem
 from clxai.attribution.gradients import INTERNAL_BATCH, integrated_gradients, smoothgrad
-from clxai.heads import log_odds
+from clxai.heads.base import log_odds
 from clxai.keys import key_of
-from clxai.models import Network, folded
+from clxai.networks.models import Network, folded
 from clxai.randomness import keyed_normal
 from torch import Tensor
 

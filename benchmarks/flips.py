@@ -5,8 +5,8 @@ from importlib.util import find_spec
 
 import numpy as np
 import torch
-from clxai.flipping import Flipping, Observer, flip
-from clxai.inference import Encoder, prepare_for_flipping
+from clxai.flipping.engine import Flipping, Observer, flip
+from clxai.networks.inference import Encoder, prepare_for_flipping
 from torch import Tensor, nn
 
 from benchmarks import problems

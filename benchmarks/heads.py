@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import torch
-from clxai.heads import HEADS
-from clxai.inference import prepare_for_flipping
-from clxai.neighbours import search
+from clxai.heads.base import HEADS
+from clxai.networks.inference import prepare_for_flipping
+from clxai.networks.neighbours import search
 from sklearn.neighbors import NearestNeighbors
 from torch.nn import functional
 

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import torch
-from clxai.architecture import Architecture
-from clxai.curves import class_centroids
-from clxai.flipping import Flipping, Observer
-from clxai.heads import HEADS, Head
-from clxai.inference import Encoder
-from clxai.models import Network, folded
-from clxai.perturbation import removal_counts
+from clxai.flipping.curves import class_centroids
+from clxai.flipping.engine import Flipping, Observer
+from clxai.heads.base import HEADS, Head
+from clxai.networks.architecture import Architecture
+from clxai.networks.inference import Encoder
+from clxai.networks.models import Network, folded
+from clxai.units.base import removal_counts
 from torch import Tensor
 from torch.nn import functional
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from clxai.devices import keep_freed_memory
-from clxai.inference import prepare_for_flipping
-from clxai.memory import chosen_batch
+from clxai.networks.inference import prepare_for_flipping
+from clxai.runtime.devices import keep_freed_memory
+from clxai.runtime.memory import chosen_batch
 
 from benchmarks import problems
 from benchmarks.flips import run_through
@@ -68,7 +68,7 @@ def sweep(device: str, threads: int) -> list[dict[str, object]]:
 def draw(rows: list[dict[str, object]], path: Path) -> None:
     """Draw seconds and peak memory over each axis."""
     import matplotlib.pyplot as plt
-    from clxai.style import use_style
+    from clxai.figures.style import use_style
 
     use_style()
     figure, axes = plt.subplots(2, 3, figsize=(7.2, 4.0), sharex="col", sharey="row", layout="constrained")

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from clxai.batches import ImageStore
-from clxai.devices import autocast
-from clxai.losses import LOSSES
-from clxai.models import Network
-from clxai.training import train_epoch
+from clxai.data.batches import ImageStore
+from clxai.losses.base import LOSSES
+from clxai.networks.models import Network
+from clxai.runtime.devices import autocast
+from clxai.training.training import train_epoch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms

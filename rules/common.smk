@@ -27,7 +27,7 @@ if not os.path.samefile(os.path.dirname(clxai.__file__), SCRIPTS / "clxai"):
         f"the rules are those of {ROOT}: use one checkout per run"
     )
 
-from clxai.config import (
+from clxai.planning.config import (
     catalogue,
     check_keys,
     check_schema,
@@ -44,9 +44,9 @@ from clxai.config import (
     trajectory_methods,
 )
 from clxai.errors import ClxaiError
-from clxai.identity import announce, code_digests
-from clxai.npz import checksums
-from clxai.provenance import code_of
+from clxai.runtime.identity import announce, code_digests
+from clxai.data.npz import checksums
+from clxai.planning.provenance import code_of
 
 
 def config_files():

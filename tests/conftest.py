@@ -75,8 +75,8 @@ def tiny_recipe():
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory):
     """Digits at 16x16 px, 200 train, 60 val and 60 test images, prepared by the real code."""
-    from clxai.datasets import open_prepared
-    from clxai.preparing import prepare
+    from clxai.data.datasets import open_prepared
+    from clxai.data.preparing import prepare
     from project import filled_config
 
     entry = filled_config()["datasets"]["digits"]
@@ -90,14 +90,14 @@ def tiny_data(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_run(tiny_data, tiny_recipe, tmp_path_factory):
     """A cross-entropy model trained for eight epochs, embedded, with all four heads, opened as the workflow opens it."""
-    from clxai.artefacts import write_arrays
-    from clxai.embeddings import embed_dataset, read_embeddings
-    from clxai.fitting import fit_heads
-    from clxai.heads import save_head
-    from clxai.inference import load_encoder
-    from clxai.models import save_network
+    from clxai.heads.base import save_head
+    from clxai.heads.fitting import fit_heads
+    from clxai.networks.embeddings import embed_dataset, read_embeddings
+    from clxai.networks.inference import load_encoder
+    from clxai.networks.models import save_network
     from clxai.runs import open_run
-    from clxai.training import train
+    from clxai.runtime.artefacts import write_arrays
+    from clxai.training.training import train
 
     folder, cpu = tmp_path_factory.mktemp("run"), torch.device("cpu")
     model, embeddings = str(folder / "model.safetensors"), str(folder / "embeddings.nc")

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from clxai.architecture import Architecture, check_shapes, read_checkpoint, write_checkpoint
-from clxai.artefacts import write_tensors
 from clxai.errors import ClxaiError
+from clxai.networks.architecture import Architecture, check_shapes, read_checkpoint, write_checkpoint
+from clxai.runtime.artefacts import write_tensors
 
 SMALL = Architecture("small", 4, 16, (0.5, 0.4, 0.3), (0.1, 0.2, 0.3), 10, "classifier")
 

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 import torch
 import xarray
-from clxai.artefacts import (
+from clxai.errors import ClxaiError
+from clxai.runtime.artefacts import (
     atomic,
     existing,
     map_images,
@@ -27,7 +28,6 @@ from clxai.artefacts import (
     write_table,
     write_tensors,
 )
-from clxai.errors import ClxaiError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

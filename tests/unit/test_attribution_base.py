@@ -1,10 +1,10 @@
 import pytest
 import torch
 from clxai.attribution.base import REDUCTIONS, Problem, layer_of, load_method
-from clxai.config import catalogue
 from clxai.errors import ClxaiError
-from clxai.heads import log_odds
+from clxai.heads.base import log_odds
 from clxai.names import FILLS, LAYERS
+from clxai.planning.config import catalogue
 
 METHODS = catalogue("methods")
 HEADS = ["softmax", "linear", "knn", "mahalanobis"]

@@ -4,14 +4,14 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from clxai.artefacts import read_arrays, write_arrays
 from clxai.attribution import explaining
 from clxai.attribution.base import METHODS as REGISTERED
 from clxai.attribution.explaining import check_map, explain
-from clxai.config import catalogue
 from clxai.errors import ClxaiError
-from clxai.heads import log_odds
-from clxai.perturbation import fill_images
+from clxai.heads.base import log_odds
+from clxai.planning.config import catalogue
+from clxai.runtime.artefacts import read_arrays, write_arrays
+from clxai.units.base import fill_images
 
 METHODS = catalogue("methods")
 QUICK = {

@@ -4,13 +4,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from clxai.architecture import Architecture
 from clxai.attribution.base import Problem, load_method
 from clxai.attribution.explaining import explain
-from clxai.heads import Softmax
-from clxai.inference import Encoder
-from clxai.models import load_network
-from clxai.perturbation import fill_images
+from clxai.heads.base import Softmax
+from clxai.networks.architecture import Architecture
+from clxai.networks.inference import Encoder
+from clxai.networks.models import load_network
+from clxai.units.base import fill_images
 from torch import nn
 from torch.nn import functional
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from clxai.attribution.explaining import explain
 from clxai.errors import ClxaiError
-from clxai.heads import log_odds
+from clxai.heads.base import log_odds
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from clxai.attribution.base import Problem
 from clxai.attribution.explaining import explain
 from clxai.attribution.propagation import canonised, check_exact, embedding_relevance, prepared
 from clxai.errors import ClxaiError
-from clxai.models import Backbone, load_network
+from clxai.networks.models import Backbone, load_network
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 from zennit.attribution import Gradient

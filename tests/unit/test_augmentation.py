@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from clxai import augmentation
-from clxai.augmentation import augment, colour_jitter, crop_boxes, resized_crop, shifted_crop
+from clxai.training import augmentation
+from clxai.training.augmentation import augment, colour_jitter, crop_boxes, resized_crop, shifted_crop
 from scipy.stats import chisquare, ks_2samp, kstest
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as reference

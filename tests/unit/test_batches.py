@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from clxai import batches
-from clxai.batches import ImageStore
+from clxai.data import batches
+from clxai.data.batches import ImageStore
 
 
 @pytest.fixture(params=["resident", "memory_map"])

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from clxai.calibration import expected_calibration_error, fit_temperature, head_metrics, negative_log_likelihood
+from clxai.heads.calibration import expected_calibration_error, fit_temperature, head_metrics, negative_log_likelihood
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

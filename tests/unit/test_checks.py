@@ -7,9 +7,17 @@ import pandas as pd
 import pytest
 import xarray
 import yaml
-from clxai.checks import HELP, check_table, degenerate_checks, explanation_checks, identity_checks, random_checks, require_all
 from clxai.errors import ClxaiError
-from clxai.style import save, use_style, warning_of
+from clxai.figures.style import save, use_style, warning_of
+from clxai.measures.checks import (
+    HELP,
+    check_table,
+    degenerate_checks,
+    explanation_checks,
+    identity_checks,
+    random_checks,
+    require_all,
+)
 from scipy import stats
 
 LIMITS = {"ig_completeness": 0.01, "lrp_conservation": [0.3, 1.5], "alpha": 0.01, "accuracy": 0.9, "warn": []}

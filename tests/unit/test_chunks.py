@@ -5,8 +5,8 @@ import weakref
 
 import pytest
 import torch
-from clxai.chunks import halving, in_chunks
 from clxai.errors import ClxaiError
+from clxai.runtime.chunks import halving, in_chunks
 
 
 def network(most, seen):

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from clxai.config import (
+from clxai.errors import ClxaiError
+from clxai.names import FILLS, SPLITS, STEMS
+from clxai.planning.config import (
     catalogue,
     check_options,
     check_schema,
@@ -17,9 +19,7 @@ from clxai.config import (
     read_texts,
     study_name,
 )
-from clxai.devices import PRECISIONS
-from clxai.errors import ClxaiError
-from clxai.names import FILLS, SPLITS, STEMS
+from clxai.runtime.devices import PRECISIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

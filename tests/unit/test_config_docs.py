@@ -1,7 +1,7 @@
 """config/README.md is what the schema and the declarations say."""
 
 import yaml
-from clxai.config_docs import COMMAND, SCHEMA, TARGET, document
+from clxai.planning.config_docs import COMMAND, SCHEMA, TARGET, document
 
 REPAIR = f"config/README.md is out of date, run: {COMMAND}"
 

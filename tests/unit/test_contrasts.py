@@ -1,9 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from clxai.contrasts import contrast_table, contrasted_metrics
-from clxai.plots import TABLE_FIGURES, Tables
-from clxai.statistics import two_way
+from clxai.figures.tables import TABLE_FIGURES, Tables
+from clxai.measures.contrasts import contrast_table, contrasted_metrics
+from clxai.measures.statistics import two_way
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 

@@ -3,14 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from clxai.artefacts import read_arrays, write_arrays
 from clxai.attribution.explaining import explain
-from clxai.curves import centroid_spread, check_clean, class_centroids, flip_curves, observer_of
-from clxai.embeddings import embed_dataset
 from clxai.errors import ClxaiError
-from clxai.flipping import Flipping, flip
-from clxai.models import Network, folded
-from clxai.perturbation import rank_units, removal_counts, unit_scores
+from clxai.flipping.curves import centroid_spread, check_clean, class_centroids, flip_curves, observer_of
+from clxai.flipping.engine import Flipping, flip
+from clxai.networks.embeddings import embed_dataset
+from clxai.networks.models import Network, folded
+from clxai.runtime.artefacts import read_arrays, write_arrays
+from clxai.units.base import rank_units, removal_counts, unit_scores
 
 SETTINGS = {
     "fills": ["mean", "blur"],

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from clxai.artefacts import read_arrays, write_arrays
-from clxai.datasets import evaluation_sample, open_prepared, stratified_choice
+from clxai.data.datasets import evaluation_sample, open_prepared, stratified_choice
 from clxai.errors import ClxaiError
+from clxai.runtime.artefacts import read_arrays, write_arrays
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,8 +1,8 @@
 import pytest
 import xarray
-from clxai.artefacts import write_arrays
 from clxai.design import design, joined, read_runs
 from clxai.errors import ClxaiError
+from clxai.runtime.artefacts import write_arrays
 from snakemake.io import expand
 
 SETTINGS = {"models": ["supcon", "ce"], "seeds": [2, 0], "methods": ["random", "lrp", "saliency"]}

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from clxai import devices
-from clxai.devices import autocast, describe, select_device
 from clxai.errors import ClxaiError
+from clxai.runtime import devices
+from clxai.runtime.devices import autocast, describe, select_device
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from clxai.config import LIBRARY, catalogue
-from clxai.metrics import METRICS
-from clxai.provenance import code_of
+from clxai.measures.metrics import METRICS
+from clxai.planning.config import LIBRARY, catalogue
+from clxai.planning.provenance import code_of
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = (".", "docs", "config", "profiles", "results")
@@ -130,14 +130,14 @@ def readme_code():
     """Run the README's code for one family as if it stood in its module; the registry is restored afterwards."""
     import clxai.attribution.base
     import clxai.attribution.cams
-    import clxai.heads
-    import clxai.losses
-    import clxai.sources
+    import clxai.data.sources.base
+    import clxai.heads.base
+    import clxai.losses.base
 
     homes = {
-        "source": (clxai.sources, clxai.sources.SOURCES),
-        "loss": (clxai.losses, clxai.losses.LOSSES),
-        "head": (clxai.heads, clxai.heads.HEADS),
+        "source": (clxai.data.sources.base, clxai.data.sources.base.SOURCES),
+        "loss": (clxai.losses.base, clxai.losses.base.LOSSES),
+        "head": (clxai.heads.base, clxai.heads.base.HEADS),
         "method": (clxai.attribution.cams, clxai.attribution.base.METHODS),
     }
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
@@ -159,7 +159,7 @@ def readme_code():
 
 def test_readme_source(readme_code, config, tmp_path):
     """The example of a data source passes all checks of the preparation."""
-    from clxai.preparing import prepare
+    from clxai.data.preparing import prepare
 
     entry = readme_code("source")
     prepare({**config["datasets"]["digits"], "source": entry.name, "size": None}, tmp_path / "images.npy", tmp_path / "labels.nc")
@@ -177,7 +177,7 @@ def test_readme_loss(readme_code):
 
 def test_readme_head(readme_code, tiny_run, tmp_path):
     """The example of a head fits, is stored, read again, and classifies most of its training images."""
-    from clxai.heads import load_head, save_head
+    from clxai.heads.base import load_head, save_head
 
     entry = readme_code("head")
     bank, labels = tiny_run.training_bank()

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from clxai import embeddings
-from clxai.artefacts import write_arrays
-from clxai.batches import ImageStore
-from clxai.embeddings import embed, embed_dataset, read_embeddings
+from clxai.data.batches import ImageStore
 from clxai.errors import ClxaiError
-from clxai.inference import load_encoder
+from clxai.networks import embeddings
+from clxai.networks.embeddings import embed, embed_dataset, read_embeddings
+from clxai.networks.inference import load_encoder
+from clxai.runtime.artefacts import write_arrays
 
 CPU = torch.device("cpu")
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from clxai import training
-from clxai.augmentation import augment
-from clxai.losses import LOSSES
-from clxai.training import build_network, train
+from clxai.losses.base import LOSSES
+from clxai.training import training
+from clxai.training.augmentation import augment
+from clxai.training.training import build_network, train
 from project import ROOT, filled_config
 from scipy.stats import kstest
 

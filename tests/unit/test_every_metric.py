@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 import xarray
-from clxai.calibration import head_metrics
-from clxai.heads import Head
-from clxai.metrics import METRICS, measure
-from clxai.summaries import summary_table
+from clxai.heads.base import Head
+from clxai.heads.calibration import head_metrics
+from clxai.measures.metrics import METRICS, measure
+from clxai.measures.summaries import summary_table
 
 HEADS, FILLS, ORDERS, IMAGES = ["b", "a", "c"], ["zero", "mean"], ["lerf", "morf"], [4, 9]
 FRACTION, SPREAD = np.array([0.0, 0.1, 0.4, 0.55, 1.0]), 2.5

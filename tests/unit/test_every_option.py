@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from clxai import curves
 from clxai.attribution.explaining import explain
-from clxai.config import catalogue
-from clxai.curves import flip_curves
-from clxai.heads import HEADS
+from clxai.flipping import curves
+from clxai.flipping.curves import flip_curves
+from clxai.heads.base import HEADS
+from clxai.planning.config import catalogue
 from project import ROOT
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())

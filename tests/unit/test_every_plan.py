@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray
-from clxai.config import catalogue, check_values, heads_of, recipe_of, trajectory_methods
-from clxai.config import contrasts_of as config_contrasts
-from clxai.contrasts import contrast_table, contrasted_metrics
-from clxai.datasets import ImageData
+from clxai.data.datasets import ImageData
 from clxai.errors import ClxaiError
-from clxai.pictures import plot_gallery, plot_trajectories
-from clxai.plots import TABLE_FIGURES, Tables
-from clxai.style import use_style
+from clxai.figures.arrays import plot_gallery, plot_trajectories
+from clxai.figures.style import use_style
+from clxai.figures.tables import TABLE_FIGURES, Tables
+from clxai.measures.contrasts import contrast_table, contrasted_metrics
+from clxai.planning.config import catalogue, check_values, heads_of, recipe_of, trajectory_methods
+from clxai.planning.config import contrasts_of as config_contrasts
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from project import filled_config

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray
-from clxai.datasets import ImageData
-from clxai.pictures import plot_gallery, plot_trajectories
-from clxai.plots import TABLE_FIGURES, Tables
-from clxai.style import look_of, title, use_style
+from clxai.data.datasets import ImageData
+from clxai.figures.arrays import plot_gallery, plot_trajectories
+from clxai.figures.style import look_of, title, use_style
+from clxai.figures.tables import TABLE_FIGURES, Tables
 from matplotlib.colors import to_rgb
 from sklearn.decomposition import PCA
 

@@ -4,8 +4,8 @@ from itertools import product
 
 import pandas as pd
 import pytest
-from clxai import findings
-from clxai.findings import BEGIN, END, METRICS, ROOT, committed, document
+from clxai.planning import findings
+from clxai.planning.findings import BEGIN, END, METRICS, ROOT, committed, document
 
 CPUS = ("AVX2", "AVX512")
 

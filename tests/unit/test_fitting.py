@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from clxai import fitting
-from clxai.calibration import fit_temperature
 from clxai.errors import ClxaiError
-from clxai.fitting import disturbed_embeddings, fit_heads
+from clxai.heads import fitting
+from clxai.heads.calibration import fit_temperature
+from clxai.heads.fitting import disturbed_embeddings, fit_heads
 
 OPTIONS = {"softmax": {}, "linear": {"C": 10.0}, "knn": {"k": 50, "temperature": 0.07}, "mahalanobis": {}}
 

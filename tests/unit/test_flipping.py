@@ -4,14 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from clxai.architecture import Architecture
-from clxai.curves import observer_of
-from clxai.flipping import Flipping, Observer, flip
-from clxai.heads import Softmax, log_odds
-from clxai.inference import Encoder
-from clxai.models import load_network
+from clxai.flipping.curves import observer_of
+from clxai.flipping.engine import Flipping, Observer, flip
+from clxai.heads.base import Softmax, log_odds
 from clxai.names import ORDERS
-from clxai.perturbation import fill_images, removal_counts
+from clxai.networks.architecture import Architecture
+from clxai.networks.inference import Encoder
+from clxai.networks.models import load_network
+from clxai.units.base import fill_images, removal_counts
 from torch import nn
 
 FILLS = ("mean", "noise")

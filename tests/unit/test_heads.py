@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from clxai.artefacts import write_tensors
-from clxai.calibration import head_metrics
 from clxai.errors import ClxaiError
-from clxai.heads import HEADS, Head, load_head, log_odds, save_head
-from clxai.models import load_network
+from clxai.heads.base import HEADS, Head, load_head, log_odds, save_head
+from clxai.heads.calibration import head_metrics
+from clxai.networks.models import load_network
+from clxai.runtime.artefacts import write_tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import mahalanobis

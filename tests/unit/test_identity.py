@@ -1,8 +1,8 @@
 """A job runs the library beside its script, with the content that was planned."""
 
 import pytest
-from clxai import identity
 from clxai.errors import ClxaiError
+from clxai.runtime import identity
 
 
 @pytest.fixture
@@ -10,7 +10,7 @@ def planned(tmp_path, monkeypatch):
     """A folder of scripts with a library of two modules, loaded by this process, and the environment of its jobs."""
     scripts = tmp_path / "one" / "scripts"
     (scripts / "clxai").mkdir(parents=True)
-    for name in ("flip.py", "clxai/curves.py", "clxai/plots.py"):
+    for name in ("flip.py", "clxai/flipping/curves.py", "clxai/figures/tables.py"):
         (scripts / name).write_text(name)
     monkeypatch.setattr(identity, "SCRIPTS", scripts)
     environment = {}
@@ -19,7 +19,7 @@ def planned(tmp_path, monkeypatch):
 
 
 def code(scripts):
-    return [str(scripts / "flip.py"), str(scripts / "clxai/curves.py")]
+    return [str(scripts / "flip.py"), str(scripts / "clxai/flipping/curves.py")]
 
 
 def test_planned_code_passes_with_its_digests(planned):
@@ -34,7 +34,7 @@ def test_job_without_an_announcement_passes(planned):
     assert identity.require_planned(code(planned[0]), {})
 
 
-@pytest.mark.parametrize("name", ["flip.py", "clxai/curves.py"])
+@pytest.mark.parametrize("name", ["flip.py", "clxai/flipping/curves.py"])
 def test_code_edited_since_planning_is_refused(planned, name):
     scripts, environment = planned
     (scripts / name).write_text("edited")
@@ -44,7 +44,7 @@ def test_code_edited_since_planning_is_refused(planned, name):
 
 def test_edit_of_a_module_that_the_job_does_not_use_stops_nothing(planned):
     scripts, environment = planned
-    (scripts / "clxai/plots.py").write_text("edited")
+    (scripts / "clxai/figures/tables.py").write_text("edited")
     identity.require_planned(code(scripts), environment)
 
 

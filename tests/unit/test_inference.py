@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from clxai.architecture import Architecture, write_checkpoint
 from clxai.errors import ClxaiError
-from clxai.inference import Encoder, load_encoder
-from clxai.models import Network, folded, save_network
+from clxai.networks.architecture import Architecture, write_checkpoint
+from clxai.networks.inference import Encoder, load_encoder
+from clxai.networks.models import Network, folded, save_network
 from torch import nn
 
 SMALL = Architecture("small", 4, 16, (0.5, 0.4, 0.3), (0.1, 0.2, 0.3), 5, "classifier")
@@ -113,6 +113,8 @@ def test_encoder_refuses_a_checkpoint_with_a_part_missing(missing):
 
 def test_importing_inference_does_not_import_torchvision_or_scikit_learn():
     """Every job of the workflow pays for what this module imports."""
-    code = "import sys, clxai.inference; print(sorted({'torchvision', 'sklearn', 'pandas', 'xarray'} & set(sys.modules)))"
+    code = (
+        "import sys, clxai.networks.inference as _; print(sorted({'torchvision', 'sklearn', 'pandas', 'xarray'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 import torch
 import xarray
-from clxai.artefacts import read_arrays, read_record, read_table, read_tensors, write_arrays, write_record, write_table
 from clxai.attribution.explaining import explain
-from clxai.curves import flip_curves
-from clxai.datasets import StoredImages, evaluation_sample, open_prepared
+from clxai.data.datasets import StoredImages, evaluation_sample, open_prepared
 from clxai.errors import ClxaiError
-from clxai.heads import load_head
-from clxai.inference import load_encoder
-from clxai.integrity import sidecar
+from clxai.flipping.curves import flip_curves
+from clxai.heads.base import load_head
+from clxai.networks.inference import load_encoder
+from clxai.runtime.artefacts import read_arrays, read_record, read_table, read_tensors, write_arrays, write_record, write_table
+from clxai.runtime.integrity import sidecar
 
 FLIPS = 150  # per kind of file, one at a time
 CPU = torch.device("cpu")

@@ -3,9 +3,9 @@
 import os
 
 import pytest
-from clxai import identity, jobs
-from clxai.artefacts import write_record
 from clxai.errors import ClxaiError
+from clxai.runtime import identity, jobs
+from clxai.runtime.artefacts import write_record
 
 
 @pytest.fixture

@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray
-from clxai import logs, pictures, style
-from clxai.artefacts import read_table, write_arrays, write_record, write_table
-from clxai.datasets import crc32_of
+from clxai.data.datasets import crc32_of
+from clxai.figures import arrays as pictures
+from clxai.figures import style
+from clxai.runtime import logs
+from clxai.runtime.artefacts import read_table, write_arrays, write_record, write_table
 from project import ROOT
 
 MODELS, SEEDS, METHODS = ["supcon", "ce", "ce_matched"], [3, 0], ["lrp", "random", "saliency"]

@@ -9,8 +9,8 @@ import pytest
 _PROGRAM = """
 import copy, torch
 from torch import nn
-from clxai.architecture import Architecture
-from clxai.models import Network, folded
+from clxai.networks.architecture import Architecture
+from clxai.networks.models import Network, folded
 
 def gradients(module, images):
     images = images.clone().requires_grad_(True)

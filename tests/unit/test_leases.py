@@ -13,9 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from clxai import leases
 from clxai.errors import ClxaiError
-from clxai.leases import take_lease, visible_devices
+from clxai.runtime import leases
+from clxai.runtime.leases import take_lease, visible_devices
 
 LIBRARY = str(Path(leases.__file__).parents[1])
 UUIDS = ("GPU-11aa", "GPU-22bb", "GPU-22cc")
@@ -23,7 +23,7 @@ JOB = """
 import os, sys, time
 from pathlib import Path
 sys.path.insert(0, {library!r})
-from clxai import leases
+from clxai.runtime import leases
 leases._uuids = lambda: []
 leases._PAUSE = 0.02
 os.setuid({user})

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from clxai.losses import LOSSES, cross_entropy, supcon, triplet
+from clxai.losses.base import LOSSES, cross_entropy, supcon, triplet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_metric_learning.losses import SupConLoss

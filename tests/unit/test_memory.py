@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from clxai import memory
-from clxai.architecture import Architecture
-from clxai.inference import Encoder, prepare_for_flipping
-from clxai.memory import MOST_AT_ONCE, bytes_per_image, chosen_batch, free_bytes
-from clxai.models import Network
+from clxai.networks.architecture import Architecture
+from clxai.networks.inference import Encoder, prepare_for_flipping
+from clxai.networks.models import Network
+from clxai.runtime import memory
+from clxai.runtime.memory import MOST_AT_ONCE, bytes_per_image, chosen_batch, free_bytes
 
 CPU = torch.device("cpu")
 

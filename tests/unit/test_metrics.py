@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import xarray
 from clxai.attribution.explaining import explain
-from clxai.curves import flip_curves
 from clxai.errors import ClxaiError
-from clxai.metrics import METRICS, Curves, aopc, area, insertion_curve, measure, monotonicity, roughness, straightness
+from clxai.flipping.curves import flip_curves
+from clxai.measures.metrics import METRICS, Curves, aopc, area, insertion_curve, measure, monotonicity, roughness, straightness
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from clxai.architecture import Architecture, write_checkpoint
 from clxai.errors import ClxaiError
-from clxai.models import Network, load_network, save_network
+from clxai.networks.architecture import Architecture, write_checkpoint
+from clxai.networks.models import Network, load_network, save_network
 from torch import nn
 from torchvision.models import resnet18
 

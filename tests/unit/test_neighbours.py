@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from clxai import neighbours
-from clxai.neighbours import narrowed, search, vote_accuracy, vote_counts
+from clxai.networks import neighbours
+from clxai.networks.neighbours import narrowed, search, vote_accuracy, vote_counts
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from torch.nn import functional
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from clxai.errors import ClxaiError
 from clxai.names import FILLS
-from clxai.perturbation import (
+from clxai.units.base import (
     BLUR_SIGMA_SHARE,
     check_unit,
     fill_images,

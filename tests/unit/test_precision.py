@@ -4,13 +4,13 @@ import copy
 
 import pytest
 import torch
-from clxai import precision
-from clxai.curves import observer_of
 from clxai.errors import ClxaiError
-from clxai.flipping import Flipping
-from clxai.inference import prepare_for_flipping
-from clxai.perturbation import removal_counts
-from clxai.precision import AUC_TOLERANCE, auc_difference, check_precision
+from clxai.flipping import precision
+from clxai.flipping.curves import observer_of
+from clxai.flipping.engine import Flipping
+from clxai.flipping.precision import AUC_TOLERANCE, auc_difference, check_precision
+from clxai.networks.inference import prepare_for_flipping
+from clxai.units.base import removal_counts
 
 
 @pytest.fixture

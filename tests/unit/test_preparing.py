@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from clxai.artefacts import read_arrays
-from clxai.datasets import open_prepared
+from clxai.data.datasets import open_prepared
+from clxai.data.preparing import assign_splits, check_labels, check_splits, prepare
+from clxai.data.sources.base import Source
 from clxai.errors import ClxaiError
 from clxai.names import SPLITS
-from clxai.preparing import assign_splits, check_labels, check_splits, prepare
-from clxai.sources import Source
+from clxai.runtime.artefacts import read_arrays
 from PIL import Image
 
 

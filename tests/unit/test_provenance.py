@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from clxai import provenance
-from clxai.provenance import code_of
+from clxai.planning import provenance
+from clxai.planning.provenance import code_of
 
 LIBRARY = provenance.LIBRARY
 SCRIPTS = sorted(LIBRARY.parent.glob("*.py"))

@@ -1,9 +1,11 @@
 """Families register entries once, by name, and declare them without being imported."""
 
 import pytest
-from clxai import heads, losses, sources
-from clxai.config import catalogue
+from clxai.data.sources import base as sources
 from clxai.errors import ClxaiError
+from clxai.heads import base as heads
+from clxai.losses import base as losses
+from clxai.planning.config import catalogue
 from clxai.registry import Registry, declared
 
 

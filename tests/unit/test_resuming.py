@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from clxai import resuming, training
-from clxai.artefacts import read_tensors, write_record, write_table, write_tensors
 from clxai.errors import ClxaiError
-from clxai.losses import LOSSES
-from clxai.models import save_network
-from clxai.resuming import SideFile
-from clxai.training import train
+from clxai.losses.base import LOSSES
+from clxai.networks.models import save_network
+from clxai.runtime.artefacts import read_tensors, write_record, write_table, write_tensors
+from clxai.training import resuming, training
+from clxai.training.resuming import SideFile
+from clxai.training.training import train
 
 CPU = torch.device("cpu")
 STRONG = {
@@ -202,7 +202,7 @@ def brighter(data):
         (lambda setting: setting["recipe"].update(augmentation={**STRONG, "crop_padding": 2}), "recipe key augmentation"),
         (lambda setting: setting.update(seed=1), "seed"),
         (lambda setting: setting.update(data=brighter(setting["data"])), "data set"),
-        (lambda setting: setting.update(code="# edited"), "code clxai/training.py"),
+        (lambda setting: setting.update(code="# edited"), "code clxai/training/training.py"),
         (lambda setting: setting.update(torch="2.6.0"), "PyTorch"),
         (lambda setting: setting.update(threads=2), "device"),
     ],

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from clxai import torchvision_sets
-from clxai.artefacts import map_images, read_arrays, read_record, read_table, read_tensors, write_table
+from clxai.data import torchvision_sets
 from clxai.errors import ClxaiError
-from clxai.heads import load_head
-from clxai.inference import load_encoder
-from clxai.integrity import append_digest
+from clxai.heads.base import load_head
+from clxai.networks.inference import load_encoder
+from clxai.runtime.artefacts import map_images, read_arrays, read_record, read_table, read_tensors, write_table
+from clxai.runtime.integrity import append_digest
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "workflow" / "scripts"
@@ -178,7 +178,7 @@ def test_member_of_a_downloaded_archive_cannot_leave_its_folder(tmp_path, entry)
 
 def test_downloads_without_a_checksum_are_those_that_are_refused():
     """Every download of torchvision's data sets names an MD5, but for those of `UNCHECKED`."""
-    from clxai.torchvision_sets import UNCHECKED, chooser, set_names
+    from clxai.data.torchvision_sets import UNCHECKED, chooser, set_names
 
     fetchers = {"download_url", "download_and_extract_archive", "download_file_from_google_drive"}
     position = {"download_url": 3, "download_and_extract_archive": 4, "download_file_from_google_drive": 3}

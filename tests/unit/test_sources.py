@@ -6,10 +6,10 @@ import zlib
 
 import numpy as np
 import pytest
+from clxai.data.sources.base import SOURCES, Source, resize, to_uint8
+from clxai.data.torchvision_sets import NEEDS, REFUSED, check_arguments, parameters, set_names
 from clxai.errors import ClxaiError
 from clxai.names import SPLITS
-from clxai.sources import SOURCES, Source, resize, to_uint8
-from clxai.torchvision_sets import NEEDS, REFUSED, check_arguments, parameters, set_names
 from PIL import Image
 
 
@@ -329,7 +329,7 @@ def write_files(root, files):
 
 @pytest.mark.parametrize(("files", "splits", "classes", "skipped"), FILES.values(), ids=FILES)
 def test_folder_takes_the_images_and_counts_what_it_skips(tmp_path, entry, files, splits, classes, skipped):
-    from clxai.image_folders import count_images
+    from clxai.data.image_folders import count_images
 
     write_files(tmp_path, files)
     source = SOURCES["folder"].build(entry("folder", path=str(tmp_path)))

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from clxai.statistics import (
+from clxai.measures.statistics import (
     bootstrap_interval,
     bootstrap_weights,
     holm_zero_tests,

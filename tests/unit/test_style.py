@@ -8,7 +8,7 @@ import sys
 import pytest
 
 DRAW = """
-from clxai.style import use_style, save
+from clxai.figures.style import use_style, save
 use_style()
 import matplotlib.pyplot as plt
 figure, axes = plt.subplots()

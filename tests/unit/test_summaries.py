@@ -2,12 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray
-from clxai.artefacts import write_record, write_table
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
-from clxai.metrics import METRICS, Curves, measure
-from clxai.statistics import bootstrap_interval, bootstrap_weights, two_way
-from clxai.summaries import (
+from clxai.measures.metrics import METRICS, Curves, measure
+from clxai.measures.statistics import bootstrap_interval, bootstrap_weights, two_way
+from clxai.measures.summaries import (
     as_cube,
     head_table,
     keep,
@@ -18,6 +17,7 @@ from clxai.summaries import (
     summary_table,
     variance_table,
 )
+from clxai.runtime.artefacts import write_record, write_table
 
 IMAGES, HEADS = [3, 5, 8], ["knn", "linear"]
 

@@ -8,11 +8,11 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from clxai import training
-from clxai.batches import ImageStore
+from clxai.data.batches import ImageStore
 from clxai.errors import ClxaiError
-from clxai.losses import LOSSES
-from clxai.training import batches_per_epoch, build_network, learning_rate, train, train_epoch, validation_accuracy
+from clxai.losses.base import LOSSES
+from clxai.training import training
+from clxai.training.training import batches_per_epoch, build_network, learning_rate, train, train_epoch, validation_accuracy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 CPU = torch.device("cpu")

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from clxai.config import check_keys, check_schema, check_unchanged, check_values
+from clxai.data.npz import read_headers
 from clxai.errors import ClxaiError
-from clxai.extents import measure
-from clxai.npz import read_headers
+from clxai.planning.config import check_keys, check_schema, check_unchanged, check_values
+from clxai.planning.extents import measure
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -411,8 +411,8 @@ def test_images_of_a_folder_are_counted_as_they_will_be_split(config, tmp_path, 
 
 
 def test_measured_counts_are_those_of_the_prepared_data(config, tmp_path):
-    from clxai.datasets import open_prepared
-    from clxai.preparing import prepare
+    from clxai.data.datasets import open_prepared
+    from clxai.data.preparing import prepare
 
     entry = {**config["datasets"]["digits"], "limit": {"test": 50}}
     prepare(entry, tmp_path / "images.npy", tmp_path / "labels.nc")

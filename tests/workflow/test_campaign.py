@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from clxai.artefacts import read_tensors
+from clxai.runtime.artefacts import read_tensors
 
 pytestmark = [pytest.mark.campaign, pytest.mark.xdist_group("finished")]
 
@@ -232,7 +232,7 @@ def test_config_edited_while_running_is_used_by_the_next_call_alone(guarded, fin
 def test_module_edited_while_a_job_uses_it_fails_the_job_and_the_next_call_runs_it(guarded, finished):
     """Snakemake would record the edited module as that of the result."""
     (guarded.folder / "slow.yaml").write_text(tiny_with(guarded, "epochs: 2,", "epochs: 60, validate_every: 60,"))
-    losses = "workflow/scripts/clxai/losses.py"
+    losses = "workflow/scripts/clxai/losses/base.py"
     running = start(guarded, MODEL, config="slow.yaml")
     training = wait_for(lambda: job_running(guarded, "train_model"))
     os.kill(training, signal.SIGSTOP)
@@ -250,9 +250,9 @@ def test_module_edited_between_its_jobs_reruns_those_that_were_done(guarded):
     """`embeddings` is used by the training that is done and by the embedding that comes later."""
     running = start(guarded, CURVES)
     wait_for(lambda: job_running(guarded, "embed_images"))
-    with guarded.edited("workflow/scripts/clxai/embeddings.py", lambda text: text + "\n# edited\n"):
+    with guarded.edited("workflow/scripts/clxai/networks/embeddings.py", lambda text: text + "\n# edited\n"):
         running.wait(timeout=300)
-        assert "edited while this run of Snakemake went on: workflow/scripts/clxai/embeddings.py" in words(guarded)
+        assert "edited while this run of Snakemake went on: workflow/scripts/clxai/networks/embeddings.py" in words(guarded)
         assert guarded.planned(CURVES)["train_model"] == 1
 
 
@@ -260,9 +260,9 @@ def test_module_edited_in_the_moment_in_which_a_job_ends_is_reported(guarded):
     """Between its last output and its end: Snakemake takes the edited module for that of the result, and is corrected."""
     running = start(guarded, MODEL)
     wait_for(lambda: (guarded.folder / MODEL).exists())
-    with guarded.edited("workflow/scripts/clxai/losses.py", lambda text: text + "\n# edited\n"):
+    with guarded.edited("workflow/scripts/clxai/losses/base.py", lambda text: text + "\n# edited\n"):
         running.wait(timeout=300)
-        assert "edited while this run of Snakemake went on: workflow/scripts/clxai/losses.py" in words(guarded)
+        assert "edited while this run of Snakemake went on: workflow/scripts/clxai/losses/base.py" in words(guarded)
 
 
 @pytest.mark.parametrize("limit_kb", [20, 200])

@@ -17,7 +17,7 @@ use rule * from clxai as clxai_*
 def other(tmp_path):
     """The environment in which another checkout is installed, whose library ends every job that loads it."""
     other = copy_project(tmp_path / "other")
-    module = other.folder / "workflow/scripts/clxai/logs.py"
+    module = other.folder / "workflow/scripts/clxai/runtime/logs.py"
     module.write_text(module.read_text() + "\nraise RuntimeError('the other checkout')\n")
     return {"PYTHONPATH": str(other.folder / "workflow" / "scripts")}
 
@@ -26,7 +26,7 @@ def other(tmp_path):
 def checkout(tmp_path, other):
     """A checkout with a library that says so when it prepares data."""
     project = copy_project(tmp_path / "checkout", other)
-    module = project.folder / "workflow/scripts/clxai/preparing.py"
+    module = project.folder / "workflow/scripts/clxai/data/preparing.py"
     module.write_text(module.read_text() + "\nprint('the library of this checkout')\n")
     return project
 
@@ -65,7 +65,7 @@ def test_jobs_use_the_library_beside_their_script(checkout, elsewhere, way):
 @pytest.mark.parametrize("variable", ["MPLBACKEND", "MATPLOTLIBRC"])
 def test_no_job_sees_the_matplotlib_of_the_user(fresh, tmp_path, variable):
     """A notebook's back end kills every job that imports matplotlib, as Captum does; a settings file changes figures."""
-    module = fresh.folder / "workflow/scripts/clxai/preparing.py"
+    module = fresh.folder / "workflow/scripts/clxai/data/preparing.py"
     module.write_text(module.read_text() + "\nimport matplotlib\nprint('back end', matplotlib.get_backend())\n")
     (tmp_path / "settings").write_text("backend: pdf\n")
     values = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "MATPLOTLIBRC": str(tmp_path / "settings")}

@@ -58,7 +58,7 @@ def test_edited_module_reruns_its_rules_and_what_depends_on_them(finished, modul
 
 
 def test_edited_training_reruns_everything_but_the_data(finished):
-    with finished.edited("workflow/scripts/clxai/losses.py", comment):
+    with finished.edited("workflow/scripts/clxai/losses/base.py", comment):
         planned = finished.planned()
     assert planned["train_model"] == 2
     assert not {"prepare_data", "sample_images"} & set(planned)
@@ -108,7 +108,7 @@ def test_other_unit_size_flips_again_without_training(finished):
 
 def test_harmless_edit_can_be_declared_harmless(finished):
     """docs/running.md: `--consider-ancient RULE=code` plans as if the code of a rule had not changed."""
-    with finished.edited("workflow/scripts/clxai/losses.py", comment):
+    with finished.edited("workflow/scripts/clxai/losses/base.py", comment):
         assert finished.planned("--consider-ancient", "train_model=code") == {}
 
 
@@ -152,8 +152,8 @@ RETRAINED = {
 @pytest.mark.parametrize(
     ("path", "change", "expected"),
     [
-        ("workflow/scripts/clxai/plots.py", comment, {"plot_tables": 1}),
-        ("workflow/scripts/clxai/metrics.py", comment, AFTER_CURVES),
+        ("workflow/scripts/clxai/figures/tables.py", comment, {"plot_tables": 1}),
+        ("workflow/scripts/clxai/measures/metrics.py", comment, AFTER_CURVES),
         ("workflow/scripts/plot_gallery.py", comment, {"plot_gallery": 2}),
         (TINY, replace("saliency, grad_cam", "saliency, grad_cam, lrp"), ADDED_METHOD),
         (TINY, replace("supcon, epochs: 2", "supcon, epochs: 3"), RETRAINED),

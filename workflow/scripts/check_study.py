@@ -8,10 +8,10 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
-from clxai.artefacts import read_table, write_table
-from clxai.checks import check_table, require_all
 from clxai.design import design, read_runs
-from clxai.logs import log_to
+from clxai.measures.checks import check_table, require_all
+from clxai.runtime.artefacts import read_table, write_table
+from clxai.runtime.logs import log_to
 
 log_to(snakemake.log[0], snakemake.input.code)
 settings = snakemake.params.config

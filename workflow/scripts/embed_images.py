@@ -8,12 +8,12 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
-from clxai.artefacts import write_arrays
-from clxai.datasets import open_prepared
-from clxai.devices import describe, select_device
-from clxai.embeddings import embed_dataset
-from clxai.inference import load_encoder
-from clxai.logs import log_to
+from clxai.data.datasets import open_prepared
+from clxai.networks.embeddings import embed_dataset
+from clxai.networks.inference import load_encoder
+from clxai.runtime.artefacts import write_arrays
+from clxai.runtime.devices import describe, select_device
+from clxai.runtime.logs import log_to
 
 log_to(snakemake.log[0], snakemake.input.code)
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])

@@ -8,14 +8,14 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
-from clxai.artefacts import write_table
-from clxai.datasets import open_prepared
-from clxai.devices import select_device
-from clxai.embeddings import read_embeddings
-from clxai.fitting import fit_heads
-from clxai.heads import save_head
-from clxai.inference import load_encoder
-from clxai.logs import log_to
+from clxai.data.datasets import open_prepared
+from clxai.heads.base import save_head
+from clxai.heads.fitting import fit_heads
+from clxai.networks.embeddings import read_embeddings
+from clxai.networks.inference import load_encoder
+from clxai.runtime.artefacts import write_table
+from clxai.runtime.devices import select_device
+from clxai.runtime.logs import log_to
 
 log_to(snakemake.log[0], snakemake.input.code)
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])

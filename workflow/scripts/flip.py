@@ -8,11 +8,11 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
-from clxai.artefacts import read_arrays, write_arrays
-from clxai.curves import flip_curves
-from clxai.devices import describe, select_device
-from clxai.logs import log_to
+from clxai.flipping.curves import flip_curves
 from clxai.runs import open_run
+from clxai.runtime.artefacts import read_arrays, write_arrays
+from clxai.runtime.devices import describe, select_device
+from clxai.runtime.logs import log_to
 
 log_to(snakemake.log[0], snakemake.input.code)
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])

@@ -8,12 +8,12 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
-from clxai.artefacts import read_table
-from clxai.datasets import open_prepared
+from clxai.data.datasets import open_prepared
 from clxai.design import design, read_runs
-from clxai.logs import log_to
-from clxai.pictures import plot_gallery
-from clxai.style import save, use_style, warning_of
+from clxai.figures.arrays import plot_gallery
+from clxai.figures.style import save, use_style, warning_of
+from clxai.runtime.artefacts import read_table
+from clxai.runtime.logs import log_to
 
 log_to(snakemake.log[0], snakemake.input.code)
 use_style()

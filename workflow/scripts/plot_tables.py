@@ -8,10 +8,10 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
-from clxai.artefacts import read_table
-from clxai.logs import log_to
-from clxai.plots import TABLE_FIGURES, Tables
-from clxai.style import save, use_style, warning_of
+from clxai.figures.style import save, use_style, warning_of
+from clxai.figures.tables import TABLE_FIGURES, Tables
+from clxai.runtime.artefacts import read_table
+from clxai.runtime.logs import log_to
 
 log_to(snakemake.log[0], snakemake.input.code)
 use_style()

@@ -8,9 +8,9 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
-from clxai.artefacts import write_table
-from clxai.logs import log_to
-from clxai.preparing import prepare
+from clxai.data.preparing import prepare
+from clxai.runtime.artefacts import write_table
+from clxai.runtime.logs import log_to
 
 log_to(snakemake.log[0], snakemake.input.code)
 found = prepare(snakemake.params.config, snakemake.output.images, snakemake.output.labels)

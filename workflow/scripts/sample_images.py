@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
 import pandas as pd
-from clxai.artefacts import write_table
-from clxai.datasets import evaluation_sample, open_prepared
-from clxai.logs import log_to
+from clxai.data.datasets import evaluation_sample, open_prepared
+from clxai.runtime.artefacts import write_table
+from clxai.runtime.logs import log_to
 
 log_to(snakemake.log[0], snakemake.input.code)
 data = open_prepared(snakemake.wildcards.dataset, snakemake.input[0], snakemake.input[1])

@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
 import pandas as pd
-from clxai.artefacts import write_record, write_table
-from clxai.datasets import open_prepared
-from clxai.devices import circumstances, describe, select_device
-from clxai.logs import log_to
-from clxai.models import save_network
-from clxai.resuming import SideFile
-from clxai.training import train
+from clxai.data.datasets import open_prepared
+from clxai.networks.models import save_network
+from clxai.runtime.artefacts import write_record, write_table
+from clxai.runtime.devices import circumstances, describe, select_device
+from clxai.runtime.logs import log_to
+from clxai.training.resuming import SideFile
+from clxai.training.training import train
 
 log_to(snakemake.log[0], snakemake.input.code)
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])

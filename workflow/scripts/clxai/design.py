@@ -8,8 +8,8 @@ from typing import Any
 
 import xarray
 
-from clxai.artefacts import read_arrays
 from clxai.errors import ClxaiError
+from clxai.runtime.artefacts import read_arrays
 
 _FIELDS = {"model": "models", "seed": "seeds", "method": "methods"}
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clxai.artefacts import read_table
-from clxai.datasets import ImageData, open_prepared
-from clxai.embeddings import read_embeddings
-from clxai.heads import Head, load_head
-from clxai.inference import Encoder, load_encoder
+from clxai.data.datasets import ImageData, open_prepared
+from clxai.heads.base import Head, load_head
+from clxai.networks.embeddings import read_embeddings
+from clxai.networks.inference import Encoder, load_encoder
+from clxai.runtime.artefacts import read_table
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from clxai.errors import ClxaiError, unknown_name
-from clxai.heads import FrozenScores, Head, log_odds
-from clxai.inference import Encoder
+from clxai.heads.base import FrozenScores, Head, log_odds
+from clxai.networks.inference import Encoder
 from clxai.registry import Entry, Registry, declared
 
 METHODS = Registry("attribution method")

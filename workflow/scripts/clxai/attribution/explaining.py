@@ -10,12 +10,12 @@ import xarray
 from torch import Tensor
 
 from clxai.attribution.base import REDUCTIONS, Explanation, Problem, load_method
-from clxai.chunks import in_chunks
 from clxai.errors import ClxaiError
-from clxai.heads import Head, log_odds
-from clxai.perturbation import fill_images, tie_fraction
+from clxai.heads.base import Head, log_odds
 from clxai.registry import Entry
 from clxai.runs import Run
+from clxai.runtime.chunks import in_chunks
+from clxai.units.base import fill_images, tie_fraction
 
 BATCH = 64  # images explained at once, at most
 BATCH_PIXELS = BATCH * 96 * 96  # larger images come in smaller batches: gradients keep every activation

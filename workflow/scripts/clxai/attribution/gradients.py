@@ -8,9 +8,9 @@ from captum import attr
 from torch import Tensor, nn
 
 from clxai.attribution.base import REDUCTIONS, Explanation, Problem, layer_of, method
-from clxai.chunks import halving, in_chunks
 from clxai.keys import key_of
 from clxai.randomness import keyed_normal
+from clxai.runtime.chunks import halving, in_chunks
 
 INTERNAL_BATCH = 256  # copies per forward and backward pass inside a method, for images of up to 32 px
 

@@ -17,7 +17,7 @@ from zennit.torchvision import ResNetCanonizer
 
 from clxai.attribution.base import Explanation, Problem, method
 from clxai.errors import ClxaiError
-from clxai.models import load_network
+from clxai.networks.models import load_network
 
 _LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Identity, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Flatten)
 _KNOWN = (*_LAYERS, nn.Sequential, BasicBlock)

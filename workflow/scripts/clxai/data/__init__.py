@@ -1,0 +1,1 @@
+"""Images: where they come from, how they are checked, split, stored and brought to the device."""

@@ -1,0 +1,45 @@
+"""Images on their way to the device: resident there where they fit, else read from the memory map batch by batch."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from clxai.data.datasets import StoredImages
+from clxai.runtime.memory import free_bytes
+
+RESIDENT_SHARE = 0.25  # of the free memory, at most, that the uint8 images of one split may keep
+_CPU_BYTES = 4.0 * 2**30  # on the CPU the page cache does the same work: larger sets stay in the memory map
+
+
+class ImageStore:
+    """Some images of a data set, given out as float batches in [0, 1], channels-last, on the device."""
+
+    def __init__(self, images: np.ndarray | StoredImages, indices: np.ndarray, device: torch.device) -> None:
+        self.images, self.indices, self.device = images, indices, device
+        self.resident = None
+        if self._n_bytes() <= _allowance(device):
+            self.resident = torch.from_numpy(images[indices]).to(device)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def home(self) -> torch.device:
+        """Where `take` wants its positions: on the device for resident images, else in main memory."""
+        return self.device if self.resident is not None else torch.device("cpu")
+
+    def take(self, positions: Int[Tensor, " image"]) -> Float[Tensor, "image channel y x"]:
+        """Return the images at these positions of the store."""
+        if self.resident is not None:
+            batch = self.resident[positions.to(self.device)]
+        else:
+            batch = torch.from_numpy(self.images[self.indices[positions.cpu().numpy()]]).to(self.device, non_blocking=True)
+        return batch.float().div_(255).contiguous(memory_format=torch.channels_last)
+
+    def _n_bytes(self) -> int:
+        return len(self.indices) * int(np.prod(self.images.shape[1:]))
+
+
+def _allowance(device: torch.device) -> float:
+    return RESIDENT_SHARE * free_bytes(device) if device.type == "cuda" else _CPU_BYTES

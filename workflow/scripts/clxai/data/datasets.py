@@ -1,0 +1,112 @@
+"""Prepared data sets: memory-mapped uint8 images with labels, splits and channel statistics.
+
+The test split is for reporting alone; whatever is selected or fitted uses train and val.
+"""
+
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from clxai.errors import ClxaiError
+from clxai.keys import key_of
+from clxai.names import SPLITS
+from clxai.runtime.artefacts import map_images, read_arrays
+
+
+class StoredImages:
+    """The images of a data set in their file, uint8 [image, channel, y, x]; those that are read are compared with their CRC-32.
+
+    Indexing is along `image`, by a number, a slice or an array. Raises ClxaiError, naming file and image, if one is damaged.
+    """
+
+    def __init__(self, path: str | Path, crc32: np.ndarray) -> None:
+        self.path, self.mapped, self.crc32 = path, map_images(path), crc32
+        self.shape = self.mapped.shape
+
+    def __len__(self) -> int:
+        return len(self.mapped)
+
+    def __getitem__(self, index: int | np.integer | slice | np.ndarray) -> np.ndarray:
+        pixels = np.asarray(self.mapped[index])
+        found = crc32_of(pixels.reshape(-1, *self.shape[1:]))
+        differ = np.flatnonzero(found != np.atleast_1d(self.crc32[index]))
+        if len(differ):
+            image = np.atleast_1d(np.arange(len(self))[index])[differ[0]]
+            raise ClxaiError(f"{self.path}: image {image} is damaged (its checksum differs): delete the file and run again")
+        return pixels
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self[:], dtype=dtype)
+
+
+def crc32_of(images: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the CRC-32 of the bytes of each image, uint32 [image]."""
+    return np.fromiter((zlib.crc32(np.ascontiguousarray(image)) for image in images), dtype=np.uint32)
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A prepared data set: images [image, channel, y, x] uint8 (in their file), labels, splits and channel statistics."""
+
+    name: str
+    images: np.ndarray | StoredImages
+    labels: np.ndarray
+    split: np.ndarray
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    def indices(self, split: str) -> np.ndarray:
+        """Return the image indices of one split, ascending."""
+        return np.flatnonzero(self.split == SPLITS.index(split))
+
+
+def open_prepared(name: str, images_path: str | Path, labels_path: str | Path) -> ImageData:
+    """Open a prepared data set; the images stay on disk until they are used."""
+    labels = read_arrays(labels_path)
+    if not {"label", "split", "crc32"} <= set(labels):
+        raise ClxaiError(f"{labels_path}: no label, split and crc32 per image: delete it and run again")
+    images = StoredImages(images_path, labels["crc32"].values)
+    if len(images) != labels.sizes["image"]:
+        raise ClxaiError(f"{images_path}: {len(images)} images, but {labels_path} has {labels.sizes['image']} labels")
+    return ImageData(
+        name=name,
+        images=images,
+        labels=labels["label"].values.astype(np.int64),
+        split=labels["split"].values,
+        class_names=tuple(json.loads(labels.attrs["class_names"])),
+        mean=tuple(np.atleast_1d(labels.attrs["mean"]).tolist()),
+        std=tuple(np.atleast_1d(labels.attrs["std"]).tolist()),
+    )
+
+
+def evaluation_sample(data: ImageData, n_images: int, seed: int) -> np.ndarray:
+    """Return the indices of a seeded, stratified sample of the test split, ascending; the same for all models."""
+    test = data.indices("test")
+    if n_images > len(test):
+        raise ClxaiError(f"study.evaluation_images must be at most the {len(test)} test images of {data.name}. Got {n_images}")
+    chosen = stratified_choice(data.labels[test], n_images, np.random.default_rng(key_of("evaluation", seed)))
+    return np.sort(test[chosen])
+
+
+def stratified_choice(labels: np.ndarray, n_chosen: int, rng: np.random.Generator) -> np.ndarray:
+    """Return positions of `n_chosen` items whose class shares are those of `labels`, by largest remainder."""
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    quota = n_chosen * counts / len(labels)
+    share = np.floor(quota).astype(int)
+    # Ties between remainders are broken at random, so that no class is favoured by its number.
+    remainder = np.lexsort((rng.random(len(counts)), share - quota))
+    share[remainder[: n_chosen - share.sum()]] += 1
+    shuffled = rng.permutation(len(labels))
+    by_class = shuffled[np.argsort(inverse[shuffled], kind="stable")]
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.sort(by_class[rank < np.repeat(share, counts)])

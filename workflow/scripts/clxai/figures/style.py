@@ -1,0 +1,101 @@
+"""One look for all figures: sizes for print, colours for the colour-blind with a second cue, names for readers."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ["MPLBACKEND"] = "agg"  # before matplotlib reads it: the back end of a notebook may not be installed
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from clxai.names import REFERENCE
+from clxai.runtime.artefacts import atomic
+
+_MARK_INCHES = 0.2  # height of the line for a mark
+PAGE_WIDTH = 7.0  # inches, two columns of a paper
+_NAMES = {
+    "ce": "CE",
+    "supcon": "SupCon",
+    "ce_matched": "CE, matched",
+    "softmax": "softmax",
+    "linear": "linear",
+    "knn": "kNN",
+    "mahalanobis": "Mahalanobis",
+    "random": "random",
+    "sobel": "Sobel",
+    "saliency": "saliency",
+    "input_x_gradient": "input x gradient",
+    "integrated_gradients": "IG",
+    "smoothgrad": "SmoothGrad",
+    "guided_grad_cam": "guided Grad-CAM",
+    "occlusion": "occlusion",
+    "grad_cam": "Grad-CAM",
+    "grad_cam_pp": "Grad-CAM++",
+    "lrp": "LRP",
+    "all": "mean",
+}
+_DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
+_MARKERS = "osD^vP*X<>"
+
+
+def title(name: str) -> str:
+    """Return the name as a reader of a figure knows it."""
+    return _NAMES.get(name, name.replace("_", " "))
+
+
+def use_style() -> None:
+    """Set fonts, lines and fixed ids once per process, from matplotlib's own defaults: no `matplotlibrc` has a say."""
+    mpl.rcdefaults()
+    sns.set_theme(context="paper", style="ticks", palette="colorblind", font_scale=0.9)
+    plt.rcParams.update(
+        {
+            "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib; Seaborn prefers Arial where it is installed
+            "svg.hashsalt": "clxai",
+            "svg.fonttype": "path",  # a browser without our font would shift the labels
+            "pdf.fonttype": 42,
+            "legend.frameon": False,
+            "axes.grid": True,
+            "grid.alpha": 0.3,
+            "axes.titlesize": 8.5,
+            "axes.labelsize": 8.5,
+            "xtick.labelsize": 7.5,
+            "ytick.labelsize": 7.5,
+            "legend.fontsize": 8,
+            "figure.constrained_layout.use": True,
+        }
+    )
+
+
+def look_of(names: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Return colour, dash and marker of each name; the random reference is a grey dotted line whatever its place."""
+    others = [name for name in names if name != REFERENCE]
+    colours = sns.color_palette("colorblind", 10)
+    looks = {
+        name: {"color": colours[n % 10], "linestyle": _DASHES[n % len(_DASHES)], "marker": _MARKERS[n % len(_MARKERS)]}
+        for n, name in enumerate(others)
+    }
+    looks[REFERENCE] = {"color": "0.35", "linestyle": ":", "marker": "."}
+    return looks
+
+
+def warning_of(checks: pd.DataFrame) -> str:
+    """Return the mark of a study's figures from its table of self-checks; empty if none warns."""
+    n_warnings = int((checks["result"] == "warn").sum())
+    return f"{n_warnings} of {len(checks)} self-checks warn: see checks.csv" if n_warnings else ""
+
+
+def save(figure: Figure, svg: str | Path, pdf: str | Path, mark: str = "") -> None:
+    """Write a figure as SVG and PDF, without dates, and close it; `mark` is a line added below everything, in red."""
+    margin = _MARK_INCHES if mark else 0.0
+    width, height = figure.get_size_inches()
+    figure.text(0.5, -0.2 * margin / height, mark, ha="center", va="top", size=8, color="#b00000", in_layout=False)
+    whole = Bbox([[0, -margin], [width, height]])
+    for path, metadata in ((svg, {"Date": None}), (pdf, {"CreationDate": None})):
+        with atomic(path) as temporary:
+            figure.savefig(temporary, metadata=metadata, dpi=200, bbox_inches=whole)
+    plt.close(figure)

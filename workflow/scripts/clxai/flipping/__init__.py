@@ -1,0 +1,1 @@
+"""The flipping engine and what it records."""

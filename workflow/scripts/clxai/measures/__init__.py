@@ -1,0 +1,1 @@
+"""From recorded curves to numbers, tables and self-checks."""

@@ -1,0 +1,134 @@
+"""Self-checks of a study: each is a row with its value and limits; one that fails stops the workflow, unless it is to warn.
+
+They hold what is known to go wrong without a trace: curves that do not add up, gradients that do not integrate, relevance that is
+not conserved, maps that rank nothing, a score that rewards noise, and heads that classify badly.
+
+A new check is a function that returns rows made by `_row`, called in `check_table`; its setting is a key of `checks` in the
+schema, and `HELP` says which option helps when it does not pass.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+import xarray
+
+from clxai.errors import ClxaiError
+from clxai.measures.statistics import holm_zero_tests
+from clxai.names import REFERENCE
+
+IDENTITY_LIMIT = 1e-6
+HELP = {  # by setting: what to change when the check does not pass
+    "identity": "no option: delete the curves of the study, and report it if the check fails again",
+    "ig_completeness": "raise methods.integrated_gradients.most_steps",
+    "lrp_conservation": "widen the limits for networks that absorb more relevance, or leave lrp out of study.methods",
+    "degenerate_share": "choose another layer or baseline of the method, or leave it out of study.methods",
+    "alpha": "raise study.evaluation_images, or look for what makes the fill favour some units",
+    "accuracy": "raise models.*.epochs, change the recipe, or leave the head out of study.heads",
+}
+
+
+def check_table(
+    images: pd.DataFrame,
+    heads: pd.DataFrame,
+    maps: pd.DataFrame,
+    runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]],
+    settings: Mapping[str, object],
+) -> pd.DataFrame:
+    """Return all self-checks of a study, one row each.
+
+    `result` is pass, or else warn for the checks named in `settings["warn"]` and fail for the others.
+    """
+    rows = [
+        *identity_checks(images),
+        *explanation_checks(runs, settings),
+        *degenerate_checks(maps, settings["degenerate_share"]),
+        *random_checks(images, settings["alpha"]),
+        *accuracy_checks(heads, settings["accuracy"]),
+    ]
+    table = pd.DataFrame(rows)
+    otherwise = np.where(table["setting"].isin(settings["warn"]), "warn", "fail")
+    table["result"] = np.where(table.pop("passed"), "pass", otherwise)
+    return table
+
+
+def identity_checks(images: pd.DataFrame) -> list[dict[str, object]]:
+    """Insertion minus deletion is SRG: the largest difference over all images, for each kind of score."""
+    rows = []
+    for suffix in ("", "_matched", "_kept"):
+        gap = (images[f"auc_insertion{suffix}"] - images[f"auc_deletion{suffix}"] - images[f"srg{suffix}"]).abs().max()
+        rows.append(_row("identity", f"insertion - deletion - SRG{suffix}", {}, float(gap), 0.0, IDENTITY_LIMIT))
+    return rows
+
+
+def explanation_checks(
+    runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]], settings: Mapping[str, object]
+) -> list[dict[str, object]]:
+    """IG completeness and LRP conservation: the median over images, for each model, seed and head that reports one."""
+    limits = {
+        "completeness_error": ("ig_completeness", 0.0, settings["ig_completeness"]),
+        "conservation_ratio": ("lrp_conservation", *settings["lrp_conservation"]),
+    }
+    rows = []
+    for run, dataset in runs:
+        for name, (setting, low, high) in limits.items():
+            if name in dataset:
+                for head in dataset["head"].values.tolist():
+                    where = {**run, "head": head}
+                    rows.append(_row(setting, name, where, float(np.median(dataset[name].sel(head=head))), low, high))
+    return rows
+
+
+def degenerate_checks(maps: pd.DataFrame, most: float) -> list[dict[str, object]]:
+    """Few maps are ranked at random: the share of images with a degenerate one, for each model, seed, method and head."""
+    names = ["model", "seed", "method", "head"]
+    cells = maps[[*names, "degenerate"]].to_dict("records")
+    return [_row("degenerate_share", "share of degenerate maps", cell, float(cell["degenerate"]), 0.0, most) for cell in cells]
+
+
+def random_checks(images: pd.DataFrame, alpha: float) -> list[dict[str, object]]:
+    """The random attribution's SRG is 0: two-sided t-test per model, head and fill over all images, Holm-corrected.
+
+    The row's value is the corrected p-value, which must not fall below alpha.
+    """
+    own = images[(images["method"] == REFERENCE) & (images["explained_by"] == images["scored_by"])]
+    rows = []
+    for column in ("srg", "srg_matched", "srg_kept"):
+        cells = {key: cell[column].to_numpy() for key, cell in own.groupby(["model", "scored_by", "fill"], sort=True)}
+        p_values, _ = holm_zero_tests(cells, alpha)
+        for (model, head, fill), p_value in zip(cells, p_values, strict=True):
+            where = {"model": model, "method": REFERENCE, "head": head}
+            rows.append(_row("alpha", f"random {column} is 0, fill {fill} (Holm p)", where, float(p_value), alpha, 1.0))
+    return rows
+
+
+def accuracy_checks(heads: pd.DataFrame, least: float | None) -> list[dict[str, object]]:
+    """Test accuracy of every head of every model and seed is at least `least`; no rows without a bar."""
+    if least is None:
+        return []
+    test = heads[heads["split"] == "test"]
+    return [_row("accuracy", "test accuracy", row, row["accuracy"], least, 1.0) for row in test.to_dict("records")]
+
+
+def require_all(table: pd.DataFrame) -> None:
+    """Raise ClxaiError listing every failed check, with the setting that limits it and what helps."""
+    failed = table[table["result"] == "fail"]
+    if failed.empty:
+        return
+    lines = failed.drop(columns="result").to_string(index=False)
+    advice = "\n".join(_advice(setting) for setting in dict.fromkeys(failed["setting"]))
+    message = f"{len(failed)} of {len(table)} self-checks failed; no result of this study can be trusted"
+    raise ClxaiError(f"{message}:\n{lines}\n{advice}")
+
+
+def _advice(setting: str) -> str:
+    if setting == "identity":
+        return f"{setting}: {HELP[setting]}"
+    return f"checks.{setting}: {HELP[setting]}; or name it in checks.warn, and the figures are drawn with a mark"
+
+
+def _row(setting: str, check: str, where: Mapping[str, object], value: float, low: float, high: float) -> dict[str, object]:
+    """Return one check; it passes if the value lies within its limits. `setting` is its key in the section checks."""
+    place = {name: where.get(name, "all") for name in ("model", "seed", "method", "head")}
+    passed = bool(low <= value <= high)
+    return {"setting": setting, "check": check, **place, "value": value, "low": low, "high": high, "passed": passed}

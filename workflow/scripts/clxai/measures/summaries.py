@@ -1,0 +1,227 @@
+"""From curves to tables: one row per image, then means with seed deviation, random-effects intervals and variance components."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import xarray
+
+from clxai.design import joined
+from clxai.errors import ClxaiError
+from clxai.keys import key_of
+from clxai.measures.metrics import METRICS, Curves, measure
+from clxai.measures.statistics import bootstrap_interval, bootstrap_weights, covers, seed_deviation, two_way
+from clxai.names import REFERENCE
+from clxai.runtime.artefacts import read_record, read_table
+
+RUN = ["model", "seed", "method"]
+CELL = ["explained_by", "scored_by", "fill"]
+GROUP = ["model", "method", *CELL]
+_CIRCUMSTANCES = ("device", "cpu_capability", "torch", "numpy")  # as training.json has them
+CURVE_QUANTITIES = ("probability", "probability_matched", "kept", "drift", "bank_distance")
+
+
+def measure_runs(runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables of images and of curves; each curves file is held once, and only while it is measured.
+
+    Images: one row per (model, seed, method, explained_by, scored_by, fill, image) with every metric, sorted. Curves: mean curves
+    with 95 % intervals of each head explained and scored by itself, one row per step.
+    """
+    tables, collected = [], {}
+    for run, dataset in runs:
+        table = measure(dataset).to_dataframe().reset_index()
+        for position, name in enumerate(RUN):
+            table.insert(position, name, run[name])
+        tables.append(table)
+        for key, curves in _own_curves(run, dataset):
+            collected.setdefault(key, {})[run["seed"]] = curves
+    images = pd.concat(tables).sort_values([*RUN, *CELL, "image"], kind="stable").reset_index(drop=True)
+    rows = [row for key, by_seed in sorted(collected.items()) for row in _summarise_curves(key, by_seed)]
+    return images, pd.DataFrame(rows)
+
+
+def summary_table(images: pd.DataFrame, n_draws: int, seed: int) -> pd.DataFrame:
+    """Return mean, seed deviation, 95 % interval and excess over random of each metric, one row per group and metric.
+
+    `excess` is the mean difference to the random attribution of the same model, seed, head, fill and image, with intervals of its
+    own. `ci` is the two-way random-effects interval, `boot` the crossed bootstrap's; `ci_over` says whether seeds are in them.
+    `n_undefined` counts images for which the metric is not defined (constant curves); they are left out of that mean alone.
+    """
+    names = list(METRICS)
+    both = with_excess(images, names)
+    rows = [row for group, cell in both.groupby(GROUP, sort=True) for row in _summarise_cell(group, cell, names, n_draws, seed)]
+    return pd.DataFrame(rows)
+
+
+def with_excess(images: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return the table of images with a column `excess_{name}` for each name: the difference to random, paired by image.
+
+    Raises ClxaiError if the study has no random attribution.
+    """
+    keys, names = ["model", "seed", *CELL, "image"], list(names)
+    reference = images[images["method"] == REFERENCE].set_index(keys)[names]
+    if reference.empty:
+        raise ClxaiError(f"the method {REFERENCE!r} is not in the table: there is nothing to compare with")
+    excess = images[names].to_numpy() - reference.reindex(pd.MultiIndex.from_frame(images[keys])).to_numpy()
+    return pd.concat([images, pd.DataFrame(excess, columns=[f"excess_{name}" for name in names], index=images.index)], axis=1)
+
+
+def _summarise_cell(
+    group: tuple, cell: pd.DataFrame, names: Sequence[str], n_draws: int, seed: int
+) -> Iterable[dict[str, object]]:
+    columns = [*names, *(f"excess_{name}" for name in names)]
+    values = as_cube(cell, columns)
+    n_seeds, n_images, _ = values.shape
+    found, deviation = two_way(values), seed_deviation(values)
+    low, high = found.interval()
+    boot_low, boot_high = bootstrap_interval(values, shared_weights(n_seeds, n_images, n_draws, seed))
+    undefined = np.isnan(values).sum(axis=(0, 1))
+    for number, name in enumerate(names):
+        other = number + len(names)
+        yield {
+            **dict(zip(GROUP, group, strict=True)),
+            "metric": name,
+            "better": METRICS[name].better,
+            "mean": found.mean[number],
+            "seed_sd": deviation[number],
+            "ci_low": low[number],
+            "ci_high": high[number],
+            "boot_low": boot_low[number],
+            "boot_high": boot_high[number],
+            "excess": found.mean[other],
+            "excess_ci_low": low[other],
+            "excess_ci_high": high[other],
+            "excess_boot_low": boot_low[other],
+            "excess_boot_high": boot_high[other],
+            "ci_over": covers(found.n_seeds[number]),
+            "n_seeds": n_seeds,
+            "n_images": n_images,
+            "n_undefined": undefined[number],
+        }
+
+
+def variance_table(images: pd.DataFrame) -> pd.DataFrame:
+    """Return where the spread of the gains (metrics named srg*) comes from, for heads scored by themselves.
+
+    One row per model, method, head, fill and metric: the variances of one value that belong to the seed, to the image and to
+    neither (`residual`), negative estimates taken for 0, and their shares of the sum. With one seed, image and residual cannot
+    be told apart: `image_variance` holds both, seed and residual are empty.
+    """
+    names = [name for name in METRICS if name.startswith("srg")]
+    own = images[images["explained_by"] == images["scored_by"]].rename(columns={"scored_by": "head"})
+    keys, rows = ["model", "method", "head", "fill"], []
+    for group, cell in own.groupby(keys, sort=True):
+        values = as_cube(cell, names)
+        found = two_way(values)
+        parts = np.stack([found.seed, found.image, found.residual])
+        shares = parts / np.where((total := np.nansum(parts, axis=0)) > 0, total, np.nan)
+        for number, name in enumerate(names):
+            numbers = {f"{part}_variance": parts[place, number] for place, part in enumerate(("seed", "image", "residual"))}
+            numbers |= {f"{part}_share": shares[place, number] for place, part in enumerate(("seed", "image", "residual"))}
+            counts = {"n_seeds": values.shape[0], "n_images": values.shape[1]}
+            rows.append({**dict(zip(keys, group, strict=True)), "metric": name, **numbers, **counts})
+    return pd.DataFrame(rows)
+
+
+def keep(
+    runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]],
+    names: Sequence[str],
+    kept: list[tuple[Mapping[str, object], xarray.Dataset]],
+) -> Iterable[tuple[Mapping[str, object], xarray.Dataset]]:
+    """Yield the runs and append to `kept` these variables of each: a file is read once, and held no longer than it is used."""
+    for run, dataset in runs:
+        kept.append((run, dataset[list(names)]))
+        yield run, dataset
+
+
+def map_table(
+    curves: Iterable[tuple[Mapping[str, object], xarray.Dataset]], maps: Iterable[tuple[Mapping[str, object], xarray.Dataset]]
+) -> pd.DataFrame:
+    """Return how far maps rank anything at all: one row per model, seed, method and head, each number a mean over images.
+
+    `degenerate` is the share of images ranked at random, `unit_ties` and `pixel_ties` the shares of tied units and pixels,
+    `zeros` that of pixels that are 0. Both sequences name the same runs in the same order.
+    """
+    rows = []
+    for (run, curve), (_, explained) in zip(curves, maps, strict=True):
+        for head in curve["explained_by"].values.tolist():
+            ranked, pixels = curve.sel(explained_by=head), explained.sel(head=head)
+            numbers = {
+                "degenerate": ranked["degenerate"],
+                "unit_ties": ranked["tie_fraction"],
+                "pixel_ties": pixels["tie_fraction"],
+                "zeros": pixels["zero_fraction"],
+            }
+            means = {name: float(values.astype(float).mean()) for name, values in numbers.items()}
+            rows.append({**{name: run[name] for name in RUN}, "head": head, **means, "n_images": ranked.sizes["image"]})
+    return pd.DataFrame(rows).sort_values([*RUN, "head"], kind="stable").reset_index(drop=True)
+
+
+def as_cube(cell: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    """Return the columns of one group as [seed, image, column]. Raises ClxaiError if seeds do not share their images."""
+    ordered = cell.sort_values(["seed", "image"], kind="stable")
+    n_seeds, n_images = ordered["seed"].nunique(), ordered["image"].nunique()
+    if len(ordered) != n_seeds * n_images:
+        raise ClxaiError(f"{len(ordered)} rows for {n_seeds} seeds x {n_images} images: the seeds do not share their images")
+    return ordered[list(columns)].to_numpy(dtype=np.float64).reshape(n_seeds, n_images, len(columns))
+
+
+_WEIGHTS: dict[tuple[int, int, int, int], np.ndarray] = {}
+
+
+def shared_weights(n_seeds: int, n_images: int, n_draws: int, seed: int) -> np.ndarray:
+    """Return the bootstrap draws of a study; the same for every group, so that groups are compared on equal draws."""
+    key = (n_seeds, n_images, n_draws, seed)
+    if key not in _WEIGHTS:
+        _WEIGHTS[key] = bootstrap_weights(n_seeds, n_images, n_draws, np.random.default_rng(key_of("bootstrap", *key)))
+    return _WEIGHTS[key]
+
+
+def _own_curves(run: Mapping[str, object], dataset: xarray.Dataset) -> Iterable[tuple[tuple, tuple[np.ndarray, np.ndarray]]]:
+    """Yield (key, (values [image, step], fraction)) of each head explained and scored by itself, per fill, order and quantity."""
+    curves = Curves(dataset)
+    for quantity in CURVE_QUANTITIES:
+        for order in dataset["order"].values.tolist():
+            values = curves.drift(order) if quantity == "drift" else curves(quantity, order)
+            for number, head in enumerate(dataset["explained_by"].values.tolist()):
+                scorer = number if values.shape[1] > 1 else 0
+                for place, fill in enumerate(dataset["fill"].values.tolist()):
+                    key = (run["model"], run["method"], head, fill, order, quantity)
+                    yield key, (values[number, scorer, place], curves.fraction)
+
+
+def _summarise_curves(key: tuple, by_seed: Mapping[object, tuple[np.ndarray, np.ndarray]]) -> Iterable[dict[str, object]]:
+    values = np.stack([by_seed[number][0] for number in sorted(by_seed)])
+    found = two_way(values)
+    low, high = found.interval()
+    fraction = next(iter(by_seed.values()))[1]
+    for step, place in enumerate(fraction):
+        names = ("model", "method", "head", "fill", "order", "quantity")
+        numbers = {"fraction": place, "mean": found.mean[step], "ci_low": low[step], "ci_high": high[step]}
+        yield {**dict(zip(names, key, strict=True)), **numbers}
+
+
+def head_table(trainings: Sequence[Mapping[str, object]], paths: Sequence[str]) -> pd.DataFrame:
+    """Return the metrics of every head of every model and seed, one row per head and split."""
+    parts = []
+    for cell, path in joined(trainings, paths):
+        part = read_table(path)
+        part.insert(0, "model", cell["model"])
+        part.insert(1, "seed", cell["seed"])
+        parts.append(part)
+    return pd.concat(parts).sort_values(["model", "seed", "head", "split"], kind="stable")
+
+
+def model_table(trainings: Sequence[Mapping[str, object]], paths: Sequence[str]) -> pd.DataFrame:
+    """Return how each model was trained and selected, one row per model and seed.
+
+    Raises ClxaiError if a record is that of another seed.
+    """
+    names = ("loss", "keep", "epoch", "epochs", "val_accuracy", "final_loss", "precision", *_CIRCUMSTANCES)
+    rows = []
+    for cell, path in joined(trainings, paths):
+        record = read_record(path)
+        if record["seed"] != cell["seed"]:
+            raise ClxaiError(f"{path}: a record of seed {record['seed']} in the place of seed {cell['seed']}")
+        rows.append({**cell, **{name: record[name] for name in names}})
+    return pd.DataFrame(rows).sort_values(["model", "seed"], kind="stable")

@@ -1,0 +1,1 @@
+"""What is planned: the config, checked; the code that each job depends on; documents written from both."""

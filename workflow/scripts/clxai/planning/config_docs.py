@@ -1,0 +1,204 @@
+"""Write config/README.md from the schema and from what the library declares: `python -m clxai.planning.config_docs`.
+
+A test holds the committed file equal to what this module writes.
+"""
+
+import ast
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from clxai.planning.config import LIBRARY, catalogue
+from clxai.registry import Declaration
+
+ROOT = LIBRARY.parents[2]
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+TARGET = ROOT / "config" / "README.md"
+COMMAND = "PYTHONPATH=workflow/scripts python -m clxai.planning.config_docs"
+
+_TITLE = f"""\
+# Configuration
+
+<!-- Written by `{COMMAND}` from the schema and from what the library declares. -->
+"""
+
+_INTRO = """\
+`config/config.yaml` is the default study and is always read. A file given with `--configfile` is merged over it:
+
+    snakemake --cores 2 --configfile config/fashionmnist.yaml
+
+- Mappings are merged key by key, at every depth: a file holds only what differs.
+- Lists and single values are replaced as a whole. `study.models: [ce]` leaves one model.
+- Entries of `datasets`, `models`, `heads` and `methods` that the study does not name stay in the merged config and are not used.
+- A YAML anchor (`&name`, `*name`) is one mapping under two names: an override of one place changes the other place too.
+- Keys that are not given take the default of the table. An unknown key or name, a wrong type or a value out of range is refused
+  before any job starts.
+- The file names the study: its tables and figures are in `results/studies/fashionmnist`, those of `config.yaml` in
+  `results/studies/default`. Of several files the last one names it, unless it sets `study.name`; a name in an earlier file is not
+  inherited. Studies share data, models, embeddings, attributions and curves.
+- YAML reads `1e-3` as a string. Write `1.0e-3` or `0.001`.
+- `--config 'flipping={steps: 8}'` changes single keys for one call; its values are read as in a file.
+- A config file may be JSON.
+
+The config holds the science alone. Threads, memory, run time, GPUs and partitions are in the rules and in
+[profiles](../profiles/README.md).
+
+## Declaring a data set
+
+One entry per data set; its name becomes the folder `results/<name>`. Add the name to `study.datasets`.
+
+```yaml
+datasets:
+  digits: {source: digits, size: 24, unit_px: 3} # size: a multiple of 8
+  cifar10: {source: torchvision, name: CIFAR10, download: true, unit_px: 4}
+  blood: {source: npz, path: data/bloodmnist.npz, unit_px: 4} # MedMNIST layout: train_images, train_labels, ...
+  birds: {source: folder, path: data/birds, size: 224, unit_px: 16} # {class}/*.png or {train,val,test}/{class}/*.png
+```
+
+Splits that the source does not bring are drawn from its training images, stratified by class and seeded: first the test split
+(`test_fraction`), then the validation split (`val_fraction`). `limit` then takes a stratified sample of each split. Images that
+are not square, or not all of one size, need `size`: a whole multiple of a square image is made by repetition, anything else by
+bilinear resizing of the shorter side and a centre crop. Relative paths start at the working directory,
+`~` is your home. The test split is never used for fitting or selection.
+
+## Declaring a model
+
+A model is a named recipe; its name becomes a folder. `loss` is the only required key.
+
+```yaml
+models:
+  triplet:
+    loss: triplet
+    loss_options: {margin: 0.2}
+    epochs: 30
+    width: 16
+    augmentation: {crop_padding: 2}
+```
+
+## Options of heads and methods
+
+`heads` and `methods` hold options alone; what runs is listed in `study.heads` and `study.methods`. A method may appear several
+times under names of your own, with `method` naming the registered one. `layer` is one of `layer1`, `layer2`, `layer3`, `layer4`;
+`baseline` is one of the fills (`mean`, `zero`, `blur`, `noise`).
+
+```yaml
+study:
+  methods: [random, grad_cam, cam3]
+heads:
+  knn: {k: 100}
+methods:
+  cam3: {method: grad_cam, layer: layer3}
+```
+
+A number must be above 0 if its default is, and a whole number if its default is.
+"""
+
+_FAMILIES = {
+    "losses": ("Losses", "`models.<name>.loss`; options go to `models.<name>.loss_options`.", {"views": "views"}),
+    "heads": (
+        "Heads",
+        "`study.heads`; options go to `heads.<name>`. A head that needs a classifier is left out for models trained without one.",
+        {"needs_classifier": "needs a classifier"},
+    ),
+    "methods": (
+        "Attribution methods",
+        "`study.methods`; options go to `methods.<name>`. The formulae are in [docs/methods.md](../docs/methods.md).",
+        {"family": "family"},
+    ),
+    "sources": ("Data sources", "`datasets.<name>.source`.", {"needs": "needs key"}),
+}
+
+
+def document(schema: Mapping[str, Any]) -> str:
+    """Return the text of config/README.md: how to configure, every key of the schema, and the declared names."""
+    parts = [_TITLE, _INTRO, "## All keys\n"]
+    for name, section in schema["properties"].items():
+        entry = section.get("additionalProperties")
+        keyed = isinstance(entry, Mapping)
+        keys = list(_rows(entry if keyed else section))
+        title = f"{name}.<name>" if keyed else name
+        parts.append(f"### `{title}`\n\n{_cell(section['description'])}\n")
+        if keys:
+            parts.append(markdown_table(("key", "type", "default", "description"), keys))
+    parts.append("## Declared names\n")
+    for family, (title, text, columns) in _FAMILIES.items():
+        rows = [_named(declaration, columns) for declaration in catalogue(family).values()]
+        parts.append(f"### {title}\n\n{text}\n")
+        parts.append(markdown_table(("name", *columns.values(), "options", "what"), rows))
+    return "\n".join(parts)
+
+
+def _rows(section: Mapping[str, Any], prefix: str = "") -> Iterator[Sequence[str]]:
+    """Yield key, type, default and description of every key of an object, nested ones with their path."""
+    required = section.get("required", ())
+    for name, key in section.get("properties", {}).items():
+        nested = "properties" in key
+        default = "required" if name in required else "" if nested else f"`{_literal(key['default'])}`"
+        yield f"`{prefix}{name}`", _kind(key), default, _cell(key["description"])
+        yield from _rows(key, f"{prefix}{name}.")
+
+
+def _kind(key: Mapping[str, Any]) -> str:
+    """Say in words which values a key takes."""
+    if "enum" in key:
+        return "one of " + ", ".join(f"`{value}`" for value in key["enum"])
+    types = [key["type"]] if isinstance(key["type"], str) else sorted(key["type"], key="null".__eq__)
+    words = {"array": "list", "object": "mapping", "boolean": "true or false", "number": "number", "integer": "whole number"}
+    text = " or ".join(words.get(name, name) for name in types)
+    limits = {"minimum": ">= {}", "exclusiveMinimum": "> {}", "maximum": "<= {}", "exclusiveMaximum": "< {}"}
+    found = [limit.format(key[name]) for name, limit in limits.items() if name in key]
+    if "minItems" in key:
+        exact = key.get("maxItems") == key["minItems"]
+        found.append(f"{'exactly' if exact else 'at least'} {key['minItems']}, each: {_kind(key['items'])}")
+    return ", ".join([text, *found])
+
+
+def _named(declaration: Declaration, columns: Mapping[str, str]) -> Sequence[str]:
+    """Return the row of a declared name: what it is called, what it declares, what it takes, what it is."""
+    options = dict(declaration.semantics.get("options", {}))
+    if declaration.semantics.get("baseline"):
+        options["baseline"] = declaration.semantics["baseline"]
+    chosen = ", ".join(f"`{key}: {_literal(value)}`" for key, value in options.items())
+    facts = [_fact(declaration.semantics.get(column, ())) for column in columns]
+    return f"`{declaration.name}`", *facts, chosen, _cell(_summary(declaration))
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _summary(declaration: Declaration) -> str:
+    """Return the first paragraph of the docstring of a declared function or class."""
+    for node in ast.walk(ast.parse(declaration.file.read_text())):
+        for call in getattr(node, "decorator_list", ()):
+            if isinstance(call, ast.Call) and call.args and ast.unparse(call.args[0]) == repr(declaration.name):
+                return (ast.get_docstring(node) or "").split("\n\n")[0]
+    return ""
+
+
+def _literal(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("*", "\\*")
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown, with a line feed at its end."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def main(target: Path = TARGET) -> None:
+    """Write the file."""
+    target.write_text(document(yaml.safe_load(SCHEMA.read_text())))
+
+
+if __name__ == "__main__":
+    main()

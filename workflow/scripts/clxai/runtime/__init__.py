@@ -1,0 +1,1 @@
+"""What a job needs beside science: files, checksums, logs, devices, memory."""

@@ -1,0 +1,1 @@
+"""Training of one recipe with one seed."""

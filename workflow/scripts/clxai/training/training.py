@@ -1,0 +1,204 @@
+"""Training of one model: a recipe, a seed, a data set. The test split plays no part.
+
+The last epoch is kept, or by `keep: best` the epoch that is best on the validation split. The rule is the same for all losses, so
+that the loss and the way a checkpoint is chosen are not confounded.
+"""
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from clxai.data.batches import ImageStore
+from clxai.data.datasets import ImageData
+from clxai.errors import ClxaiError
+from clxai.keys import key_of
+from clxai.losses.base import LOSSES
+from clxai.names import choose_stem
+from clxai.networks.architecture import Architecture
+from clxai.networks.embeddings import embed
+from clxai.networks.models import Network, folded
+from clxai.networks.neighbours import vote_accuracy
+from clxai.randomness import generator
+from clxai.runtime.devices import autocast
+from clxai.training.augmentation import augment
+from clxai.training.resuming import SideFile, follow, row_in_words
+
+SELECTION_K = 10  # neighbours of the vote on validation images
+_WARMUP_FROM = 0.1  # the warm-up starts at this share of the learning rate
+
+
+@dataclass
+class Training:
+    """The result of a training: the kept network, its epoch and validation accuracy, and one row per epoch."""
+
+    network: Network
+    epoch: int = 0
+    val_accuracy: float = -1.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    def record(self) -> dict[str, Any]:
+        """Return what was trained and which epoch was kept, for the JSON record."""
+        return {
+            **self.recipe,
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "val_accuracy": self.val_accuracy,
+            "final_loss": self.history[-1]["loss"],
+            "n_parameters": sum(parameter.numel() for parameter in self.network.parameters()),
+        }
+
+
+def build_network(data: ImageData, recipe: Mapping[str, Any], seed: int) -> Network:
+    """Build the network of a recipe; the backbone's first weights depend on the seed alone, not on the loss."""
+    height, size = data.images.shape[2:]
+    if height != size:
+        raise ClxaiError(f"{data.name}: images are {height}x{size} px, squares are needed; set `size`")
+    architecture = Architecture(
+        stem=choose_stem(recipe["stem"], size),
+        width=recipe["width"],
+        size=size,
+        mean=data.mean,
+        std=data.std,
+        n_classes=data.n_classes,
+        top=LOSSES[recipe["loss"]].semantics["top"],
+        projection_size=recipe["projection_size"],
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key_of("weights", seed))
+        return Network(architecture)
+
+
+def train(data: ImageData, recipe: Mapping[str, Any], seed: int, device: torch.device, side: SideFile | None = None) -> Training:
+    """Train a recipe on the train split and return the last epoch, or the best on validation (the later one of a tie).
+
+    With a side file it goes on where an interrupted training stopped. Raises ClxaiError if the loss is not finite, naming the
+    epoch and the state that is kept.
+    """
+    network = build_network(data, recipe, seed)
+    network.to(device, memory_format=network.backbone.layout)
+    train_store = ImageStore(data.images, data.indices("train"), device)
+    labels = torch.from_numpy(data.labels[train_store.indices]).to(device)
+    optimiser = _optimiser(network, recipe)
+    n_batches = batches_per_epoch(len(train_store), recipe["batch_size"])
+    result = Training(network, recipe=recipe, seed=seed)
+    progress, n_epochs = follow(side, data, device, network, optimiser, result), recipe["epochs"]
+    done = progress.resume()
+    bar = {"desc": f"training {recipe['loss']}", "unit": "epoch", "mininterval": 1, "initial": done, "total": n_epochs}
+    for epoch in tqdm(range(done + 1, n_epochs + 1), **bar):
+        mean_loss = train_epoch(network, optimiser, train_store, labels, recipe, seed, epoch, n_batches)
+        if not math.isfinite(mean_loss):
+            reason = f"the loss is {mean_loss} in epoch {epoch} of {n_epochs}: lower learning_rate"
+            raise ClxaiError(reason + progress.kept())
+        row = {"epoch": epoch, "loss": mean_loss, "learning_rate": optimiser.param_groups[0]["lr"], "val_accuracy": math.nan}
+        if epoch % recipe["validate_every"] == 0 or epoch == n_epochs:
+            row["val_accuracy"] = validation_accuracy(network, data, train_store, labels, device)
+        _keep(result, network, row)
+        result.history.append(row)
+        print(row_in_words(row), flush=True)
+        progress.save(epoch)
+    return result
+
+
+def _keep(result: Training, network: Network, row: Mapping[str, float | int]) -> None:
+    """Put the network of an epoch into the result: always (`keep: last`), or a copy if validation found none better."""
+    if result.recipe["keep"] == "last":
+        result.network = network
+    elif row["val_accuracy"] >= result.val_accuracy:  # never where it was not validated
+        result.network = copy.deepcopy(network)
+    else:
+        return
+    result.epoch, result.val_accuracy = int(row["epoch"]), row["val_accuracy"]
+
+
+def batches_per_epoch(n_images: int, batch_size: int) -> int:
+    """Return the number of full batches; the remainder of each epoch's order is left out, so that all batches are equal."""
+    if batch_size > n_images:
+        raise ClxaiError(f"batch_size must be at most the {n_images} training images. Got {batch_size}")
+    return n_images // batch_size
+
+
+def learning_rate(recipe: Mapping[str, Any], progress: float) -> float:
+    """Return the learning rate after `progress` epochs: linear warm-up from a tenth, then cosine to 0 or constant."""
+    peak, warmup, epochs = recipe["learning_rate"], recipe["warmup_epochs"], recipe["epochs"]
+    if progress < warmup:
+        return peak * (_WARMUP_FROM + (1 - _WARMUP_FROM) * progress / warmup)
+    if recipe["schedule"] == "constant":
+        return peak
+    return peak * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (epochs - warmup)))
+
+
+def validation_accuracy(
+    network: Network, data: ImageData, train_store: ImageStore, labels: Tensor, device: torch.device
+) -> float:
+    """Return the accuracy on the validation split: of the k nearest un-augmented training embeddings, in 0..1.
+
+    If the network has a classification layer of its own and that is worse, its accuracy: both shall be trained.
+    """
+    val = data.indices("val")
+    encoder = folded(network)
+    bank, queries = embed(encoder, train_store), embed(encoder, ImageStore(data.images, val, device))
+    val_labels = torch.from_numpy(data.labels[val]).to(device)
+    vote = vote_accuracy(queries, val_labels, bank, labels, min(SELECTION_K, len(bank)))
+    if encoder.classifier is None:
+        return vote
+    with torch.no_grad():
+        own = encoder.classifier(queries).argmax(dim=1)
+    return min(vote, float((own == val_labels).double().mean()))
+
+
+def _optimiser(network: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
+    rate, decay = recipe["learning_rate"], recipe["weight_decay"]
+    if recipe["optimiser"] == "adamw":
+        return torch.optim.AdamW(network.parameters(), rate, weight_decay=decay)
+    momentum = recipe["momentum"]
+    return torch.optim.SGD(network.parameters(), rate, momentum=momentum, weight_decay=decay, nesterov=momentum > 0)
+
+
+def _order(n_images: int, batch_size: int, n_batches: int, seed: int, epoch: int) -> Tensor:
+    """Return the positions of an epoch [batch, image]."""
+    order = torch.randperm(n_images, generator=generator("order", seed, epoch))
+    return order[: n_batches * batch_size].unflatten(0, (n_batches, batch_size))
+
+
+def train_epoch(
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    store: ImageStore,
+    labels: Tensor,
+    recipe: Mapping[str, Any],
+    seed: int,
+    epoch: int,
+    n_batches: int,
+) -> float:
+    """Run one epoch and return its mean loss; where the images are resident the host waits for the device only at its end."""
+    network.train()
+    loss = LOSSES[recipe["loss"]]
+    views = recipe["views"] or loss.semantics["views"]
+    options = {**loss.semantics["options"], **recipe["loss_options"]}
+    draws = generator("augmentation", seed, epoch, device=store.device)
+    forward = torch.compile(network.outputs) if recipe["compile"] else network.outputs
+    total = torch.zeros((), device=store.device)
+    order = _order(len(store), recipe["batch_size"], n_batches, seed, epoch)
+    epoch_labels = labels[order.to(store.device)]
+    for step, positions in enumerate(order.to(store.home)):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(recipe, epoch - 1 + step / n_batches)
+        clean = store.take(positions)
+        images = torch.cat([augment(clean, recipe["augmentation"], draws) for _ in range(views)])
+        targets = epoch_labels[step].repeat(views)
+        with autocast(store.device, recipe["precision"]):
+            outputs = forward(images)
+        value = loss.build(outputs.float(), targets, **options)
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        optimiser.step()
+        total += value.detach()
+    return float(total / n_batches)
