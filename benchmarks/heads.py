@@ -53,7 +53,7 @@ def neighbours_against_scikit_learn(setting: Setting) -> Comparison:
     torch.manual_seed(problems.SEED)
     bank, queries = torch.rand(50_000, 512), torch.rand(512, 512)
     labels = torch.randint(problems.N_CLASSES, (len(bank),))
-    head = HEADS["knn"].build.fit(bank, labels, problems.N_CLASSES, {"k": 200, "temperature": 0.07}).to(setting.device)
+    head = HEADS["knn"].definition.fit(bank, labels, problems.N_CLASSES, {"k": 200, "temperature": 0.07}).to(setting.device)
     on_device = queries.to(setting.device)
     model = NearestNeighbors(n_neighbors=200, metric="cosine", algorithm="brute").fit(bank.numpy())
     distance, _ = model.kneighbors(queries.numpy())

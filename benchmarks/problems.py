@@ -83,7 +83,7 @@ def heads_of(encoder: Encoder, problem: Problem) -> dict[str, Head]:
     options["linear"]["C"] = 1e-3  # random labels: a short fit
     fitted = {}
     for name, chosen in options.items():
-        fitted[name] = HEADS[name].build.fit(bank, labels, N_CLASSES, chosen, encoder.classifier).to(bank.device)
+        fitted[name] = HEADS[name].definition.fit(bank, labels, N_CLASSES, chosen, encoder.classifier).to(bank.device)
     return fitted
 
 

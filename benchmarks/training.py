@@ -61,7 +61,7 @@ class Pictures(Dataset):
 
 
 def _step(outputs: Callable[[], Tensor], labels: Tensor, optimiser: torch.optim.Optimizer, loss: Any) -> None:
-    value = loss.build(outputs().float(), labels, **loss.semantics["options"])
+    value = loss.definition(outputs().float(), labels, **loss.semantics["options"])
     optimiser.zero_grad(set_to_none=True)
     value.backward()
     optimiser.step()

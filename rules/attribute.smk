@@ -7,7 +7,7 @@ rule attribute:
         model=rules.train_model.output.model,
         embeddings=rules.embed_images.output,
         heads=own_head_files,
-        code=method_code,
+        code=code("attribute"),
     output:
         f"{RUN}/attributions/{{method}}.nc",
     log:
@@ -22,7 +22,7 @@ rule attribute:
         mem_mb=4000,
         runtime="4h",
     params:
-        config=attribution_params,
+        config=params_of("attribute"),
     script:
         "../workflow/scripts/attribute.py"
 

@@ -27,26 +27,20 @@ if not os.path.samefile(os.path.dirname(clxai.__file__), SCRIPTS / "clxai"):
         f"the rules are those of {ROOT}: use one checkout per run"
     )
 
-from clxai.planning.config import (
-    catalogue,
-    check_keys,
-    check_schema,
-    check_unchanged,
-    check_values,
-    contrasts_of,
-    head_options,
-    heads_of,
-    method_options,
-    plain,
-    read_texts,
-    recipe_of,
-    study_name,
-    trajectory_methods,
-)
 from clxai.errors import ClxaiError
-from clxai.runtime.identity import announce, code_digests
-from clxai.data.npz import checksums
+from clxai.planning import params
+from clxai.planning.choices import heads_of, trajectory_methods
+from clxai.planning.config import check_schema, check_values
 from clxai.planning.provenance import code_of
+from clxai.planning.reading import (
+    check_keys,
+    check_unchanged,
+    read_texts,
+    study_name,
+)
+from clxai.planning.usage import members
+from clxai.registry import declared
+from clxai.runtime.identity import announce, code_digests
 
 
 def config_files():
@@ -118,19 +112,18 @@ def relative(paths):
 
 
 def code(script):
-    """The script and every module that it imports: editing one reruns the rule, a new time stamp does not.
+    """The script, the modules that it imports and the members that a job uses: editing one reruns the job, a new time stamp does not.
 
     As a function, since Snakemake's --consider-ancient passes over inputs that are lists.
     """
-    files = relative(code_of(SCRIPTS / script))
-    return lambda wildcards: files
+    return lambda wildcards: relative(
+        code_of(SCRIPTS / f"{script}.py", *members(config, script, wildcards))
+    )
 
 
-def method_code(wildcards):
-    """The code of the attribution script and of the one module that defines the method, not of the other methods."""
-    kind, _ = method_options(config, wildcards.method)
-    own = code_of(catalogue("methods")[kind].file)
-    return relative(sorted({*code_of(SCRIPTS / "attribute.py"), *own}))
+def params_of(script):
+    """What the results of a script depend on beside its inputs."""
+    return lambda wildcards: getattr(params, script)(config, wildcards)
 
 
 def runs(pattern):
@@ -188,96 +181,5 @@ def heads_without_classifier():
     return [
         name
         for name in STUDY["heads"]
-        if not catalogue("heads")[name].semantics["needs_classifier"]
+        if not declared("heads")[name].semantics["needs_classifier"]
     ]
-
-
-def dataset_params(wildcards):
-    """Everything of a data set that its prepared files depend on; of an npz file the checksums of its arrays too."""
-    entry = config["datasets"][wildcards.dataset]
-    own = {key: value for key, value in entry.items() if key != "unit_px"}
-    if entry["source"] == "npz":
-        own["checksums"] = checksums(entry["path"])
-    return plain(own)
-
-
-def training_params(wildcards):
-    """The recipe of a model."""
-    return plain(recipe_of(config, wildcards.model))
-
-
-def heads_params(wildcards):
-    """The options of every head that a model has."""
-    return plain(
-        {name: head_options(config, name) for name in heads_of(config, wildcards.model)}
-    )
-
-
-def attribution_params(wildcards):
-    """The registered method, its options and the seed: the run's own, so that controls differ between runs."""
-    kind, options = method_options(config, wildcards.method)
-    return plain(
-        {
-            "method_name": kind,
-            "options": options,
-            "seed": STUDY["seed"] + int(wildcards.seed),
-        }
-    )
-
-
-def flipping_params(wildcards):
-    """How the images of a data set are perturbed."""
-    return plain(
-        {
-            **config["flipping"],
-            "unit_px": config["datasets"][wildcards.dataset]["unit_px"],
-            "seed": STUDY["seed"],
-        }
-    )
-
-
-def summary_params(wildcards):
-    """The design of the study, in the order of its input files, and the settings of the statistics."""
-    design = {
-        "models": STUDY["models"],
-        "seeds": STUDY["seeds"],
-        "methods": STUDY["methods"],
-        "seed": STUDY["seed"],
-    }
-    return plain({**design, **config["statistics"], "contrasts": contrasts_of(config)})
-
-
-def check_params(wildcards):
-    """The design of the study and the settings of its self-checks."""
-    return plain({**summary_params(wildcards), "checks": config["checks"]})
-
-
-def figure_params(wildcards):
-    """The order in which the names of the study are shown, and the fill that the figures show."""
-    names = {name: STUDY[name] for name in ("models", "heads", "methods")}
-    return plain(
-        {
-            **names,
-            "fill": config["flipping"]["fills"][0],
-            "margin": config["statistics"]["margin"],
-        }
-    )
-
-
-def trajectory_params(wildcards):
-    """The methods whose trajectories are drawn, for the first head that all models have."""
-    head = next(
-        name
-        for name in STUDY["heads"]
-        if all(name in heads_of(config, model) for model in STUDY["models"])
-    )
-    return plain(
-        {**figure_params(wildcards), "methods": TRAJECTORY_METHODS, "head": head}
-    )
-
-
-def gallery_params(wildcards):
-    """The methods and the number of images of the gallery."""
-    return plain(
-        {"methods": STUDY["methods"], "n_images": config["figures"]["gallery_images"]}
-    )

@@ -1,7 +1,7 @@
 rule prepare_data:
     """Read a data set once: check it, split it, store it as memory-mapped uint8 images."""
     input:
-        code=code("prepare_data.py"),
+        code=code("prepare_data"),
     output:
         images="results/{dataset}/data/images.npy",
         labels="results/{dataset}/data/labels.nc",
@@ -18,7 +18,7 @@ rule prepare_data:
         mem_mb=2000,
         runtime="2h",
     params:
-        config=dataset_params,
+        config=params_of("prepare_data"),
     script:
         "../workflow/scripts/prepare_data.py"
 
@@ -28,7 +28,7 @@ rule sample_images:
     input:
         rules.prepare_data.output.images,
         rules.prepare_data.output.labels,
-        code=code("sample_images.py"),
+        code=code("sample_images"),
     output:
         "results/{dataset}/data/evaluation.csv",
     log:
@@ -43,6 +43,6 @@ rule sample_images:
         mem_mb=1000,
         runtime="10m",
     params:
-        config=dict(n_images=STUDY["evaluation_images"], seed=STUDY["seed"]),
+        config=params_of("sample_images"),
     script:
         "../workflow/scripts/sample_images.py"

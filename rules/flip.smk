@@ -7,7 +7,7 @@ rule flip:
         embeddings=rules.embed_images.output,
         heads=own_head_files,
         attributions=rules.attribute.output,
-        code=code("flip.py"),
+        code=code("flip"),
     output:
         f"{RUN}/curves/{{method}}.nc",
     log:
@@ -22,7 +22,7 @@ rule flip:
         mem_mb=4000,
         runtime="4h",
     params:
-        config=flipping_params,
+        config=params_of("flip"),
     script:
         "../workflow/scripts/flip.py"
 

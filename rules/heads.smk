@@ -5,7 +5,7 @@ rule fit_heads:
         images=rules.prepare_data.output.images,
         model=rules.train_model.output.model,
         embeddings=rules.embed_images.output,
-        code=code("fit_heads.py"),
+        code=code("fit_heads"),
     output:
         metrics=f"{RUN}/heads/metrics.csv",
         heads=head_files(STUDY["heads"]),
@@ -22,7 +22,7 @@ rule fit_heads:
         mem_mb=4000,
         runtime="4h",
     params:
-        config=heads_params,
+        config=params_of("fit_heads"),
     script:
         "../workflow/scripts/fit_heads.py"
 

@@ -6,7 +6,7 @@ rule plot_tables:
         curves=rules.summarise.output.curves,
         contrasts=rules.summarise.output.contrasts,
         checks=rules.check_study.output,
-        code=code("plot_tables.py"),
+        code=code("plot_tables"),
     output:
         svg=[figure(name, "Figures") for name in TABLE_FIGURES],
         pdf=expand(
@@ -24,7 +24,7 @@ rule plot_tables:
         mem_mb=2000,
         runtime="20m",
     params:
-        config=figure_params,
+        config=params_of("plot_tables"),
     script:
         "../workflow/scripts/plot_tables.py"
 
@@ -48,7 +48,7 @@ rule plot_trajectories:
             allow_missing=True,
         ),
         checks=rules.check_study.output,
-        code=code("plot_trajectories.py"),
+        code=code("plot_trajectories"),
     output:
         svg=figure("trajectories", "Pictures"),
         pdf=f"{HOME}/figures/trajectories.pdf",
@@ -64,7 +64,7 @@ rule plot_trajectories:
         mem_mb=4000,
         runtime="20m",
     params:
-        config=trajectory_params,
+        config=params_of("plot_trajectories"),
     script:
         "../workflow/scripts/plot_trajectories.py"
 
@@ -81,7 +81,7 @@ rule plot_gallery:
             allow_missing=True,
         ),
         checks=rules.check_study.output,
-        code=code("plot_gallery.py"),
+        code=code("plot_gallery"),
     output:
         svg=report(
             f"{HOME}/figures/gallery_{{model}}.svg",
@@ -103,7 +103,7 @@ rule plot_gallery:
         mem_mb=4000,
         runtime="20m",
     params:
-        config=gallery_params,
+        config=params_of("plot_gallery"),
     script:
         "../workflow/scripts/plot_gallery.py"
 

@@ -5,7 +5,7 @@ rule summarise:
         attributions=runs(rules.attribute.output),
         heads=runs(f"{RUN}/heads/metrics.csv"),
         records=runs(rules.train_model.output.record),
-        code=code("summarise.py"),
+        code=code("summarise"),
     output:
         images=f"{HOME}/tables/images.csv",
         summary=table("summary"),
@@ -26,7 +26,7 @@ rule summarise:
         mem_mb=4000,
         runtime="2h",
     params:
-        config=summary_params,
+        config=params_of("summarise"),
     script:
         "../workflow/scripts/summarise.py"
 
@@ -38,7 +38,7 @@ rule check_study:
         heads=rules.summarise.output.heads,
         maps=rules.summarise.output.maps,
         attributions=runs(rules.attribute.output),
-        code=code("check_study.py"),
+        code=code("check_study"),
     output:
         table("checks"),
     log:
@@ -52,7 +52,7 @@ rule check_study:
         mem_mb=4000,
         runtime="1h",
     params:
-        config=check_params,
+        config=params_of("check_study"),
     script:
         "../workflow/scripts/check_study.py"
 

@@ -3,7 +3,7 @@ rule train_model:
     input:
         images=rules.prepare_data.output.images,
         labels=rules.prepare_data.output.labels,
-        code=code("train_model.py"),
+        code=code("train_model"),
     output:
         model=f"{RUN}/model.safetensors",
         record=f"{RUN}/training.json",
@@ -20,7 +20,7 @@ rule train_model:
         mem_mb=4000,
         runtime="12h",
     params:
-        config=training_params,
+        config=params_of("train_model"),
     script:
         "../workflow/scripts/train_model.py"
 
@@ -31,7 +31,7 @@ rule embed_images:
         images=rules.prepare_data.output.images,
         labels=rules.prepare_data.output.labels,
         model=rules.train_model.output.model,
-        code=code("embed_images.py"),
+        code=code("embed_images"),
     output:
         f"{RUN}/embeddings.nc",
     log:

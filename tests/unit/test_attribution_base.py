@@ -1,12 +1,12 @@
 import pytest
 import torch
-from clxai.attribution.base import REDUCTIONS, Problem, layer_of, load_method
+from clxai.attribution.base import REDUCTIONS, Problem, layer_of
 from clxai.errors import ClxaiError
 from clxai.heads.base import log_odds
 from clxai.names import FILLS, LAYERS
-from clxai.planning.config import catalogue
+from clxai.registry import declared, load
 
-METHODS = catalogue("methods")
+METHODS = declared("methods")
 HEADS = ["softmax", "linear", "knn", "mahalanobis"]
 KEYWORDS = {"family", "aligned_to", "signed", "stochastic", "per_head", "baseline", "reduction", "extras", "options"}
 TWO_CHANNELS = torch.tensor([[[[1.0, -2.0]], [[-3.0, -4.0]]]])
@@ -39,14 +39,14 @@ def test_signed_method_keeps_the_sign_when_channels_are_reduced(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_loaded_method_has_the_declared_semantics(name):
-    entry = load_method(name)
+    entry = load("methods", name)
     assert entry.name == name
     assert entry.semantics == METHODS[name].semantics
 
 
 def test_unknown_method_is_answered_with_the_nearest():
     with pytest.raises(ClxaiError, match=r"unknown attribution method 'grad_camm'\. Did you mean 'grad_cam'\?.*saliency"):
-        load_method("grad_camm")
+        load("methods", "grad_camm")
 
 
 @pytest.mark.parametrize(

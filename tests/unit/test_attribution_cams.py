@@ -3,9 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from clxai.attribution.base import Problem, load_method
+from clxai.attribution.base import Problem
 from clxai.attribution.cams import grad_cam_pp_alpha
 from clxai.errors import ClxaiError
+from clxai.registry import load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_grad_cam import GradCAM
@@ -28,7 +29,7 @@ def problem_of(run, name):
 
 
 def cam(problem, method, layer):
-    return load_method(method).build(problem, {"layer": layer}).maps
+    return load("methods", method).definition(problem, {"layer": layer}).maps
 
 
 def to_unit_maximum(maps):

@@ -9,11 +9,11 @@ from clxai.attribution.base import METHODS as REGISTERED
 from clxai.attribution.explaining import check_map, explain
 from clxai.errors import ClxaiError
 from clxai.heads.base import log_odds
-from clxai.planning.config import catalogue
+from clxai.registry import declared
 from clxai.runtime.artefacts import read_arrays, write_arrays
 from clxai.units.base import fill_images
 
-METHODS = catalogue("methods")
+METHODS = declared("methods")
 QUICK = {
     "integrated_gradients": {"steps": 8, "most_steps": 8},
     "smoothgrad": {"samples": 4},
@@ -214,7 +214,7 @@ def test_head_independent_method_is_computed_once(few, monkeypatch):
 
     def counted(problem, options):
         calls.append(len(problem.images))
-        return entry.build(problem, options)
+        return entry.definition(problem, options)
 
     monkeypatch.setitem(REGISTERED._entries, "random", type(entry)(entry.name, counted, entry.semantics))
     explain(few, "random", {}, 0)

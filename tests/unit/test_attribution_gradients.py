@@ -4,12 +4,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from clxai.attribution.base import Problem, load_method
+from clxai.attribution.base import Problem
 from clxai.attribution.explaining import explain
-from clxai.heads.base import Softmax
+from clxai.heads.affine import Softmax
 from clxai.networks.architecture import Architecture
 from clxai.networks.inference import Encoder
 from clxai.networks.models import load_network
+from clxai.registry import load
 from clxai.units.base import fill_images
 from torch import nn
 from torch.nn import functional
@@ -120,7 +121,7 @@ def affine():
 def test_integrated_gradients_of_an_affine_target_are_exact_with_any_number_of_steps(affine, steps):
     problem, slope = affine
     options = {"steps": steps, "most_steps": 1024, "tolerance": 0.01}
-    result = load_method("integrated_gradients").build(problem, options)
+    result = load("methods", "integrated_gradients").definition(problem, options)
     expected = (problem.inputs.detach() - problem.baseline) * slope
     torch.testing.assert_close(result.maps, expected, rtol=1e-4, atol=1e-5)
     assert (result.extras["n_steps"] == steps).all()
@@ -132,7 +133,7 @@ def test_integrated_gradients_are_complete_where_the_log_odds_do_not_differ(affi
     step = problem.inputs.detach() - problem.baseline
     along = (step * slope).sum((1, 2, 3), keepdim=True) / slope.square().sum((1, 2, 3), keepdim=True)
     level = replace(problem, baseline=problem.baseline + (1 - 1e-5) * along * slope)
-    result = load_method("integrated_gradients").build(level, {"steps": 4, "most_steps": 1024, "tolerance": 1e-3})
+    result = load("methods", "integrated_gradients").definition(level, {"steps": 4, "most_steps": 1024, "tolerance": 1e-3})
     assert result.maps.sum((1, 2, 3)).abs().max() < 1e-3
     assert (result.extras["completeness_error"] < 1e-5).all()
     assert (result.extras["n_steps"] == 4).all()
@@ -143,7 +144,7 @@ def test_gradient_methods_of_an_affine_target_are_its_slope(affine, method, sign
     problem, slope = affine
     options = {"samples": 3, "sigma": 0.2} if method == "smoothgrad" else {}
     expected = slope if sign == "w" else problem.inputs.detach() * slope
-    torch.testing.assert_close(load_method(method).build(problem, options).maps, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(load("methods", method).definition(problem, options).maps, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -174,7 +175,7 @@ def test_smoothgrad_noise_is_a_share_of_the_range_of_the_normalised_values_of_ea
 
     fields = {name: getattr(problem, name) for name in problem.__dataclass_fields__}
     noisy = Spy(**{**fields, "images": images})
-    load_method("smoothgrad").build(noisy, {"samples": 40, "sigma": 0.15})
+    load("methods", "smoothgrad").definition(noisy, {"samples": 40, "sigma": 0.15})
     inputs, rows = (torch.cat(parts) for parts in zip(*seen, strict=True))
     clean = (images - 0.3) / 0.5
     assert len(rows) == 3 * 40

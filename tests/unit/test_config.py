@@ -6,19 +6,11 @@ import pytest
 import yaml
 from clxai.errors import ClxaiError
 from clxai.names import FILLS, SPLITS, STEMS
-from clxai.planning.config import (
-    catalogue,
-    check_options,
-    check_schema,
-    check_values,
-    contrasts_of,
-    head_options,
-    heads_of,
-    method_options,
-    plain,
-    read_texts,
-    study_name,
-)
+from clxai.planning.choices import contrasts_of, head_options, heads_of, method_options
+from clxai.planning.config import check_schema, check_values
+from clxai.planning.options import check_options
+from clxai.planning.reading import plain, read_texts, study_name
+from clxai.registry import declared
 from clxai.runtime.devices import PRECISIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -343,19 +335,19 @@ def in_brackets(path):
     [("config.study.heads", "heads"), ("config.datasets.*.source", "sources"), ("config.models.*.loss", "losses")],
 )
 def test_descriptions_list_exactly_what_is_declared(path, family):
-    assert sorted(in_brackets(path)) == sorted(catalogue(family))
+    assert sorted(in_brackets(path)) == sorted(declared(family))
 
 
 def test_description_of_the_heads_lists_their_options():
     found = re.findall(r"(\w+) \{([^{}]*)\}", LEAVES["config.heads"][0]["description"])
-    declared = {name: list(head.semantics["options"]) for name, head in catalogue("heads").items() if head.semantics["options"]}
-    assert {name: options.split(", ") for name, options in found} == declared
+    known = {name: list(head.semantics["options"]) for name, head in declared("heads").items() if head.semantics["options"]}
+    assert {name: options.split(", ") for name, options in found} == known
 
 
 def test_description_of_the_losses_lists_their_options():
     found = re.findall(r"(\w+) \((\w+)\)", LEAVES["config.models.*.loss_options"][0]["description"])
-    declared = [(option, name) for name, loss in catalogue("losses").items() for option in loss.semantics["options"]]
-    assert sorted(found) == sorted(declared)
+    known = [(option, name) for name, loss in declared("losses").items() for option in loss.semantics["options"]]
+    assert sorted(found) == sorted(known)
 
 
 def test_default_study_of_the_schema_is_the_default_config():

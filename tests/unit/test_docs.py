@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 from clxai.measures.metrics import METRICS
-from clxai.planning.config import LIBRARY, catalogue
 from clxai.planning.provenance import code_of
+from clxai.registry import LIBRARY, declared
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = (".", "docs", "config", "profiles", "results")
@@ -38,7 +38,7 @@ def test_links_lead_somewhere(document):
 def test_declared_names_have_a_formula(family):
     """docs/methods.md and the README name everything that can be chosen."""
     readme = (ROOT / "README.md").read_text()
-    for name in catalogue(family):
+    for name in declared(family):
         assert f"`{name}`" in METHODS_TEXT, f"docs/methods.md lacks `{name}` of {family}"
         assert f"`{name}`" in readme, f"README.md lacks `{name}` of {family}"
 
@@ -171,8 +171,8 @@ def test_readme_loss(readme_code):
     torch.manual_seed(0)
     outputs, labels = torch.randn(8, 3), torch.randint(0, 3, (8,))
     plain = torch.nn.functional.cross_entropy(outputs, labels)
-    assert torch.allclose(entry.build(outputs, labels, gamma=0.0), plain)
-    assert entry.build(outputs, labels, **entry.semantics["options"]) < plain
+    assert torch.allclose(entry.definition(outputs, labels, gamma=0.0), plain)
+    assert entry.definition(outputs, labels, **entry.semantics["options"]) < plain
 
 
 def test_readme_head(readme_code, tiny_run, tmp_path):
@@ -181,7 +181,7 @@ def test_readme_head(readme_code, tiny_run, tmp_path):
 
     entry = readme_code("head")
     bank, labels = tiny_run.training_bank()
-    head = entry.build.fit(bank, labels, tiny_run.data.n_classes, entry.semantics["options"])
+    head = entry.definition.fit(bank, labels, tiny_run.data.n_classes, entry.semantics["options"])
     save_head(head, entry.name, tmp_path / "head.safetensors")
     again = load_head(tmp_path / "head.safetensors", torch.device("cpu"))
     assert torch.equal(again(bank), head(bank))
@@ -206,6 +206,6 @@ def test_readme_method(readme_code, tiny_run):
             baseline=None,
             seed=0,
         )
-        maps = REDUCTIONS[entry.semantics["reduction"]](entry.build(problem, entry.semantics["options"]).maps)
+        maps = REDUCTIONS[entry.semantics["reduction"]](entry.definition(problem, entry.semantics["options"]).maps)
         assert maps.shape == (len(images), *images.shape[-2:])
         assert torch.isfinite(maps).all() and (maps >= 0).all() and maps.max() > 0

@@ -214,7 +214,7 @@ def test_loss_its_options_and_views_give_the_loss_of_the_record(watch, loss, opt
         return [torch.cat([tensor.flatten().double() for tensor in tensors])]
 
     def expected(values):
-        value = LOSSES[loss].build(network.outputs(torch.cat(seen.images)), labels, **values)
+        value = LOSSES[loss].definition(network.outputs(torch.cat(seen.images)), labels, **values)
         return value.item(), joined(torch.autograd.grad(value, list(network.top.parameters())))
 
     defaults = LOSSES[loss].semantics["options"]
@@ -280,7 +280,7 @@ def test_precision_is_that_of_the_forward_pass(watch, monkeypatch, precision):
     seen = watch.train(recipe_of(precision=precision, epochs=1, batch_size=N_TRAIN, warmup_epochs=0))
     assert seen.precisions == [precision]
     assert {output.dtype for output in found} == {getattr(torch, precision)}
-    assert loss.build(found[0], torch.zeros(N_TRAIN).long(), label_smoothing=0.0).dtype == torch.float32
+    assert loss.definition(found[0], torch.zeros(N_TRAIN).long(), label_smoothing=0.0).dtype == torch.float32
 
 
 @pytest.mark.parametrize("compiles", [True, False])

@@ -11,7 +11,7 @@ from clxai.attribution.explaining import explain
 from clxai.flipping import curves
 from clxai.flipping.curves import flip_curves
 from clxai.heads.base import HEADS
-from clxai.planning.config import catalogue
+from clxai.registry import declared
 from project import ROOT
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
@@ -118,7 +118,7 @@ def test_flipping_does_what_its_key_says(few, maps, plain, monkeypatch, key):
 
 def fitted(run, name, options):
     bank, labels = run.training_bank()
-    return HEADS[name].build.fit(bank, labels, 10, {**HEADS[name].semantics["options"], **options}, run.encoder.classifier)
+    return HEADS[name].definition.fit(bank, labels, 10, {**HEADS[name].semantics["options"], **options}, run.encoder.classifier)
 
 
 def test_linear_c_weakens_the_penalty(few):
@@ -146,8 +146,8 @@ def test_knn_scores_follow_k_and_the_temperature(few, options):
 
 
 def test_every_option_of_a_head_has_a_case_here():
-    declared = {(name, key) for name, entry in catalogue("heads").items() for key in entry.semantics["options"]}
-    assert declared == {("linear", "C"), ("knn", "k"), ("knn", "temperature")}
+    known = {(name, key) for name, entry in declared("heads").items() for key in entry.semantics["options"]}
+    assert known == {("linear", "C"), ("knn", "k"), ("knn", "temperature")}
 
 
 def differs(run, before, after):
@@ -186,7 +186,7 @@ OPTIONS = {
 
 def test_every_option_of_a_method_has_a_case_here():
     declared = set()
-    for name, entry in catalogue("methods").items():
+    for name, entry in declared("methods").items():
         declared |= {(name, key) for key in entry.semantics["options"]}
         declared |= {(name, "baseline")} if entry.semantics["baseline"] is not None else set()
     assert declared == OPTIONS.keys()

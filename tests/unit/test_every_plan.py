@@ -14,8 +14,10 @@ from clxai.figures.arrays import plot_gallery, plot_trajectories
 from clxai.figures.style import use_style
 from clxai.figures.tables import TABLE_FIGURES, Tables
 from clxai.measures.contrasts import contrast_table, contrasted_metrics
-from clxai.planning.config import catalogue, check_values, heads_of, recipe_of, trajectory_methods
+from clxai.planning.choices import heads_of, recipe_of, trajectory_methods
+from clxai.planning.config import check_values
 from clxai.planning.config import contrasts_of as config_contrasts
+from clxai.registry import declared
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from project import filled_config
@@ -32,8 +34,8 @@ def some(names):
 STUDIES = st.fixed_dictionaries(
     {
         "models": some(CONFIG["models"]),
-        "heads": some(catalogue("heads")),
-        "methods": some(catalogue("methods")).map(lambda names: [*dict.fromkeys([*names, "random"])]),
+        "heads": some(declared("heads")),
+        "methods": some(declared("methods")).map(lambda names: [*dict.fromkeys([*names, "random"])]),
         "seeds": st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True),
     }
 )

@@ -6,7 +6,8 @@ import pytest
 import torch
 from clxai.flipping.curves import observer_of
 from clxai.flipping.engine import Flipping, Observer, flip
-from clxai.heads.base import Softmax, log_odds
+from clxai.heads.affine import Softmax
+from clxai.heads.base import log_odds
 from clxai.names import ORDERS
 from clxai.networks.architecture import Architecture
 from clxai.networks.inference import Encoder

@@ -38,7 +38,7 @@ def clusters(n_images=240, n_classes=4, seed=0):
 def fitted(name, n_classes=4, **options):
     torch.manual_seed(0)
     classifier = nn.Linear(N_FEATURES, n_classes) if name == "softmax" else None
-    return HEADS[name].build.fit(*clusters(n_classes=n_classes), n_classes, {**OPTIONS[name], **options}, classifier)
+    return HEADS[name].definition.fit(*clusters(n_classes=n_classes), n_classes, {**OPTIONS[name], **options}, classifier)
 
 
 @pytest.fixture(autouse=True)
@@ -91,12 +91,12 @@ def test_softmax_scores_are_the_networks_logits(tiny_run):
 
 def test_softmax_refuses_a_network_without_a_classifier():
     with pytest.raises(ClxaiError, match="head 'softmax' needs a network with a classifier"):
-        HEADS["softmax"].build.fit(*clusters(), 4, {})
+        HEADS["softmax"].definition.fit(*clusters(), 4, {})
 
 
 def test_softmax_does_not_follow_the_classifier_afterwards():
     classifier = nn.Linear(N_FEATURES, 4)
-    head = HEADS["softmax"].build.fit(*clusters(), 4, {}, classifier)
+    head = HEADS["softmax"].definition.fit(*clusters(), 4, {}, classifier)
     before = head(clusters()[0])
     with torch.no_grad():
         classifier.weight.zero_()
@@ -180,7 +180,7 @@ def test_knn_predictions_equal_scikit_learns_away_from_ties(k):
 
 def test_knn_tie_of_votes_goes_to_the_higher_score():
     bank = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    head = HEADS["knn"].build.fit(bank, torch.tensor([0, 1]), 2, {"k": 2, "temperature": 0.1})
+    head = HEADS["knn"].definition.fit(bank, torch.tensor([0, 1]), 2, {"k": 2, "temperature": 0.1})
     assert head.predict(torch.tensor([[1.0, 0.9], [0.9, 1.0]])).tolist() == [0, 1]
 
 
@@ -209,7 +209,7 @@ def test_knn_is_independent_of_the_order_of_its_bank():
     embeddings, labels = clusters()
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
     queries = clusters(30, seed=1)[0]
-    shuffled = HEADS["knn"].build.fit(embeddings[order], labels[order], 4, OPTIONS["knn"])
+    shuffled = HEADS["knn"].definition.fit(embeddings[order], labels[order], 4, OPTIONS["knn"])
     torch.testing.assert_close(shuffled(queries), fitted("knn")(queries), rtol=1e-4, atol=1e-4)
 
 
@@ -235,7 +235,7 @@ def test_mahalanobis_of_collapsed_embeddings_is_finite():
     centres = torch.eye(4, N_FEATURES)
     labels = torch.arange(80) % 4
     embeddings = centres[labels] + 1e-3 * torch.randn(80, 1) * torch.ones(1, N_FEATURES)
-    head = HEADS["mahalanobis"].build.fit(embeddings, labels, 4, {})
+    head = HEADS["mahalanobis"].definition.fit(embeddings, labels, 4, {})
     assert torch.isfinite(head(embeddings)).all()
     assert head.predict(embeddings).tolist() == labels.tolist()
 

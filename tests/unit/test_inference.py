@@ -113,8 +113,7 @@ def test_encoder_refuses_a_checkpoint_with_a_part_missing(missing):
 
 def test_importing_inference_does_not_import_torchvision_or_scikit_learn():
     """Every job of the workflow pays for what this module imports."""
-    code = (
-        "import sys, clxai.networks.inference as _; print(sorted({'torchvision', 'sklearn', 'pandas', 'xarray'} & set(sys.modules)))"
-    )
+    heavy = "{'torchvision', 'sklearn', 'pandas', 'xarray'}"
+    code = f"import sys, clxai.networks.inference; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

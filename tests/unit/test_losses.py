@@ -4,7 +4,10 @@ import math
 
 import pytest
 import torch
-from clxai.losses.base import LOSSES, cross_entropy, supcon, triplet
+from clxai.losses.base import LOSSES
+from clxai.losses.cross_entropy import cross_entropy
+from clxai.losses.supcon import supcon
+from clxai.losses.triplet import triplet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_metric_learning.losses import SupConLoss
@@ -169,7 +172,9 @@ def test_loss_is_the_same_for_any_order_of_the_batch(name):
     order = torch.randperm(20, generator=torch.Generator().manual_seed(1))
     entry = LOSSES[name]
     options = entry.semantics["options"]
-    torch.testing.assert_close(entry.build(outputs[order], labels[order], **options), entry.build(outputs, labels, **options))
+    torch.testing.assert_close(
+        entry.definition(outputs[order], labels[order], **options), entry.definition(outputs, labels, **options)
+    )
 
 
 @pytest.mark.parametrize("name", ["supcon", "triplet"])
@@ -178,7 +183,7 @@ def test_contrastive_loss_ignores_the_length_of_the_outputs(name):
     scale = torch.rand(20, 1, generator=torch.Generator().manual_seed(1)) * 5 + 0.1
     entry = LOSSES[name]
     options = entry.semantics["options"]
-    torch.testing.assert_close(entry.build(outputs * scale, labels, **options), entry.build(outputs, labels, **options))
+    torch.testing.assert_close(entry.definition(outputs * scale, labels, **options), entry.definition(outputs, labels, **options))
 
 
 @pytest.mark.parametrize(("loss", "name"), [(supcon, "temperature"), (triplet, "margin")])

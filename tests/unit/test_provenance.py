@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from clxai import registry
 from clxai.planning import provenance
 from clxai.planning.provenance import code_of
 
-LIBRARY = provenance.LIBRARY
+LIBRARY = registry.LIBRARY
 SCRIPTS = sorted(LIBRARY.parent.glob("*.py"))
 
 
@@ -23,6 +24,7 @@ def library(tmp_path, monkeypatch):
         "clxai/late.py": "def f():\n    from clxai import c\n    return c",
         "clxai/c.py": "from clxai.a import x",
         "clxai/unused.py": "",
+        "clxai/near.py": "from . import b\nfrom .sub.deep import thing",
         "clxai/sub/__init__.py": "from clxai.b import thing",
         "clxai/sub/deep.py": "if True:\n    import clxai.loop_1",
         "clxai/loop_1.py": "import clxai.loop_2",
@@ -53,6 +55,7 @@ def library(tmp_path, monkeypatch):
         ("from clxai.sub import deep", {"sub/__init__", "sub/deep", "b", "loop_1", "loop_2"}),
         ("import clxai.sub.deep", {"sub/__init__", "sub/deep", "b", "loop_1", "loop_2"}),
         ("def f():\n    import clxai.b", {"b"}),
+        ("import clxai.near", {"near", "b", "sub/__init__", "sub/deep", "loop_1", "loop_2"}),
         ("from clxaiother.b import thing", set()),
     ],
 )
@@ -73,7 +76,7 @@ def test_code_of_every_script_exists_and_is_part_of_the_project(script):
     assert script in found
     assert all(path.is_file() for path in found)
     assert all(path == script or LIBRARY in path.parents for path in found)
-    assert {LIBRARY / "__init__.py", LIBRARY / "logs.py"} <= set(found)
+    assert {LIBRARY / "__init__.py", LIBRARY / "runtime" / "artefacts.py"} <= set(found)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
@@ -91,10 +94,22 @@ def test_code_of_training_is_what_python_loads():
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")
     loaded = {Path(path).resolve() for path in loaded if path}
     assert len(loaded) > 10
-    assert loaded <= {path.resolve() for path in code_of(script)}
+    silent = {LIBRARY / f"{name}.py" for name in provenance.SILENT}
+    assert loaded - silent <= {path.resolve() for path in code_of(script)}
 
 
 def test_code_of_leaves_out_what_a_script_does_not_import():
     found = {path.name for path in code_of(LIBRARY.parent / "prepare_data.py")}
-    assert "sources.py" in found
-    assert not found & {"training.py", "heads.py", "flipping.py"}
+    assert "preparing.py" in found
+    assert not found & {"training.py", "digits.py", "engine.py"}
+
+
+def test_code_of_has_the_members_that_are_used_and_no_others():
+    script = LIBRARY.parent / "train_model.py"
+    added = set(code_of(script, ("losses", "supcon"))) - set(code_of(script))
+    assert added == {LIBRARY / "losses" / "supcon.py"}
+
+
+def test_silent_modules_are_no_code():
+    for script in SCRIPTS:
+        assert not {LIBRARY / f"{name}.py" for name in provenance.SILENT} & set(code_of(script))

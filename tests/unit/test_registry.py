@@ -1,90 +1,155 @@
-"""Families register entries once, by name, and declare them without being imported."""
+"""Open families: declared in their source, checked while planning, loaded one by one."""
+
+import subprocess
+import sys
 
 import pytest
-from clxai.data.sources import base as sources
+from clxai import registry
 from clxai.errors import ClxaiError
-from clxai.heads import base as heads
-from clxai.losses import base as losses
-from clxai.planning.config import catalogue
-from clxai.registry import Registry, declared
+from clxai.registry import PLACES, Family, Place, declared, files_of, fill_keywords, keywords_of, load
+
+BASE = """
+from clxai.registry import Family
+
+COLOURS = Family(
+    "colours", keywords={"warm": {"type": "boolean"}, "mood": {"enum": ["calm", "loud"], "default": "calm"}}
+)
+colour = COLOURS.register
+"""
+PRESENT = [family for family, place in PLACES.items() if (registry.LIBRARY / place.folder / "base.py").is_file()]
 
 
 @pytest.fixture
-def colours():
-    registry = Registry("colour")
+def write(tmp_path, monkeypatch):
+    """A family of its own in a library of its own; returns a function that writes one of its modules."""
+    monkeypatch.setattr(registry, "LIBRARY", tmp_path)
+    monkeypatch.setattr(registry, "PLACES", {"colours": Place("colours", "colour", "colour")})
 
-    @registry.register("red", warm=True)
+    def write_module(name, *lines):
+        path = tmp_path / "colours" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(lines) + "\n")
+        for cached in (declared, files_of, keywords_of):
+            cached.cache_clear()
+        return path
+
+    write_module("base.py", BASE)
+    yield write_module
+    monkeypatch.undo()
+    for cached in (declared, files_of, keywords_of):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def colours(write):
+    """The same family with a member that was added in this process."""
+    family = Family("colours", keywords=keywords_of("colours"))
+
+    @family.register("red", warm=True)
     def red():
         return "#f00"
 
-    registry.register("blue", warm=False)(lambda: "#00f")
-    return registry
+    return family
 
 
-def test_registry_entries_keep_definition_and_semantics(colours):
-    assert list(colours) == ["red", "blue"]
-    assert colours["red"].build() == "#f00"
-    assert colours["red"].semantics == {"warm": True}
+def test_member_keeps_its_definition_and_all_keywords(colours):
+    assert colours["red"].definition() == "#f00"
+    assert colours["red"].semantics == {"options": {}, "at_most": {}, "warm": True, "mood": "calm"}
 
 
-def test_register_returns_the_definition_unchanged():
+def test_options_are_the_defaults_but_for_what_is_given(colours):
+    colours.register("blue", warm=False, options={"depth": 2, "hue": 0.5})(lambda: "#00f")
+    assert colours["blue"].options({"hue": 0.1}) == {"depth": 2, "hue": 0.1}
+
+
+def test_register_returns_the_definition_unchanged(colours):
     def plain():
         return 1
 
-    assert Registry("thing").register("plain")(plain) is plain
+    assert colours.register("plain", warm=True)(plain) is plain
 
 
-def test_register_refuses_a_duplicate(colours):
+def test_a_duplicate_is_refused(colours):
     with pytest.raises(ClxaiError, match="colour 'red' is registered twice"):
-        colours.register("red")(lambda: None)
-    assert colours["red"].build() == "#f00"
+        colours.register("red", warm=True)(lambda: None)
+    assert colours["red"].definition() == "#f00"
 
 
 def test_unknown_name_suggests_the_nearest_and_lists_all(colours):
+    colours.register("blue", warm=False)(lambda: "#00f")
     with pytest.raises(ClxaiError, match=r"unknown colour 'rad'\. Did you mean 'red'\? Known: blue, red"):
         colours["rad"]
 
 
 def test_unknown_name_without_a_near_one_suggests_nothing(colours):
-    with pytest.raises(ClxaiError, match=r"unknown colour 'xyzzy'\. Known: blue, red"):
+    with pytest.raises(ClxaiError, match=r"unknown colour 'xyzzy'\. Known: red"):
         colours["xyzzy"]
 
 
-@pytest.mark.parametrize(
-    ("family", "registry"), [("losses", losses.LOSSES), ("heads", heads.HEADS), ("sources", sources.SOURCES)]
-)
-def test_declared_agrees_with_what_is_registered(family, registry):
-    """The plan reads the source, the job imports it: both must see the same names and semantics."""
-    found = catalogue(family)
-    assert {name: entry.semantics for name, entry in found.items()} == {name: entry.semantics for name, entry in registry.items()}
-
-
-def write(folder, name, *lines):
-    path = folder / name
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def test_declared_reads_functions_and_classes_of_a_folder_without_running_them(tmp_path):
-    write(tmp_path, "a.py", "import nothing_installed", "@thing('one', size=3)", "def one(): ...")
-    write(tmp_path, "b.py", "@thing('two', names=['x'], nested={'y': 0.5})", "class Two: ...", "@other('no')", "def no(): ...")
-    found = declared(tmp_path, "thing")
-    assert {name: dict(entry.semantics) for name, entry in found.items()} == {
-        "one": {"size": 3},
-        "two": {"names": ["x"], "nested": {"y": 0.5}},
+def test_functions_and_classes_are_declared_without_running_them(write):
+    write("a.py", "import nothing_installed", "@colour('one', warm=True)", "def one():", '    """First. \n\n    More."""')
+    write("b.py", "@base.colour('two', warm=False, mood='loud')", "class Two: ...", "@other('no')", "def no(): ...")
+    found = declared("colours")
+    assert {name: (entry.semantics["warm"], entry.semantics["mood"]) for name, entry in found.items()} == {
+        "one": (True, "calm"),
+        "two": (False, "loud"),
     }
     assert {name: entry.file.name for name, entry in found.items()} == {"one": "a.py", "two": "b.py"}
+    assert found["one"].text == "First."
 
 
-def test_declared_refuses_a_name_declared_twice_in_a_folder(tmp_path):
-    write(tmp_path, "a.py", "@thing('one')", "def one(): ...")
-    write(tmp_path, "b.py", "@thing('one')", "def other(): ...")
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("colour('one', wram=True)", r"a\.py, line 2: @colour\('one'\): unknown keyword 'wram'\. Did you mean 'warm'\?"),
+        ("colour('one')", r"a\.py, line 2: @colour\('one'\) lacks the keyword 'warm': boolean"),
+        ("colour('one', warm=3)", r"a\.py, line 2: @colour\('one'\): keyword 'warm': 3 is not of type 'boolean'"),
+        ("colour('one', warm=True, mood='clam')", r"unknown mood 'clam'\. Did you mean 'calm'\? Known: calm, loud"),
+        ("colour('one', warm=True, options=[1])", r"keyword 'options': \[1\] is not of type 'object'"),
+        ("colour('one', warm=WARM)", r"a\.py, line 2: @colour\('one'\): keywords must be literals"),
+        ("colour('one', **MORE)", r"a\.py, line 2: @colour\('one'\): keywords must be literals"),
+        ("colour(NAME, warm=True)", r"a\.py, line 2: @colour: keywords must be literals"),
+        ("colour(warm=True)", r"a\.py, line 2: @colour needs the colour's name first"),
+    ],
+)
+def test_wrong_declarations_are_named(write, call, message):
+    write("a.py", "NAME, WARM, MORE = 'one', True, {}", f"@{call}", "def one(): ...")
+    with pytest.raises(ClxaiError, match=message):
+        declared("colours")
+
+
+def test_a_name_declared_twice_is_refused(write):
+    write("a.py", "@colour('one', warm=True)", "def one(): ...")
+    write("b.py", "@colour('one', warm=True)", "def other(): ...")
     with pytest.raises(ClxaiError, match=r"b\.py, line 1: 'one' is declared twice"):
-        declared(tmp_path, "thing")
+        files_of("colours")
 
 
-@pytest.mark.parametrize("call", ["thing('one', size=SIZE)", "thing('one', size=len('abc'))", "thing(NAME)"])
-def test_declared_refuses_what_is_not_literal(tmp_path, call):
-    path = write(tmp_path, "a.py", "NAME, SIZE = 'one', 3", f"@{call}", "def one(): ...")
-    with pytest.raises(ClxaiError, match=r"a\.py, line 2: the keywords of @thing must be literals"):
-        declared(path, "thing")
+def test_registering_refuses_wrong_keywords_too(colours):
+    with pytest.raises(ClxaiError, match=r"colour 'blue': unknown keyword 'wram'\. Did you mean 'warm'"):
+        colours.register("blue", wram=True)
+    with pytest.raises(ClxaiError, match=r"colour 'blue' lacks the keyword 'warm'"):
+        colours.register("blue")
+
+
+def test_keywords_with_a_default_may_be_left_out():
+    assert fill_keywords({"b": 2}, {"a": {"default": 1}, "b": {"default": 0}}, "here") == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("family", PRESENT)
+def test_declared_agrees_with_what_is_loaded(family):
+    """The plan reads the source, the job imports it: both see the same names and keywords."""
+    for name, entry in declared(family).items():
+        assert load(family, name).semantics == entry.semantics
+
+
+def test_loading_a_member_imports_no_other():
+    code = "import sys; from clxai.registry import load; load('losses', 'supcon'); print(*sys.modules, sep='\\n')"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "clxai.losses.supcon" in loaded
+    assert not {"clxai.losses.triplet", "clxai.losses.cross_entropy"} & set(loaded)
+
+
+def test_members_of_an_unknown_name_are_refused():
+    with pytest.raises(ClxaiError, match=r"unknown loss 'supcom'\. Did you mean 'supcon'"):
+        load("losses", "supcom")

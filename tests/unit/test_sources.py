@@ -24,7 +24,7 @@ def medmnist(n=12, n_classes=3, splits=("train", "val", "test"), dtype=np.uint8,
 def test_digits_are_the_1797_of_scikit_learn_on_the_full_grey_scale(entry):
     from sklearn.datasets import load_digits
 
-    source, bunch = SOURCES["digits"].build(entry("digits")), load_digits()
+    source, bunch = SOURCES["digits"].definition(entry("digits")), load_digits()
     assert len(source.labels) == 1797
     np.testing.assert_array_equal(source.labels, bunch.target)
     np.testing.assert_allclose(source.image(5, None)[0] / 255, bunch.images[5] / 16, atol=0.5 / 255)
@@ -33,7 +33,7 @@ def test_digits_are_the_1797_of_scikit_learn_on_the_full_grey_scale(entry):
 
 def test_digits_refuse_a_size_that_splits_pixels(entry):
     with pytest.raises(ClxaiError, match=r"size of a digits set must be a multiple of 8\. Got 20"):
-        SOURCES["digits"].build(entry("digits", size=20))
+        SOURCES["digits"].definition(entry("digits", size=20))
 
 
 def test_resize_by_a_whole_factor_repeats_pixels():
@@ -84,7 +84,7 @@ def test_to_uint8_refuses(pixels, message):
 def test_npz_keeps_images_labels_and_its_own_splits(tmp_path, entry, dtype):
     arrays = medmnist(dtype=dtype)
     np.savez(tmp_path / "a.npz", **arrays)
-    source = SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz")))
+    source = SOURCES["npz"].definition(entry("npz", path=str(tmp_path / "a.npz")))
     assert source.class_names == ("0", "1", "2")
     assert source.split.tolist() == [0] * 12 + [1] * 12 + [2] * 12
     assert source.labels.tolist() == [0, 1, 2] * 12
@@ -96,13 +96,13 @@ def test_npz_keeps_images_labels_and_its_own_splits(tmp_path, entry, dtype):
 @pytest.mark.parametrize("size", [None, 6, 18])
 def test_npz_images_grey_or_colour_at_any_size(tmp_path, entry, shape, channels, size):
     np.savez(tmp_path / "a.npz", **medmnist(shape=shape))
-    image = SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz"))).image(0, size)
+    image = SOURCES["npz"].definition(entry("npz", path=str(tmp_path / "a.npz"))).image(0, size)
     assert image.shape == (channels, size or 9, size or 9)
 
 
 def test_npz_ignores_arrays_that_are_not_images_or_labels(tmp_path, entry):
     np.savez(tmp_path / "a.npz", **medmnist(splits=("train",)), extra=np.arange(3))
-    assert len(SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz"))).labels) == 12
+    assert len(SOURCES["npz"].definition(entry("npz", path=str(tmp_path / "a.npz"))).labels) == 12
 
 
 def changed(**changes):
@@ -143,7 +143,7 @@ def changed(**changes):
 def test_npz_refuses_arrays_of_another_layout(tmp_path, entry, arrays, message):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(ClxaiError, match=message):
-        SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz")))
+        SOURCES["npz"].definition(entry("npz", path=str(tmp_path / "a.npz")))
 
 
 def corrupt(content):
@@ -176,20 +176,20 @@ def test_npz_refuses_a_damaged_file(tmp_path, entry, damage, save):
     save(path, **medmnist(n=60))
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ClxaiError, match=r"a\.npz: not a readable npz file"):
-        SOURCES["npz"].build(entry("npz", path=str(path)))
+        SOURCES["npz"].definition(entry("npz", path=str(path)))
 
 
 def test_npz_refuses_a_plain_npy(tmp_path, entry):
     np.save(tmp_path / "a.npy", np.zeros((3, 9, 9), np.uint8))
     with pytest.raises(ClxaiError, match=r"a\.npy: not a readable npz file"):
-        SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npy")))
+        SOURCES["npz"].definition(entry("npz", path=str(tmp_path / "a.npy")))
 
 
 def test_npz_refuses_a_missing_and_an_empty_file(tmp_path, entry):
     (tmp_path / "empty.npz").touch()
     for name, message in (("empty.npz", "the file is empty"), ("missing.npz", "no such file")):
         with pytest.raises(ClxaiError, match=f"{name}: {message}"):
-            SOURCES["npz"].build(entry("npz", path=str(tmp_path / name)))
+            SOURCES["npz"].definition(entry("npz", path=str(tmp_path / name)))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -198,28 +198,28 @@ def test_npz_with_its_channels_first_is_refused_with_the_remedy(tmp_path, entry,
     with pytest.raises(
         ClxaiError, match=rf"\[12, {channels}, 9, 9\] has its channels first; store array\.transpose\(0, 2, 3, 1\)"
     ):
-        SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz")))
+        SOURCES["npz"].definition(entry("npz", path=str(tmp_path / "a.npz")))
 
 
 @pytest.mark.parametrize(("channels", "side"), [(13, 20), (16, 17)])
 def test_npz_with_many_channels_first_is_refused_too(tmp_path, entry, channels, side):
     np.savez(tmp_path / "a.npz", **medmnist(n=3, shape=(channels, side, side)))
     with pytest.raises(ClxaiError, match="has its channels first"):
-        SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz")))
+        SOURCES["npz"].definition(entry("npz", path=str(tmp_path / "a.npz")))
 
 
 @pytest.mark.parametrize("channels", [0, 17, 40])
 def test_npz_with_more_channels_than_are_served_is_refused(tmp_path, entry, channels):
     np.savez(tmp_path / "a.npz", **medmnist(shape=(9, 9, channels)))
     with pytest.raises(ClxaiError, match=rf"train_images .* must have 1\.\.16 channels, last\. Found {channels}"):
-        SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz")))
+        SOURCES["npz"].definition(entry("npz", path=str(tmp_path / "a.npz")))
 
 
 def test_npz_never_unpickles(tmp_path, entry, harmful):
     folder, pickled = harmful
     np.savez(tmp_path / "a.npz", **changed(train_labels=pickled))
     with pytest.raises(ClxaiError, match=r"a\.npz: not a readable npz file"):
-        SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz")))
+        SOURCES["npz"].definition(entry("npz", path=str(tmp_path / "a.npz")))
     assert not folder.exists()
 
 
@@ -233,7 +233,7 @@ def test_folder_of_classes_names_them_sorted(tmp_path, entry):
         for number in range(2):
             write_image(tmp_path / name / f"{number}.png", value)
     (tmp_path / "cat" / "notes.txt").write_text("not an image")
-    source = SOURCES["folder"].build(entry("folder", path=str(tmp_path)))
+    source = SOURCES["folder"].definition(entry("folder", path=str(tmp_path)))
     assert source.class_names == ("cat", "wolf")
     assert source.labels.tolist() == [0, 0, 1, 1]
     assert source.split.tolist() == [0] * 4
@@ -246,14 +246,14 @@ def test_folder_with_its_own_splits(tmp_path, entry):
         for name in ("a", "b"):
             for number in range(n_images):
                 write_image(tmp_path / split / name / f"{number}.JPG", 5, mode="L", format="jpeg")
-    source = SOURCES["folder"].build(entry("folder", path=str(tmp_path)))
+    source = SOURCES["folder"].definition(entry("folder", path=str(tmp_path)))
     assert source.split.tolist() == [0] * 6 + [2] * 4
     assert source.labels.tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 1, 1]
 
 
 def test_folder_grey_gives_one_channel(tmp_path, entry):
     write_image(tmp_path / "a" / "0.png", (255, 255, 255, 255), mode="RGBA")
-    source = SOURCES["folder"].build(entry("folder", path=str(tmp_path), grey=True))
+    source = SOURCES["folder"].definition(entry("folder", path=str(tmp_path), grey=True))
     assert source.image(0, 8).shape == (1, 8, 8)
 
 
@@ -268,7 +268,7 @@ def test_folder_grey_gives_one_channel(tmp_path, entry):
 @pytest.mark.parametrize("grey", [True, False])
 def test_folder_pixels_that_would_change_are_refused(tmp_path, entry, mode, value, message, grey):
     write_image(tmp_path / "a" / "0.png", value, mode=mode)
-    source = SOURCES["folder"].build(entry("folder", path=str(tmp_path), grey=grey))
+    source = SOURCES["folder"].definition(entry("folder", path=str(tmp_path), grey=grey))
     with pytest.raises(ClxaiError, match=message):
         source.image(0, None)
 
@@ -279,7 +279,7 @@ def test_folder_image_is_turned_as_its_exif_tag_says(tmp_path, entry):
     exif[0x0112] = 6  # stored lying, to be turned clockwise
     (tmp_path / "a").mkdir()
     Image.fromarray(pixels).save(tmp_path / "a" / "0.png", exif=exif)
-    source = SOURCES["folder"].build(entry("folder", path=str(tmp_path), grey=True))
+    source = SOURCES["folder"].definition(entry("folder", path=str(tmp_path), grey=True))
     np.testing.assert_array_equal(source.image(0, None)[0], np.rot90(pixels, -1))
 
 
@@ -294,7 +294,7 @@ def png_of_48_bits(path):
 def test_folder_colours_of_16_bits_are_refused(tmp_path, entry):
     png_of_48_bits(tmp_path / "a" / "0.png")
     with pytest.raises(ClxaiError, match=r"0\.png: pixels of more than 8 bits"):
-        SOURCES["folder"].build(entry("folder", path=str(tmp_path))).image(0, None)
+        SOURCES["folder"].definition(entry("folder", path=str(tmp_path))).image(0, None)
 
 
 FILES = {
@@ -332,7 +332,7 @@ def test_folder_takes_the_images_and_counts_what_it_skips(tmp_path, entry, files
     from clxai.data.image_folders import count_images
 
     write_files(tmp_path, files)
-    source = SOURCES["folder"].build(entry("folder", path=str(tmp_path)))
+    source = SOURCES["folder"].definition(entry("folder", path=str(tmp_path)))
     assert source.class_names == classes
     assert {name: n for name, n in zip(SPLITS, np.bincount(source.split, minlength=3), strict=True) if n} == splits
     assert count_images(tmp_path, 100) == splits
@@ -351,7 +351,7 @@ def test_folder_takes_the_images_and_counts_what_it_skips(tmp_path, entry, files
 def test_folder_whose_splits_cannot_be_told_is_refused(tmp_path, entry, files, message):
     write_files(tmp_path, files)
     with pytest.raises(ClxaiError, match=message):
-        SOURCES["folder"].build(entry("folder", path=str(tmp_path)))
+        SOURCES["folder"].definition(entry("folder", path=str(tmp_path)))
 
 
 def test_folder_that_cannot_be_read_is_refused_by_name(tmp_path, entry, monkeypatch):
@@ -365,25 +365,25 @@ def test_folder_that_cannot_be_read_is_refused_by_name(tmp_path, entry, monkeypa
 
     monkeypatch.setattr(os, "scandir", deny)
     with pytest.raises(ClxaiError, match=r"/b: the folder cannot be read \(Permission denied\)"):
-        SOURCES["folder"].build(entry("folder", path=str(tmp_path)))
+        SOURCES["folder"].definition(entry("folder", path=str(tmp_path)))
 
 
 def test_folder_of_a_circle_of_links_ends(tmp_path, entry):
     write_files(tmp_path, ["a/0.png"])
     (tmp_path / "b").symlink_to(tmp_path / "a", target_is_directory=True)
     (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
-    assert SOURCES["folder"].build(entry("folder", path=str(tmp_path))).class_names == ("a", "b")
+    assert SOURCES["folder"].definition(entry("folder", path=str(tmp_path))).class_names == ("a", "b")
 
 
 def test_folder_missing_is_refused(tmp_path, entry):
     with pytest.raises(ClxaiError, match=r"path '.*absent' is not a folder"):
-        SOURCES["folder"].build(entry("folder", path=str(tmp_path / "absent")))
+        SOURCES["folder"].definition(entry("folder", path=str(tmp_path / "absent")))
 
 
 def test_folder_without_images_is_refused(tmp_path, entry):
     write_image(tmp_path / "stray.png", 0)
     with pytest.raises(ClxaiError, match=r"no images found as \{class\}/\*\.png"):
-        SOURCES["folder"].build(entry("folder", path=str(tmp_path)))
+        SOURCES["folder"].definition(entry("folder", path=str(tmp_path)))
 
 
 @pytest.mark.parametrize("kept", [0, 10, 0.5])
@@ -393,7 +393,7 @@ def test_folder_damaged_image_is_refused_by_name(tmp_path, entry, kept):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content)) if kept < 1 else kept])
-    source = SOURCES["folder"].build(entry("folder", path=str(tmp_path)))
+    source = SOURCES["folder"].definition(entry("folder", path=str(tmp_path)))
     with pytest.raises(ClxaiError, match=r"0\.png: not a readable image"):
         source.image(0, 8)
 
@@ -412,7 +412,7 @@ def test_torchvision_keeps_its_own_train_and_test_split(tmp_path, entry):
         labels[name] = (np.arange(n_images) % 10).astype(np.uint8)
         (raw / f"{name}-images-idx3-ubyte").write_bytes(idx(images[name]))
         (raw / f"{name}-labels-idx1-ubyte").write_bytes(idx(labels[name]))
-    source = SOURCES["torchvision"].build(entry("torchvision", name="FashionMNIST", path=str(tmp_path)))
+    source = SOURCES["torchvision"].definition(entry("torchvision", name="FashionMNIST", path=str(tmp_path)))
     assert source.split.tolist() == [0] * 20 + [2] * 10
     assert source.labels.tolist() == [*labels["train"], *labels["t10k"]]
     assert source.class_names[:2] == ("T-shirt/top", "Trouser")
@@ -427,24 +427,24 @@ def test_torchvision_set_that_needs_an_argument_gets_it(tmp_path, entry):
         (raw / f"emnist-digits-{name}-images-idx3-ubyte").write_bytes(idx(np.zeros((n_images, 28, 28), np.uint8)))
         (raw / f"emnist-digits-{name}-labels-idx1-ubyte").write_bytes(idx((np.arange(n_images) % 10).astype(np.uint8)))
     chosen = {"name": "EMNIST", "path": str(tmp_path)}
-    source = SOURCES["torchvision"].build(entry("torchvision", **chosen, arguments={"split": "digits"}))
+    source = SOURCES["torchvision"].definition(entry("torchvision", **chosen, arguments={"split": "digits"}))
     assert np.bincount(source.split).tolist() == [20, 0, 10]
     with pytest.raises(ClxaiError, match=r"torchvision set EMNIST with arguments.*Unknown value 'figures' for argument split"):
-        SOURCES["torchvision"].build(entry("torchvision", **chosen, arguments={"split": "figures"}))
+        SOURCES["torchvision"].definition(entry("torchvision", **chosen, arguments={"split": "figures"}))
 
 
 def test_torchvision_set_that_is_absent_says_how_to_fetch_it(tmp_path, entry):
     with pytest.raises(ClxaiError, match=r"torchvision set FashionMNIST in .*set `download: true` to fetch it"):
-        SOURCES["torchvision"].build(entry("torchvision", name="FashionMNIST", path=str(tmp_path)))
+        SOURCES["torchvision"].definition(entry("torchvision", name="FashionMNIST", path=str(tmp_path)))
 
 
 def test_torchvision_unknown_name_suggests_the_nearest(entry):
     with pytest.raises(ClxaiError, match=r"unknown torchvision data set 'FashonMNIST'\. Did you mean 'FashionMNIST'\?"):
-        SOURCES["torchvision"].build(entry("torchvision", name="FashonMNIST"))
+        SOURCES["torchvision"].definition(entry("torchvision", name="FashonMNIST"))
 
 
 def test_torchvision_reads_the_published_fashion_mnist(fashion_mnist, entry):
-    source = SOURCES["torchvision"].build(entry("torchvision", name="FashionMNIST", path=str(fashion_mnist)))
+    source = SOURCES["torchvision"].definition(entry("torchvision", name="FashionMNIST", path=str(fashion_mnist)))
     assert np.bincount(source.split).tolist() == [60000, 0, 10000]
     assert np.bincount(source.labels).tolist() == [7000] * 10
     assert source.image(69999, 28).shape == (1, 28, 28)
@@ -489,7 +489,7 @@ def test_every_torchvision_set_is_planned_and_read_or_refused_with_a_reason(name
     if name == "PCAM":
         return  # its labels are in a file of their own
     monkeypatch.setattr(sets, name, lambda root, **given: Part(name, given[argument], arguments))
-    source = SOURCES["torchvision"].build(entry("torchvision", name=name, arguments=arguments))
+    source = SOURCES["torchvision"].definition(entry("torchvision", name=name, arguments=arguments))
     start = NEEDS[name].first_label(arguments)
     assert source.labels.tolist() == [0, 1, 2, 0, 1, 2, 1, 2, 0, 1, 2, 0]
     assert source.split.tolist() == [0] * 6 + [2] * 6
@@ -516,7 +516,9 @@ def test_emnist_letters_are_counted_from_a(tmp_path, entry):
     for name, n_images in (("train", 52), ("test", 26)):
         (raw / f"emnist-letters-{name}-images-idx3-ubyte").write_bytes(idx(np.zeros((n_images, 28, 28), np.uint8)))
         (raw / f"emnist-letters-{name}-labels-idx1-ubyte").write_bytes(idx((np.arange(n_images) % 26 + 1).astype(np.uint8)))
-    source = SOURCES["torchvision"].build(entry("torchvision", name="EMNIST", path=str(tmp_path), arguments={"split": "letters"}))
+    source = SOURCES["torchvision"].definition(
+        entry("torchvision", name="EMNIST", path=str(tmp_path), arguments={"split": "letters"})
+    )
     assert np.bincount(source.labels).tolist() == [3] * 26
     assert source.class_names == tuple("abcdefghijklmnopqrstuvwxyz")
 
@@ -527,7 +529,7 @@ def test_torchvision_images_without_labels_are_refused(entry, monkeypatch):
     part = type("Part", (), {"_samples": [("pixels", None)]})
     monkeypatch.setattr(sets, "FER2013", lambda root, split: part())
     with pytest.raises(ClxaiError, match="FER2013: images without labels"):
-        SOURCES["torchvision"].build(entry("torchvision", name="FER2013"))
+        SOURCES["torchvision"].definition(entry("torchvision", name="FER2013"))
 
 
 def test_pcam_labels_come_from_their_own_file(tmp_path, entry):
@@ -538,7 +540,7 @@ def test_pcam_labels_come_from_their_own_file(tmp_path, entry):
         for what, values in (("x", np.full((6, 9, 9, 3), 40 + start, np.uint8)), ("y", labels.reshape(6, 1, 1, 1))):
             with h5py.File(tmp_path / f"{stem}_{what}.h5", "w") as file:
                 file[what] = values
-    source = SOURCES["torchvision"].build(entry("torchvision", name="PCAM", path=str(tmp_path)))
+    source = SOURCES["torchvision"].definition(entry("torchvision", name="PCAM", path=str(tmp_path)))
     assert source.labels.tolist() == [0, 1] * 3 + [1, 0] * 3
     assert [int(source.image(index, None)[0, 0, 0]) for index in (0, 6)] == [40, 41]
 
@@ -547,14 +549,14 @@ def test_pcam_labels_come_from_their_own_file(tmp_path, entry):
 def test_npz_labels_are_counted_from_the_first_label(tmp_path, entry, first):
     arrays = {name: array + first * name.endswith("labels") for name, array in medmnist().items()}
     np.savez(tmp_path / "a.npz", **arrays)
-    source = SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz"), first_label=first))
+    source = SOURCES["npz"].definition(entry("npz", path=str(tmp_path / "a.npz"), first_label=first))
     assert source.labels.tolist() == [0, 1, 2] * 12
     assert source.class_names == tuple(str(first + label) for label in range(3))
     with pytest.raises(ClxaiError, match=rf"a\.npz: labels must begin at .*first_label, 9\. Found {first}\.\.{first + 2}"):
-        SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz"), first_label=9))
+        SOURCES["npz"].definition(entry("npz", path=str(tmp_path / "a.npz"), first_label=9))
 
 
 def test_npz_labels_from_one_are_refused_with_the_key_that_helps(tmp_path, entry):
     np.savez(tmp_path / "a.npz", **{name: array + name.endswith("labels") for name, array in medmnist().items()})
     with pytest.raises(ClxaiError, match=r"Found 1\.\.3; set `first_label: 1`"):
-        SOURCES["npz"].build(entry("npz", path=str(tmp_path / "a.npz")))
+        SOURCES["npz"].definition(entry("npz", path=str(tmp_path / "a.npz")))

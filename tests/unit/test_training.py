@@ -213,7 +213,7 @@ def test_views_multiply_the_batch(tiny_data, recipe, monkeypatch):
         spy = replace(
             entry,
             build=lambda outputs, labels, seen=seen, entry=entry, **options: (
-                seen.append((len(outputs), labels.tolist())) or entry.build(outputs, labels, **options)
+                seen.append((len(outputs), labels.tolist())) or entry.definition(outputs, labels, **options)
             ),
         )
         monkeypatch.setitem(LOSSES._entries, loss, spy)

@@ -11,8 +11,9 @@ import pytest
 import yaml
 from clxai.data.npz import read_headers
 from clxai.errors import ClxaiError
-from clxai.planning.config import check_keys, check_schema, check_unchanged, check_values
+from clxai.planning.config import check_schema, check_values
 from clxai.planning.extents import measure
+from clxai.planning.reading import check_keys, check_unchanged
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]

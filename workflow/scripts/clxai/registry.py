@@ -1,91 +1,232 @@
-"""Open families (losses, attribution methods, heads, data sources): one decorated definition is one entry.
+"""Open families: one decorated definition in one file of a family's folder is one member.
 
-An entry declares its semantics as literal keywords of the decorator. `declared` reads them from the source, so that the
-config can be checked, and Snakemake can plan, without importing torch.
+The `base` module of a family declares, as literals, which keywords its members give, each by a JSON schema; one with a `default`
+may be left out:
+
+    LOSSES = Family("losses", keywords={"top": {"enum": ["classifier", "projection"]}, "views": {"default": 1}})
+    loss = LOSSES.register
+
+    @loss("supcon", top="projection", views=2, options={"temperature": 0.1})
+    def supcon(outputs, labels, temperature): ...
+
+`declared` reads families from their source, so that the config can be checked and Snakemake can plan without importing torch;
+hence all keywords must be literals. `load` imports the one module that defines a member, and no other.
 """
 
 import ast
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from clxai.errors import ClxaiError, unknown_name
+
+LIBRARY = Path(__file__).parent
+
+
+class Place(NamedTuple):
+    """Where a family lives: its folder below the library, its decorator, and what one member is called in messages."""
+
+    folder: str
+    decorator: str
+    what: str
+
+
+PLACES: Mapping[str, Place] = {
+    "sources": Place("data/sources", "source", "data source"),
+    "networks": Place("networks", "network", "network"),
+    "losses": Place("losses", "loss", "loss"),
+    "heads": Place("heads", "head", "head"),
+    "methods": Place("attribution", "method", "attribution method"),
+    "fills": Place("fills", "fill", "fill"),
+    "units": Place("units", "units", "kind of units"),
+    "metrics": Place("measures/metrics", "metric", "metric"),
+    "figures": Place("figures", "figure", "figure"),
+}
+# Of the members of every family. options: allowed keys with their defaults. at_most: upper bounds of options, each a number or
+# the name of another option.
+COMMON: Mapping[str, Mapping[str, Any]] = {
+    "options": {"type": "object", "default": {}},
+    "at_most": {"type": "object", "additionalProperties": {"type": ["number", "string"]}, "default": {}},
+}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered definition with its declared semantics."""
+    """A member: its name, the function or class that was decorated, and its keywords with defaults filled in."""
 
     name: str
-    build: Callable[..., Any]
+    definition: Callable[..., Any]
     semantics: Mapping[str, Any] = field(default_factory=dict)
 
+    def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all options: the given ones, and the defaults of the others."""
+        return {**self.semantics["options"], **given}
 
-class Registry(Mapping[str, Entry]):
-    """Entries by name. A duplicate is refused; an unknown name is answered with the nearest known one."""
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+class Family(Mapping[str, Entry]):
+    """The members of an open family by name: those of the library, imported when they are asked for, and those added since.
+
+    A duplicate is refused; an unknown name is answered with the nearest one.
+    """
+
+    def __init__(self, family: str, keywords: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self.family, self.what = family, PLACES[family].what
+        self.keywords = {**COMMON, **(keywords or {})}
         self._entries: dict[str, Entry] = {}
 
     def register(self, name: str, **semantics: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Return the decorator that adds a function or class under `name`."""
+        """Return the decorator that adds a function or class under `name`. Raises ClxaiError on a wrong keyword."""
+        filled = fill_keywords(semantics, self.keywords, f"{self.what} {name!r}")
 
-        def add(build: Callable[..., Any]) -> Callable[..., Any]:
+        def add(definition: Callable[..., Any]) -> Callable[..., Any]:
             if name in self._entries:
                 raise ClxaiError(f"{self.what} {name!r} is registered twice")
-            self._entries[name] = Entry(name, build, semantics)
-            return build
+            self._entries[name] = Entry(name, definition, filled)
+            return definition
 
         return add
 
     def __getitem__(self, name: str) -> Entry:
+        if name not in self:
+            raise unknown_name(self.what, name, self)
         if name not in self._entries:
-            raise unknown_name(self.what, name, self._entries)
+            importlib.import_module(module_of(files_of(self.family)[name]))
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self._entries or name in files_of(self.family)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(dict.fromkeys([*files_of(self.family), *self._entries]))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(list(iter(self)))
+
+
+def load(family: str, name: str) -> Entry:
+    """Return a member of a family, after importing the one module that defines it if need be.
+
+    Raises ClxaiError, with the nearest name, if there is no such member.
+    """
+    base = importlib.import_module(module_of(LIBRARY / PLACES[family].folder / "base.py"))
+    (members,) = (value for value in vars(base).values() if isinstance(value, Family) and value.family == family)
+    return members[name]
+
+
+def module_of(file: Path) -> str:
+    """Return the dotted name of a module of this library."""
+    return ".".join(("clxai", *file.relative_to(LIBRARY).with_suffix("").parts))
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """What the source says of an entry: its name, literal semantics and the file that defines it."""
+    """What the source says of a member: its name, its keywords with defaults filled in, its first line of text, its file."""
 
     name: str
     semantics: Mapping[str, Any]
+    text: str
     file: Path
 
 
-def declared(source: Path, decorator: str) -> dict[str, Declaration]:
-    """Read the entries that `source` (a module or a folder of modules) declares with `@decorator(name, key=literal)`.
+@cache
+def files_of(family: str) -> Mapping[str, Path]:
+    """Return the file of each member that the library defines. Raises ClxaiError if a name is declared twice or no literal."""
+    return {name: file for name, (file, _, _) in _found(family).items()}
 
-    Raises ClxaiError if a name is declared twice or a keyword is not a literal.
+
+@cache
+def declared(family: str) -> Mapping[str, Declaration]:
+    """Return the members that the library defines, read from the source, sorted by file and line.
+
+    Raises ClxaiError, naming file and line, on a keyword that is unknown, missing, of a wrong type or not a literal.
     """
-    found: dict[str, Declaration] = {}
-    for file in sorted(source.glob("*.py")) if source.is_dir() else [source]:
-        for call in _decorator_calls(ast.parse(file.read_text()), decorator):
-            try:
-                name = ast.literal_eval(call.args[0])
-                semantics = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
-            except ValueError as error:
-                raise ClxaiError(f"{file}, line {call.lineno}: the keywords of @{decorator} must be literals") from error
+    keywords, members = keywords_of(family), {}
+    for name, (file, definition, call) in _found(family).items():
+        where = f"{file}, line {call.lineno}: @{PLACES[family].decorator}({name!r})"
+        given = {word.arg or "**": _literal(word.value, where) for word in call.keywords}
+        semantics = fill_keywords(given, keywords, where)
+        _check_types(semantics, keywords, where)
+        text = (ast.get_docstring(definition) or "").partition("\n\n")[0].replace("\n", " ").strip()
+        members[name] = Declaration(name, semantics, text, file)
+    return members
+
+
+@cache
+def keywords_of(family: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the keywords of a family's members, as its base module declares them, by JSON schema."""
+    base = LIBRARY / PLACES[family].folder / "base.py"
+    for call in (node for node in ast.walk(ast.parse(base.read_text())) if isinstance(node, ast.Call)):
+        if getattr(call.func, "id", None) == "Family":
+            own = [_literal(word.value, f"{base}, line {call.lineno}") for word in call.keywords if word.arg == "keywords"]
+            return {**COMMON, **(own[0] if own else {})}
+    raise ClxaiError(f"{base} declares no family: it lacks Family({family!r}, keywords={{...}})")
+
+
+def fill_keywords(given: Mapping[str, Any], keywords: Mapping[str, Mapping[str, Any]], where: str) -> dict[str, Any]:
+    """Return the keywords with defaults filled in. Raises ClxaiError on one that is unknown or missing."""
+    for name in given:
+        if name not in keywords:
+            raise ClxaiError(f"{where}: {unknown_name('keyword', name, keywords)}")
+    missing = [name for name, schema in keywords.items() if "default" not in schema and name not in given]
+    if missing:
+        raise ClxaiError(f"{where} lacks the keyword {missing[0]!r}: {_in_words(keywords[missing[0]])}")
+    return {name: given.get(name, schema.get("default")) for name, schema in keywords.items()}
+
+
+def _in_words(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return f"one of {', '.join(map(str, schema['enum']))}"
+    kinds = schema.get("type", "any value")
+    return kinds if isinstance(kinds, str) else " or ".join(kinds)
+
+
+def _found(family: str) -> dict[str, tuple[Path, ast.AST, ast.Call]]:
+    """Return file, definition and decorator call of each member, reached by its name or through its module."""
+    folder, decorator, what = PLACES[family]
+    found: dict[str, tuple[Path, ast.AST, ast.Call]] = {}
+    for file in sorted((LIBRARY / folder).glob("*.py")):
+        text = file.read_text()
+        if f"@{decorator}(" not in text and f".{decorator}(" not in text:
+            continue
+        for definition, call in _decorator_calls(ast.parse(text), decorator):
+            where = f"{file}, line {call.lineno}"
+            if not call.args:
+                raise ClxaiError(f"{where}: @{decorator} needs the {what}'s name first")
+            name = _literal(call.args[0], f"{where}: @{decorator}")
             if name in found:
-                raise ClxaiError(f"{file}, line {call.lineno}: {name!r} is declared twice")
-            found[name] = Declaration(name, semantics, file)
+                raise ClxaiError(f"{where}: {name!r} is declared twice")
+            found[name] = (file, definition, call)
     return found
 
 
-def _decorator_calls(tree: ast.AST, decorator: str) -> Iterator[ast.Call]:
+def _decorator_calls(tree: ast.AST, decorator: str) -> Iterator[tuple[ast.AST, ast.Call]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             for call in node.decorator_list:
-                if isinstance(call, ast.Call) and getattr(call.func, "id", None) == decorator:
-                    yield call
+                if isinstance(call, ast.Call) and decorator in (getattr(call.func, "id", None), getattr(call.func, "attr", None)):
+                    yield node, call
+
+
+def _literal(node: ast.AST, where: str) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError as error:
+        raise ClxaiError(f"{where}: keywords must be literals") from error
+
+
+def _check_types(semantics: Mapping[str, Any], keywords: Mapping[str, Mapping[str, Any]], where: str) -> None:
+    """Raise ClxaiError at the first keyword whose value its schema refuses."""
+    import json
+
+    from jsonschema import Draft202012Validator
+
+    plain = json.loads(json.dumps(semantics))  # tuples are arrays
+    for name, schema in keywords.items():
+        error = next(Draft202012Validator(schema).iter_errors(plain[name]), None)
+        if error is not None and error.validator == "enum":
+            raise ClxaiError(f"{where}: {unknown_name(name, plain[name], map(str, schema['enum']))}")
+        if error is not None:
+            raise ClxaiError(f"{where}: keyword {name!r}: {error.message}")

@@ -1,7 +1,6 @@
 """The contract of an attribution method: what it is given, what it returns, what it declares.
 
-    @method("name", family="gradient", aligned_to="input", signed=False, stochastic=False, per_head=True, baseline=None,
-            reduction="abs_sum", extras=(), options={})
+    @method("name", family="gradient", reduction="abs_sum")
     def name(problem: Problem, options: Mapping) -> Explanation
 
 family: gradient, cam, propagation, perturbation or control. aligned_to: what the values belong to before they are brought to
@@ -11,21 +10,31 @@ channels become one map. extras: names of the per-image numbers it returns besid
 at_most (may be left out): upper bounds of options, each a number or the name of another option.
 """
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from clxai.errors import ClxaiError, unknown_name
+from clxai.errors import ClxaiError
 from clxai.heads.base import FrozenScores, Head, log_odds
 from clxai.networks.inference import Encoder
-from clxai.registry import Entry, Registry, declared
+from clxai.registry import Family
 
-METHODS = Registry("attribution method")
+METHODS = Family(
+    "methods",
+    keywords={
+        "family": {"enum": ["gradient", "cam", "propagation", "perturbation", "control"]},
+        "aligned_to": {"enum": ["input", "layer"], "default": "input"},
+        "signed": {"type": "boolean", "default": False},
+        "stochastic": {"type": "boolean", "default": False},
+        "per_head": {"type": "boolean", "default": True},
+        "baseline": {"type": ["null", "string"], "default": None},
+        "reduction": {"enum": ["sum", "abs_sum", "mean", "none"]},
+        "extras": {"type": "array", "items": {"type": "string"}, "default": []},
+    },
+)
 method = METHODS.register
 
 REDUCTIONS = {
@@ -80,15 +89,6 @@ class Explanation:
 
     maps: Float[Tensor, "image channel y x"]
     extras: Mapping[str, Float[Tensor, " image"]] = field(default_factory=dict)
-
-
-def load_method(name: str) -> Entry:
-    """Import the module that declares a method and return its entry. Raises ClxaiError with the nearest name if unknown."""
-    known = declared(Path(__file__).parent, "method")
-    if name not in known:
-        raise unknown_name("attribution method", name, known)
-    importlib.import_module(f"clxai.attribution.{known[name].file.stem}")
-    return METHODS[name]
 
 
 def layer_of(encoder: Encoder, name: str) -> torch.nn.Module:

@@ -11,10 +11,7 @@ from clxai.keys import key_of
 from clxai.randomness import keyed_uniform
 
 
-@method(
-    "random", family="control", aligned_to="input", signed=False, stochastic=True, per_head=False, baseline=None,
-    reduction="none", extras=(), options={},
-)  # fmt: skip
+@method("random", family="control", stochastic=True, per_head=False, reduction="none")
 def random(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """Uniform noise per pixel, keyed by seed and image: its SRG is 0 in expectation."""
     pixels = problem.images[:, :1]
@@ -22,10 +19,7 @@ def random(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     return Explanation(values.reshape(pixels.shape).to(pixels.dtype))
 
 
-@method(
-    "sobel", family="control", aligned_to="input", signed=False, stochastic=False, per_head=False, baseline=None,
-    reduction="none", extras=(), options={},
-)  # fmt: skip
+@method("sobel", family="control", per_head=False, reduction="none")
 def sobel(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """Edge strength: gradient magnitude of the channel mean by the 3x3 Sobel operator, borders replicated."""
     grey = functional.pad(problem.images.mean(dim=1, keepdim=True), [1] * 4, mode="replicate")

@@ -9,7 +9,7 @@ import torch
 import xarray
 from torch import Tensor
 
-from clxai.attribution.base import REDUCTIONS, Explanation, Problem, load_method
+from clxai.attribution.base import METHODS, REDUCTIONS, Explanation, Problem
 from clxai.errors import ClxaiError
 from clxai.heads.base import Head, log_odds
 from clxai.registry import Entry
@@ -17,6 +17,7 @@ from clxai.runs import Run
 from clxai.runtime.chunks import in_chunks
 from clxai.units.base import fill_images, tie_fraction
 
+_STORED = ("family", "aligned_to", "signed", "stochastic", "per_head", "reduction")  # keywords of a method, beside its maps
 BATCH = 64  # images explained at once, at most
 BATCH_PIXELS = BATCH * 96 * 96  # larger images come in smaller batches: gradients keep every activation
 
@@ -27,8 +28,8 @@ def explain(run: Run, method_name: str, options: Mapping[str, Any], seed: int) -
     A method that does not depend on the head is computed once and repeated. Values that are not finite stay in the file: the
     flipping engine ranks such maps at random and counts them.
     """
-    entry = load_method(method_name)
-    settings = {**entry.semantics["options"], **options}
+    entry = METHODS[method_name]
+    settings = entry.options(options)
     mode = settings.pop("baseline", entry.semantics["baseline"])
     baseline = _baseline(run, mode, seed)
     rows: dict[str, list[np.ndarray]] = {}
@@ -77,7 +78,7 @@ def _explain_head(
             baseline=None if baseline is None else baseline[rows],
             seed=seed,
         )
-        return entry.build(problem, settings)
+        return entry.definition(problem, settings)
 
     n_together = max(1, min(BATCH, BATCH_PIXELS // images.shape[-1] ** 2))
     parts = in_chunks(explained, torch.arange(len(images), device=images.device), n_together, entry.name)
@@ -107,10 +108,7 @@ def _labelled(
     maps = torch.from_numpy(variables["attribution"][1]).flatten(2)
     variables["tie_fraction"] = (("head", "image"), torch.stack([tie_fraction(row) for row in maps]).numpy())
     variables["zero_fraction"] = (("head", "image"), (maps == 0).float().mean(-1).numpy())
-    semantics = {
-        name: value for name, value in entry.semantics.items() if name not in ("options", "extras", "baseline", "at_most")
-    }
-    attrs = {name: int(value) if isinstance(value, bool) else value for name, value in semantics.items()}
+    attrs = {name: int(value) if isinstance(value, bool) else value for name, value in entry.semantics.items() if name in _STORED}
     attrs |= {"method": entry.name, "seed": seed, **{f"option_{name}": value for name, value in settings.items()}}
     attrs |= baseline
     return xarray.Dataset(variables, coords={"head": heads, "image": index.cpu().numpy()}, attrs=attrs)

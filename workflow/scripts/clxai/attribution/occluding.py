@@ -13,9 +13,14 @@ IMAGES_PER_PASS = 16  # windows of one image evaluated together
 
 
 @method(
-    "occlusion", family="perturbation", aligned_to="input", signed=True, stochastic=False, per_head=True, baseline="mean",
-    reduction="mean", extras=(), options={"window": 6, "stride": 3}, at_most={"stride": "window"},
-)  # fmt: skip
+    "occlusion",
+    family="perturbation",
+    signed=True,
+    baseline="mean",
+    reduction="mean",
+    options={"window": 6, "stride": 3},
+    at_most={"stride": "window"},
+)
 def occlusion(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """m(x) - m(x with a sliding window replaced by the baseline), averaged over the windows on a pixel [Zeiler, Fergus 2014]."""
     channels, size = problem.images.shape[1], problem.images.shape[-1]

@@ -24,10 +24,7 @@ _KNOWN = (*_LAYERS, nn.Sequential, BasicBlock)
 EXACTNESS = 1e-9  # relative difference of canonised embeddings in float64
 
 
-@method(
-    "lrp", family="propagation", aligned_to="input", signed=True, stochastic=False, per_head=True, baseline=None,
-    reduction="sum", extras=("conservation_ratio",), options={},
-)  # fmt: skip
+@method("lrp", family="propagation", signed=True, reduction="sum", extras=("conservation_ratio",))
 def lrp(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """EpsilonPlusFlat: Epsilon on dense, ZPlus on convolutions, Flat on the first one [Montavon et al. 2019], canonised.
 

@@ -27,7 +27,7 @@ def prepare(config: Mapping[str, Any], images_path: str | Path, labels_path: str
     Returns the table of what was found (see `found_in`). Raises ClxaiError on labels that are not 0..C-1, a class without images
     in a split, non-finite pixels, mixed channels or images that cannot be read.
     """
-    source = SOURCES[config["source"]].build(config)
+    source = SOURCES[config["source"]].definition(config)
     where = f"{config['source']} {config['name'] or config['path'] or ''}".rstrip()
     check_labels(source.labels, len(source.class_names), where)
     split = assign_splits(source, config)

@@ -38,7 +38,7 @@ def fit_heads(
     heads, rows = {}, []
     for name, chosen in options.items():
         try:
-            head = HEADS[name].build.fit(embeddings[train], labels[train], data.n_classes, chosen, encoder.classifier)
+            head = HEADS[name].definition.fit(embeddings[train], labels[train], data.n_classes, chosen, encoder.classifier)
         except ClxaiError as error:
             raise ClxaiError(f"{where}: {error}") from error
         temperature = fit_temperature(head(disturbed), labels[owner], owner)

@@ -11,8 +11,7 @@ from typing import Any
 
 import yaml
 
-from clxai.planning.config import LIBRARY, catalogue
-from clxai.registry import Declaration
+from clxai.registry import LIBRARY, Declaration, declared
 
 ROOT = LIBRARY.parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -125,7 +124,7 @@ def document(schema: Mapping[str, Any]) -> str:
             parts.append(markdown_table(("key", "type", "default", "description"), keys))
     parts.append("## Declared names\n")
     for family, (title, text, columns) in _FAMILIES.items():
-        rows = [_named(declaration, columns) for declaration in catalogue(family).values()]
+        rows = [_named(declaration, columns) for declaration in declared(family).values()]
         parts.append(f"### {title}\n\n{text}\n")
         parts.append(markdown_table(("name", *columns.values(), "options", "what"), rows))
     return "\n".join(parts)

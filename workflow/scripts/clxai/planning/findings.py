@@ -1,6 +1,6 @@
 """What the default study found, written into the README from committed tables: only what holds on every kind of CPU that ran it.
 
-python -m clxai.planning.findings results/studies/default/digits/tables  # after a run: takes its numbers over, rewrites the README
+python -m clxai.planning.findings results/studies/default/digits/tables  # after a run: takes its numbers over as well
 python -m clxai.planning.findings  # rewrites the README alone
 """
 

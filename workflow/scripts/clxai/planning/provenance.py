@@ -1,40 +1,32 @@
-"""Which local modules a script depends on, read from its imports: the workflow lists them as inputs of the script's rule."""
+"""Which files of this library a job depends on: those that its script imports, and the members that its study uses."""
 
-import ast
 from functools import cache
+from modulefinder import ModuleFinder
 from pathlib import Path
 
-LIBRARY = Path(__file__).parents[1]
+from clxai.registry import LIBRARY, files_of, module_of
+
+# Modules that decide how a job runs and what it says, never what it writes: an edit reruns nothing. A test holds this, by
+# comparing the bytes of results with and without them.
+SILENT = ("errors", "runtime/identity", "runtime/jobs", "runtime/leases", "runtime/logs")
 
 
-def code_of(script: Path) -> list[Path]:
-    """Return the script and every module of this library that it imports, directly or not, sorted."""
-    found: set[Path] = set()
-    waiting = [script]
-    while waiting:
-        file = waiting.pop()
-        if file not in found:
-            found.add(file)
-            waiting += _local_imports(file)
-    return sorted(found)
+def code_of(script: Path, *members: tuple[str, str]) -> list[Path]:
+    """Return a script, the members (family, name) and every module of this library that one of them imports, sorted.
+
+    Silent modules are left out. Imports inside functions and relative ones count; what is imported by a computed name does not:
+    members are given by name.
+    """
+    files = _imported_by(script).union(*(_imported_by(files_of(family)[name]) for family, name in members))
+    return sorted(files - {LIBRARY / f"{name}.py" for name in SILENT})
 
 
 @cache
-def _local_imports(file: Path) -> list[Path]:
-    modules: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            modules.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            modules.add(node.module)
-            modules.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return sorted(path for module in modules if module.split(".")[0] == "clxai" for path in _files_of(module))
-
-
-def _files_of(module: str) -> list[Path]:
-    """Return the module's file and the __init__ files above it; nothing for a name that is not a module."""
-    parts = module.split(".")[1:]
-    target = LIBRARY.joinpath(*parts)
-    own = [path for path in (target.with_suffix(".py"), target / "__init__.py") if parts and path.is_file()]
-    packages = [LIBRARY.joinpath(*parts[:depth], "__init__.py") for depth in range(len(parts))]
-    return own + [path for path in packages if path.is_file()]
+def _imported_by(file: Path) -> frozenset[Path]:
+    """Return a script or module, and every file of this library that it imports, directly or not."""
+    finder = ModuleFinder(path=[str(LIBRARY.parent)])
+    if file.is_relative_to(LIBRARY):
+        finder.import_hook(module_of(file))
+    else:
+        finder.run_script(str(file))
+    return frozenset(Path(module.__file__) for module in finder.modules.values() if module.__file__)

@@ -182,7 +182,7 @@ def train_epoch(
     network.train()
     loss = LOSSES[recipe["loss"]]
     views = recipe["views"] or loss.semantics["views"]
-    options = {**loss.semantics["options"], **recipe["loss_options"]}
+    options = loss.options(recipe["loss_options"])
     draws = generator("augmentation", seed, epoch, device=store.device)
     forward = torch.compile(network.outputs) if recipe["compile"] else network.outputs
     total = torch.zeros((), device=store.device)
@@ -196,7 +196,7 @@ def train_epoch(
         targets = epoch_labels[step].repeat(views)
         with autocast(store.device, recipe["precision"]):
             outputs = forward(images)
-        value = loss.build(outputs.float(), targets, **options)
+        value = loss.definition(outputs.float(), targets, **options)
         optimiser.zero_grad(set_to_none=True)
         value.backward()
         optimiser.step()

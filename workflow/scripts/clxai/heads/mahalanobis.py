@@ -1,0 +1,59 @@
+"""Gaussian classes with one covariance."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from clxai.errors import ClxaiError
+from clxai.heads.base import Head, head
+
+
+@head("mahalanobis")
+class Mahalanobis(Head):
+    """Tied-covariance Gaussian classes on the unit embedding: s_c = -1/2 (u - mu_c)' S^-1 (u - mu_c) [Lee et al. 2018].
+
+    S is the pooled within-class covariance, shrunk towards a multiple of the identity [Ledoit, Wolf 2004], because
+    contrastive embeddings collapse to about C - 1 directions; the unit norm follows Mahalanobis++ [Mueller, Hein 2025].
+    """
+
+    unit = True
+
+    @classmethod
+    def fit(cls, embeddings, labels, n_classes, options, classifier=None) -> "Head":
+        """Estimate class means and the shrunk covariance in float64; keep S^-1/2 from its Cholesky factor.
+
+        Raises ClxaiError if there are not more images than classes, or if the covariance is singular.
+        """
+        from sklearn.covariance import ledoit_wolf
+
+        if len(embeddings) <= n_classes:
+            raise ClxaiError(f"head 'mahalanobis' needs more training images than {n_classes} classes. Got {len(embeddings)}")
+
+        units = functional.normalize(embeddings, dim=1).double().cpu()
+        labels = labels.cpu()
+        membership = functional.one_hot(labels, n_classes).double()
+        means = membership.T @ units / membership.sum(dim=0)[:, None]
+        residuals = (units - means[labels]).numpy()
+        covariance, shrinkage = ledoit_wolf(residuals, assume_centered=True)
+        covariance *= len(residuals) / (len(residuals) - n_classes)  # the class means cost C degrees of freedom
+        factor, failed = torch.linalg.cholesky_ex(torch.tensor(covariance))
+        if failed or not torch.isfinite(factor).all():
+            raise ClxaiError(
+                f"head 'mahalanobis': the within-class covariance of the {len(residuals)} training embeddings is singular (mean "
+                f"variance {residuals.var():.3g}): the embeddings of a class are all the same. Lower learning_rate or epochs of "
+                "the model's recipe, or leave mahalanobis out of study.heads"
+            )
+        whitening = torch.linalg.solve_triangular(factor, torch.eye(len(factor), dtype=torch.float64), upper=False)
+        centre = means.mean(dim=0)
+        tensors = {"centre": centre, "whitening": whitening, "centroids": (means - centre) @ whitening.T}
+        fitted = cls({name: tensor.float() for name, tensor in tensors.items()}, options)
+        fitted.facts = {"shrinkage": float(shrinkage), "condition_number": float(np.linalg.cond(covariance))}
+        return fitted
+
+    def point_scores(self, points: Float[Tensor, "image feature"]) -> Float[Tensor, "image class"]:
+        """Return minus half the squared Mahalanobis distance to each class mean."""
+        white = functional.linear(points - self.centre, self.whitening)
+        cross = white @ self.centroids.T
+        return cross - 0.5 * (white.square().sum(1, keepdim=True) + self.centroids.square().sum(1))

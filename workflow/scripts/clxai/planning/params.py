@@ -1,0 +1,75 @@
+"""The params of each rule: what its results depend on and no more, as plain values with sorted keys."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from clxai.data.npz import checksums
+from clxai.planning.choices import contrasts_of, head_options, heads_of, method_options, recipe_of, trajectory_methods
+from clxai.planning.reading import plain
+
+Params = dict[str, Any]
+
+
+def prepare_data(config: Mapping[str, Any], job: Any) -> Params:
+    """Return everything of a data set that its prepared files depend on; of an npz file the checksums of its arrays too."""
+    entry = config["datasets"][job.dataset]
+    own = {key: value for key, value in entry.items() if key != "unit_px"}
+    if entry["source"] == "npz":
+        own["checksums"] = checksums(entry["path"])
+    return plain(own)
+
+
+def sample_images(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the size and the seed of the evaluation sample."""
+    return {"n_images": config["study"]["evaluation_images"], "seed": config["study"]["seed"]}
+
+
+def train_model(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the recipe of a model."""
+    return plain(recipe_of(config, job.model))
+
+
+def fit_heads(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the options of every head that a model has."""
+    return plain({name: head_options(config, name) for name in heads_of(config, job.model)})
+
+
+def attribute(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the registered method, its options and the seed: the run's own, so that controls differ between runs."""
+    kind, options = method_options(config, job.method)
+    return plain({"method_name": kind, "options": options, "seed": config["study"]["seed"] + int(job.seed)})
+
+
+def flip(config: Mapping[str, Any], job: Any) -> Params:
+    """Return how the images of a data set are perturbed."""
+    unit_px = config["datasets"][job.dataset]["unit_px"]
+    return plain({**config["flipping"], "unit_px": unit_px, "seed": config["study"]["seed"]})
+
+
+def summarise(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the design of the study, in the order of its input files, and the settings of the statistics."""
+    design = {key: config["study"][key] for key in ("models", "seeds", "methods", "seed")}
+    return plain({**design, **config["statistics"], "contrasts": contrasts_of(config)})
+
+
+def check_study(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the design of the study and the settings of its self-checks."""
+    return plain({**summarise(config, job), "checks": config["checks"]})
+
+
+def plot_tables(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the order in which the names of the study are shown, the fill that the figures show, and the margin of SRG."""
+    names = {name: config["study"][name] for name in ("models", "heads", "methods")}
+    return plain({**names, "fill": config["flipping"]["fills"][0], "margin": config["statistics"]["margin"]})
+
+
+def plot_trajectories(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the methods whose trajectories are drawn, for the first head that all models have."""
+    study = config["study"]
+    head = next(name for name in study["heads"] if all(name in heads_of(config, model) for model in study["models"]))
+    return plain({**plot_tables(config, job), "methods": trajectory_methods(config), "head": head})
+
+
+def plot_gallery(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the methods and the number of images of the gallery."""
+    return plain({"methods": config["study"]["methods"], "n_images": config["figures"]["gallery_images"]})
