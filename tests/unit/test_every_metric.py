@@ -169,6 +169,13 @@ def test_summary_carries_each_metric_under_its_own_name_and_direction(name):
 class _Split(Head):
     """Scores that are read off the embedding; the prediction that counts is another class in places."""
 
+    @classmethod
+    def fit(cls, *given):
+        raise NotImplementedError
+
+    def point_scores(self, points):
+        return points[:, :3]
+
     def decide(self, embeddings):
         scores = embeddings[:, :3]
         return scores, embeddings[:, 3].long()

@@ -1,5 +1,6 @@
 """Heads agree with independent implementations, and one scorer gives target, flipping score and accuracy."""
 
+import inspect
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ from clxai.errors import ClxaiError
 from clxai.heads.base import HEADS, Head, load_head, log_odds, save_head
 from clxai.heads.calibration import head_metrics
 from clxai.networks.models import load_network
+from clxai.networks.neighbours import search
 from clxai.runtime.artefacts import write_tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -351,7 +353,28 @@ def test_head_without_its_methods_says_what_it_lacks():
     class Half(Head):
         """Neither fits nor scores."""
 
-    with pytest.raises(TypeError, match="Half is not a head: it lacks fit"):
-        Half.fit(*clusters(), 4, {})
-    with pytest.raises(TypeError, match="Half is not a head: it lacks point_scores"):
-        Half({})(clusters()[0])
+    with pytest.raises(TypeError, match=r"abstract methods '?fit'?, '?point_scores'?"):
+        Half({})
+
+
+@every_head
+def test_overrides_have_the_signature_of_the_base(name):
+    member = HEADS[name].definition
+    for key in ("fit", "point_scores", "freeze", "decide", "neighbours_in", "decide_among"):
+        own, base = (str(inspect.signature(getattr(kind, key), eval_str=True)) for kind in (member, Head))
+        assert own == base, key
+
+
+@pytest.mark.parametrize(("name", "change", "expected"), [("knn", 0.0, 15), ("knn", 1e-3, 0), ("linear", 0.0, 0)])
+def test_only_a_head_that_keeps_the_bank_shares_its_search(name, change, expected):
+    bank = functional.normalize(clusters()[0], dim=1)
+    head = fitted(name)
+    assert head.neighbours_in(bank + change) == expected
+    assert head.neighbours_in(bank[1:]) == 0
+
+
+def test_decision_among_neighbours_is_that_of_an_own_search():
+    head, queries = fitted("knn"), clusters(seed=1)[0]
+    found = search(functional.normalize(queries, dim=1), head.bank, head.neighbours_in(head.bank))
+    for among, alone in zip(head.decide_among(*found), head.decide(queries), strict=True):
+        torch.testing.assert_close(among, alone)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from clxai.heads.base import Head, KNearestNeighbours, log_odds
+from clxai.heads.base import Head, log_odds
 from clxai.names import ORDERS
 from clxai.networks.inference import Encoder
 from clxai.networks.neighbours import narrowed, search
@@ -43,11 +43,7 @@ class Observer:
     @cached_property
     def searching(self) -> dict[str, int]:
         """The k of the heads that search the observer's own bank: one search serves them and the bank distance."""
-        return {name: head.options["k"] for name, head in self.heads.items() if self._shares_bank(head)}
-
-    def _shares_bank(self, head: Head) -> bool:
-        same_kind = isinstance(head, KNearestNeighbours) and head.bank.shape == self.bank.shape
-        return same_kind and torch.allclose(head.bank, self.bank, rtol=0, atol=1e-6)
+        return {name: k for name, head in self.heads.items() if (k := head.neighbours_in(self.bank))}
 
     def observe(
         self, path: Float[Tensor, "row step feature"], image: Int[Tensor, " row"], fraction: Float[Tensor, " step"]

@@ -1,9 +1,12 @@
 """Heads that are affine in the head's points: the network's own layer, and logistic regression."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 from torch.nn import functional
 
 from clxai.errors import ClxaiError
@@ -22,7 +25,14 @@ class Softmax(_Affine):
     """The network's own classification layer: logits W z + b on the raw embedding."""
 
     @classmethod
-    def fit(cls, embeddings, labels, n_classes, options, classifier=None) -> "Head":
+    def fit(
+        cls,
+        embeddings: Float[Tensor, "image feature"],
+        labels: Int[Tensor, " image"],
+        n_classes: int,
+        options: Mapping[str, Any],
+        classifier: nn.Linear | None = None,
+    ) -> Head:
         """Take over the classifier. Raises ClxaiError if the network has none."""
         if classifier is None:
             raise ClxaiError("head 'softmax' needs a network with a classifier; this one was trained with a projection")
@@ -36,7 +46,14 @@ class Linear(_Affine):
     unit = True
 
     @classmethod
-    def fit(cls, embeddings, labels, n_classes, options, classifier=None) -> "Head":
+    def fit(
+        cls,
+        embeddings: Float[Tensor, "image feature"],
+        labels: Int[Tensor, " image"],
+        n_classes: int,
+        options: Mapping[str, Any],
+        classifier: nn.Linear | None = None,
+    ) -> Head:
         """Fit by penalised maximum likelihood. Raises ClxaiError if it does not converge."""
         from sklearn.linear_model import LogisticRegression
 

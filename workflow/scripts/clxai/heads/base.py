@@ -9,6 +9,7 @@ m_c = s_c - logsumexp_{o != c} s_o. Heads declared `unit` work on z / |z|; their
 needs_classifier: whether the head is the network's own layer, which contrastive losses do not train.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,11 @@ def log_odds(scores: Float[Tensor, "*batch class"], target: Int[Tensor, "*batch"
     return own.squeeze(-1) - others
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """Base of all heads: named tensors, a temperature for calibrated probabilities, and the two scoring paths.
 
-    Subclasses give `fit` and `point_scores`; those whose scores depend on a search override `freeze` and `decide`.
+    Subclasses give `fit` and `point_scores`; those whose scores depend on a search override `freeze` and `decide`, and, where
+    they search the training bank, `neighbours_in` and `decide_among`.
     """
 
     unit = False
@@ -54,6 +56,7 @@ class Head(nn.Module):
         self.facts: dict[str, float] = {}
 
     @classmethod
+    @abstractmethod
     def fit(
         cls,
         embeddings: Float[Tensor, "image feature"],
@@ -63,15 +66,14 @@ class Head(nn.Module):
         classifier: nn.Linear | None = None,
     ) -> "Head":
         """Fit on training embeddings; `classifier` is the network's own layer where it has one."""
-        raise TypeError(f"{cls.__name__} is not a head: it lacks fit")
 
     def points(self, embeddings: Float[Tensor, "image feature"]) -> Float[Tensor, "image feature"]:
         """Return the head's coordinates: the embeddings, on the unit sphere if the head is declared so."""
         return functional.normalize(embeddings, dim=-1) if self.unit else embeddings
 
+    @abstractmethod
     def point_scores(self, points: Float[Tensor, "image feature"]) -> Float[Tensor, "image class"]:
         """Return class scores, differentiable in the points."""
-        raise TypeError(f"{type(self).__name__} is not a head: it lacks point_scores")
 
     def forward(self, embeddings: Float[Tensor, "image feature"]) -> Float[Tensor, "image class"]:
         """Return class scores, differentiable in the embeddings."""
@@ -85,6 +87,16 @@ class Head(nn.Module):
         """Return the scores and the predicted classes that count for accuracy, from one evaluation."""
         scores = self(embeddings)
         return scores, scores.argmax(dim=-1)
+
+    def neighbours_in(self, bank: Float[Tensor, "item feature"]) -> int:
+        """Return how many nearest items of this unit bank `decide_among` needs; 0 if the head does not search there."""
+        return 0
+
+    def decide_among(
+        self, similarity: Float[Tensor, "image k"], neighbours: Int[Tensor, "image k"]
+    ) -> tuple[Float[Tensor, "image class"], Int[Tensor, " image"]]:
+        """Return what `decide` returns, from the nearest items of the bank by cosine, in no order."""
+        raise NotImplementedError(f"{type(self).__name__} does not search a bank")
 
     def predict(self, embeddings: Float[Tensor, "image feature"]) -> Int[Tensor, " image"]:
         """Return the predicted classes."""

@@ -1,9 +1,12 @@
 """Gaussian classes with one covariance."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 from torch.nn import functional
 
 from clxai.errors import ClxaiError
@@ -21,7 +24,14 @@ class Mahalanobis(Head):
     unit = True
 
     @classmethod
-    def fit(cls, embeddings, labels, n_classes, options, classifier=None) -> "Head":
+    def fit(
+        cls,
+        embeddings: Float[Tensor, "image feature"],
+        labels: Int[Tensor, " image"],
+        n_classes: int,
+        options: Mapping[str, Any],
+        classifier: nn.Linear | None = None,
+    ) -> Head:
         """Estimate class means and the shrunk covariance in float64; keep S^-1/2 from its Cholesky factor.
 
         Raises ClxaiError if there are not more images than classes, or if the covariance is singular.
