@@ -29,7 +29,7 @@ if not os.path.samefile(os.path.dirname(clxai.__file__), SCRIPTS / "clxai"):
 
 from clxai.errors import ClxaiError
 from clxai.planning import params
-from clxai.planning.choices import heads_of, trajectory_methods
+from clxai.planning.choices import heads_of, heads_of_all, trajectory_methods
 from clxai.planning.config import check_schema, check_values
 from clxai.planning.provenance import code_of
 from clxai.planning.reading import (
@@ -39,7 +39,6 @@ from clxai.planning.reading import (
     study_name,
 )
 from clxai.planning.usage import members
-from clxai.registry import declared
 from clxai.runtime.identity import announce, code_digests
 
 
@@ -174,12 +173,3 @@ def own_head_files(wildcards):
 def models_with(heads):
     """The models that have all of these heads."""
     return [model for model in STUDY["models"] if heads_of(config, model) == heads]
-
-
-def heads_without_classifier():
-    """The heads of the study that every model has."""
-    return [
-        name
-        for name in STUDY["heads"]
-        if not declared("heads")[name].semantics["needs_classifier"]
-    ]

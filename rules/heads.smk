@@ -31,7 +31,7 @@ use rule fit_heads as fit_heads_without_classifier with:
     # The same for models that have no classifier of their own, hence no softmax head.
     output:
         metrics=f"{RUN}/heads/metrics.csv",
-        heads=head_files(heads_without_classifier()),
+        heads=head_files(heads_of_all(config)),
     wildcard_constraints:
         model=alternatives(set(STUDY["models"]) - set(models_with(STUDY["heads"]))),
 

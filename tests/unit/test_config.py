@@ -6,7 +6,7 @@ import pytest
 import yaml
 from clxai.errors import ClxaiError
 from clxai.names import FILLS, SPLITS, STEMS
-from clxai.planning.choices import contrasts_of, head_options, heads_of, method_options
+from clxai.planning.choices import chosen, contrasts_of, heads_of
 from clxai.planning.config import check_schema, check_values
 from clxai.planning.options import check_options
 from clxai.planning.reading import plain, read_texts, study_name
@@ -260,16 +260,28 @@ def test_first_error_is_the_outermost(config):
         check_schema(config, SCHEMA)
 
 
-def test_head_options_are_filled_with_the_declared_defaults(config):
-    config["heads"] = {"knn": {"k": 20}}
-    assert head_options(config, "knn") == {"k": 20, "temperature": 0.07}
-    assert head_options(config, "linear") == {"C": 10.0}
+@pytest.mark.parametrize(
+    ("family", "name", "member", "options"),
+    [
+        ("heads", "knn", "knn", {"k": 20, "temperature": 0.07}),
+        ("heads", "knn5", "knn", {"k": 5, "temperature": 0.07}),
+        ("heads", "linear", "linear", {"C": 10.0}),
+        ("methods", "early", "grad_cam", {"layer": "layer2"}),
+        ("methods", "saliency", "saliency", {}),
+        ("methods", "occlusion", "occlusion", {"window": 6, "stride": 2, "baseline": "mean"}),
+    ],
+)
+def test_chosen_is_the_member_with_all_its_options(config, family, name, member, options):
+    config["heads"] = {"knn": {"k": 20}, "knn5": {"head": "knn", "k": 5}}
+    config["methods"] = {"early": {"method": "grad_cam", "layer": "layer2"}, "occlusion": {"stride": 2}}
+    assert chosen(config, family, name) == (member, options)
 
 
-def test_method_options_are_the_given_ones_of_the_registered_method(config):
-    config["methods"] = {"early": {"method": "grad_cam", "layer": "layer2"}}
-    assert method_options(config, "early") == ("grad_cam", {"layer": "layer2"})
-    assert method_options(config, "saliency") == ("saliency", {})
+def test_head_by_another_name_is_checked_like_its_member(config):
+    config["heads"] = {"knn5": {"head": "knn", "k": 5000}}
+    config["study"]["heads"] = ["knn5"]
+    with pytest.raises(ClxaiError, match=r"heads\.knn5\.k must be at most the 1222 training images of digits\. Got 5000"):
+        check_values(config)
 
 
 def test_heads_that_need_a_classifier_are_left_out_for_contrastive_models(config):
@@ -280,6 +292,26 @@ def test_heads_that_need_a_classifier_are_left_out_for_contrastive_models(config
 @pytest.mark.parametrize(("default", "value"), [(0.0, 0), (0, 0), (1.0, 2), ("x", "y"), (True, False)])
 def test_option_of_the_type_of_its_default_passes(default, value):
     check_options({"option": value}, {"option": default}, "here")
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", [1], {"a": 1}])
+def test_option_without_a_type_allows_anything(value):
+    check_options({"option": value}, {"option": None}, "here", {"option": 5} if value == 3 else None)
+
+
+@pytest.mark.parametrize(
+    ("default", "value", "message"),
+    [
+        ([1, 2], [1, -1], r"here\.option\.1 must be > 0"),
+        ([1, 2], 3, "must be a list"),
+        (["a"], [1], "must be a name"),
+        ({}, 1, "a mapping"),
+    ],
+)
+def test_option_in_a_list_is_of_the_type_of_the_first_default(default, value, message):
+    check_options({"option": default}, {"option": default}, "here")
+    with pytest.raises(ClxaiError, match=message):
+        check_options({"option": value}, {"option": default}, "here")
 
 
 def leaves(schema, path="config"):

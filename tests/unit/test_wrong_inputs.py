@@ -151,7 +151,7 @@ SEMANTIC = {
     ),
     "own name of another method": (
         methods(saliency={"method": "grad_cam"}),
-        "methods.saliency: 'saliency' is a registered method and cannot stand for 'grad_cam'",
+        "methods.saliency: 'saliency' is a registered attribution method and cannot stand for 'grad_cam'",
     ),
     "model named like a folder": (
         {"models.logs": {"loss": "supcon"}, "study.models": ["logs"]},

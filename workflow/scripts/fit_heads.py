@@ -22,8 +22,9 @@ device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
 data = open_prepared(snakemake.wildcards.dataset, snakemake.input.images, snakemake.input.labels)
 embeddings = read_embeddings(snakemake.input.embeddings[0], data)
 encoder = load_encoder(snakemake.input.model, device)
-heads, metrics = fit_heads(encoder, data, embeddings, snakemake.params.config, snakemake.input.model)
+settings = snakemake.params.config
+heads, metrics = fit_heads(encoder, data, embeddings, settings, snakemake.input.model)
 paths = {path.rsplit("/", 1)[1].removesuffix(".safetensors"): path for path in snakemake.output.heads}
 for name, head in heads.items():
-    save_head(head, name, paths[name])
+    save_head(head, settings[name]["head"], paths[name])
 write_table(metrics, snakemake.output.metrics)

@@ -29,6 +29,8 @@ def fit_heads(
 ) -> tuple[dict[str, Head], pd.DataFrame]:
     """Fit each named head; return the heads and one row of metrics per head and split.
 
+    `options` by name; `head` among them is the registered head where the name is not.
+
     Raises ClxaiError, naming the file `where` of the model, if a head cannot be fitted or a class has no training image.
     """
     labels = torch.from_numpy(data.labels)
@@ -36,9 +38,11 @@ def fit_heads(
     train = torch.from_numpy(data.indices("train"))
     disturbed, owner = disturbed_embeddings(encoder, data)
     heads, rows = {}, []
-    for name, chosen in options.items():
+    for name, given in options.items():
+        chosen = {key: value for key, value in given.items() if key != "head"}
+        kind = HEADS[given.get("head", name)].definition
         try:
-            head = HEADS[name].definition.fit(embeddings[train], labels[train], data.n_classes, chosen, encoder.classifier)
+            head = kind.fit(embeddings[train], labels[train], data.n_classes, chosen, encoder.classifier)
         except ClxaiError as error:
             raise ClxaiError(f"{where}: {error}") from error
         temperature = fit_temperature(head(disturbed), labels[owner], owner)

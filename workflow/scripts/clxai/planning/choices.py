@@ -6,42 +6,53 @@ from typing import Any
 from clxai.errors import ClxaiError, unknown_name
 from clxai.names import REFERENCE
 from clxai.planning.options import check_options
-from clxai.registry import declared
+from clxai.registry import PLACES, declared
+
+SECTIONS = ("methods", "heads")  # of the config: families whose members have options and may be given names of one's own
 
 
-def method_options(config: Mapping[str, Any], name: str) -> tuple[str, dict[str, Any]]:
-    """Return the registered method behind a name of `study.methods` and its options, checked."""
-    entry = dict(config["methods"].get(name) or {})
-    kind = entry.pop("method", name)
-    known = declared("methods")
-    if kind not in known:
-        raise ClxaiError(f"methods: {unknown_name('attribution method', kind, known)}")
-    if name in known and kind != name:
-        raise ClxaiError(f"methods.{name}: {name!r} is a registered method and cannot stand for {kind!r}; choose another name")
-    semantics = known[kind].semantics
-    allowed = dict(semantics["options"])
-    if semantics["baseline"] is not None:
-        allowed["baseline"] = semantics["baseline"]
-    check_options(entry, allowed, f"methods.{name}", semantics.get("at_most"))
-    return kind, entry
+def chosen(config: Mapping[str, Any], family: str, name: str, where: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Return the member of a family behind a name of the config and all its options, checked, defaults filled in.
+
+    The family's section of the config gives options by name; where the name is no member's, it names the member by the family's
+    word, as in `methods: {cam3: {method: grad_cam, layer: layer3}}`. `where` says which key named it.
+
+    Raises ClxaiError on an unknown name or option, on an option out of range, and if the name is that of another member.
+    """
+    what, word, known = PLACES[family].what, PLACES[family].decorator, declared(family)
+    given = dict((config.get(family) or {}).get(name) or {})
+    member = given.pop(word, name)
+    if member not in known:
+        raise ClxaiError(f"{where or family}: {unknown_name(what, member, [*known, *(config.get(family) or {})])}")
+    if name in known and member != name:
+        raise ClxaiError(f"{family}.{name}: {name!r} is a registered {what} and cannot stand for {member!r}; choose another name")
+    defaults = options_of(family, member)
+    check_options(given, defaults, f"{family}.{name}", known[member].semantics["at_most"])
+    return member, {**defaults, **given}
 
 
-def head_options(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return all options of a head, defaults filled in, checked."""
-    known = declared("heads")
-    if name not in known:
-        raise ClxaiError(f"heads: {unknown_name('head', name, known)}")
-    given = config["heads"].get(name) or {}
-    check_options(given, known[name].semantics["options"], f"heads.{name}")
-    return {**known[name].semantics["options"], **given}
+def options_of(family: str, member: str) -> dict[str, Any]:
+    """Return the options of a member with their defaults; a method that needs a baseline has that for one more."""
+    semantics = declared(family)[member].semantics
+    baseline = semantics.get("baseline")
+    return {**semantics["options"], **({} if baseline is None else {"baseline": baseline})}
+
+
+def semantics_of(config: Mapping[str, Any], family: str, name: str) -> Mapping[str, Any]:
+    """Return what the member behind a name of the config declares."""
+    return declared(family)[chosen(config, family, name)[0]].semantics
 
 
 def heads_of(config: Mapping[str, Any], model: str) -> list[str]:
     """Return the heads of `study.heads` that a model can have: softmax needs a loss that trains a classifier."""
     loss = declared("losses")[config["models"][model]["loss"]]
-    heads = declared("heads")
     has_classifier = loss.semantics["top"] == "classifier"
-    return [name for name in config["study"]["heads"] if has_classifier or not heads[name].semantics["needs_classifier"]]
+    return [name for name in config["study"]["heads"] if has_classifier or name in heads_of_all(config)]
+
+
+def heads_of_all(config: Mapping[str, Any]) -> list[str]:
+    """Return the heads of the study that every model has."""
+    return [name for name in config["study"]["heads"] if not semantics_of(config, "heads", name)["needs_classifier"]]
 
 
 def recipe_of(config: Mapping[str, Any], model: str) -> dict[str, Any]:
@@ -80,7 +91,6 @@ def trajectory_methods(config: Mapping[str, Any]) -> list[str]:
     chosen = config["figures"]["trajectory_method"]
     if chosen is not None and chosen not in config["study"]["methods"]:
         raise ClxaiError(f"figures.trajectory_method: {unknown_name('method of the study', chosen, config['study']['methods'])}")
-    known = declared("methods")
-    own = [name for name in others if known[method_options(config, name)[0]].semantics["family"] != "control"]
+    own = [name for name in others if semantics_of(config, "methods", name)["family"] != "control"]
     first = next(iter([chosen] if chosen else [*own, *others]), REFERENCE)
     return [first] if first == REFERENCE else [first, REFERENCE]

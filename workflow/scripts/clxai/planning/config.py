@@ -10,7 +10,7 @@ from typing import Any
 from clxai.data.torchvision_sets import check_arguments
 from clxai.errors import ClxaiError, unknown_name
 from clxai.names import FOLDERS, REFERENCE, STUDIES, allowed_units, choose_stem, smallest_size
-from clxai.planning.choices import contrasts_of, head_options, heads_of, method_options, recipe_of, trajectory_methods
+from clxai.planning.choices import SECTIONS, chosen, contrasts_of, heads_of, recipe_of, trajectory_methods
 from clxai.planning.extents import Extent, measure
 from clxai.planning.options import check_options
 from clxai.registry import declared
@@ -67,13 +67,10 @@ def check_values(config: Mapping[str, Any]) -> None:
                 raise ClxaiError(f"study.{family}: {unknown_name(family[:-1], name, config[family])}")
     if REFERENCE not in study["methods"]:
         raise ClxaiError(f"study.methods must include {REFERENCE!r}: every other method is compared with it")
-    for name in study["methods"]:
-        method_options(config, name)
-    for name in config["methods"]:
-        method_options(config, name)
+    for family in SECTIONS:
+        for name in dict.fromkeys([*study[family], *config[family]]):
+            chosen(config, family, name)
     trajectory_methods(config)
-    for name in {*study["heads"], *config["heads"]}:
-        head_options(config, name)
     contrasts_of(config)
     _check_checks(config["checks"])
     for name in study["models"]:
@@ -127,8 +124,9 @@ def _check_counts(config: Mapping[str, Any], name: str, extent: Extent) -> None:
     most_train, most_test, wanted = extent.train, extent.test, config["study"]["evaluation_images"]
     if most_test is not None and wanted > most_test:
         raise ClxaiError(f"study.evaluation_images must be at most the {most_test} test images of {name}. Got {wanted}")
-    k = head_options(config, "knn")["k"] if "knn" in config["study"]["heads"] else 0
-    for key, neighbours in (("heads.knn.k", k), ("flipping.bank_k", config["flipping"]["bank_k"])):
+    heads = {name: chosen(config, "heads", name)[1] for name in config["study"]["heads"]}
+    searched = {f"heads.{name}.k": options["k"] for name, options in heads.items() if "k" in options}
+    for key, neighbours in {**searched, "flipping.bank_k": config["flipping"]["bank_k"]}.items():
         if most_train is not None and neighbours > most_train:
             raise ClxaiError(f"{key} must be at most the {most_train} training images of {name}. Got {neighbours}")
 
@@ -158,8 +156,7 @@ def _check_size(config: Mapping[str, Any], entry: Mapping[str, Any], where: str,
     if entry["unit_px"] not in units:
         raise ClxaiError(f"{where}.unit_px must tile {size} px: one of {units}. Got {entry['unit_px']}")
     for method in config["study"]["methods"]:
-        kind, given = method_options(config, method)
-        window = {**declared("methods")[kind].semantics["options"], **given}.get("window", 0)
+        window = chosen(config, "methods", method)[1].get("window", 0)
         if window > size:
             raise ClxaiError(f"methods.{method}.window must be at most the {size} px of the images of {where}. Got {window}")
     n_units = (size // entry["unit_px"]) ** 2

@@ -14,27 +14,39 @@ def check_options(
 ) -> None:
     """Raise ClxaiError on an option that is unknown, of another type than its default, or out of range.
 
-    A number must be above 0 if its default is, else at least 0; `layer` must name a layer of the network, `baseline` a fill.
-    `at_most` bounds options by a number or by another option's value.
+    A number must be above 0 if its default is, else at least 0; a list holds what its default's first item is; a default of null
+    allows any value, since it says nothing of the type. `layer` must name a layer of the network, `baseline` a fill. `at_most`
+    bounds options by a number or by another option's value.
     """
     for key, value in given.items():
         if key not in defaults:
             raise ClxaiError(f"{where}: {unknown_name('option', key, defaults)}")
-        default = defaults[key]
-        kinds = (int, float) if isinstance(default, float) else (type(default),)
-        if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(default, bool)):
-            raise ClxaiError(f"{where}.{key} must be {_kind(default)} like its default {default!r}. Got {value!r}")
-        is_number = isinstance(default, int | float) and not isinstance(default, bool)
-        if is_number and not (value > 0 if default > 0 else value >= 0):
-            raise ClxaiError(f"{where}.{key} must be {'> 0' if default > 0 else '>= 0'}. Got {value!r}")
+        _check_value(value, defaults[key], f"{where}.{key}")
         if key in _NAMED and value not in _NAMED[key]:
             raise ClxaiError(f"{where}.{key}: {unknown_name(key, value, _NAMED[key])}")
     chosen = {**defaults, **given}
     for key, bound in (at_most or {}).items():
         most = chosen[bound] if isinstance(bound, str) else bound
-        if chosen[key] > most:
+        if chosen[key] is not None and most is not None and chosen[key] > most:
             raise ClxaiError(f"{where}.{key} must be at most {bound}{f' {most}' if most != bound else ''}. Got {chosen[key]}")
 
 
-def _kind(value: Any) -> str:
-    return {bool: "true or false", int: "a whole number", float: "a number", str: "a name"}[type(value)]
+def _check_value(value: Any, default: Any, where: str) -> None:
+    """Raise ClxaiError unless a value is of the type of its default and within the range that this implies."""
+    if default is None:
+        return
+    kinds = {float: (int, float), list: (list, tuple), tuple: (list, tuple)}.get(type(default), (type(default),))
+    if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(default, bool)):
+        raise ClxaiError(f"{where} must be {_KINDS[type(default)]} like its default {default!r}. Got {value!r}")
+    is_number = isinstance(default, int | float) and not isinstance(default, bool)
+    if is_number and not (value > 0 if default > 0 else value >= 0):
+        raise ClxaiError(f"{where} must be {'> 0' if default > 0 else '>= 0'}. Got {value!r}")
+    if isinstance(default, list | tuple) and default:
+        for place, item in enumerate(value):
+            _check_value(item, default[0], f"{where}.{place}")
+
+
+_KINDS = {
+    **{bool: "true or false", int: "a whole number", float: "a number", str: "a name"},
+    **{list: "a list", tuple: "a list", dict: "a mapping"},
+}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clxai.data.npz import checksums
-from clxai.planning.choices import contrasts_of, head_options, heads_of, method_options, recipe_of, trajectory_methods
+from clxai.planning.choices import chosen, contrasts_of, heads_of, recipe_of, trajectory_methods
 from clxai.planning.reading import plain
 
 Params = dict[str, Any]
@@ -30,13 +30,14 @@ def train_model(config: Mapping[str, Any], job: Any) -> Params:
 
 
 def fit_heads(config: Mapping[str, Any], job: Any) -> Params:
-    """Return the options of every head that a model has."""
-    return plain({name: head_options(config, name) for name in heads_of(config, job.model)})
+    """Return the registered head and all options of every head that a model has."""
+    heads = {name: chosen(config, "heads", name) for name in heads_of(config, job.model)}
+    return plain({name: {"head": head, **options} for name, (head, options) in heads.items()})
 
 
 def attribute(config: Mapping[str, Any], job: Any) -> Params:
     """Return the registered method, its options and the seed: the run's own, so that controls differ between runs."""
-    kind, options = method_options(config, job.method)
+    kind, options = chosen(config, "methods", job.method)
     return plain({"method_name": kind, "options": options, "seed": config["study"]["seed"] + int(job.seed)})
 
 

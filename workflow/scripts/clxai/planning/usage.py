@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from clxai.planning.choices import heads_of, method_options
+from clxai.planning.choices import chosen, heads_of
 
 Members = list[tuple[str, str]]  # (family, name)
 
@@ -17,11 +17,11 @@ def _loss(config: Mapping[str, Any], job: Any) -> Members:
 
 
 def _heads(config: Mapping[str, Any], job: Any) -> Members:
-    return [("heads", name) for name in heads_of(config, job.model)]
+    return [("heads", chosen(config, "heads", name)[0]) for name in heads_of(config, job.model)]
 
 
 def _method(config: Mapping[str, Any], job: Any) -> Members:
-    return [("methods", method_options(config, job.method)[0])]
+    return [("methods", chosen(config, "methods", job.method)[0])]
 
 
 _OF_SCRIPT: Mapping[str, tuple[Callable[[Mapping[str, Any], Any], Members], ...]] = {
