@@ -8,13 +8,15 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
+from clxai.runtime.logs import log_to
+
+log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take long
+
 from clxai.attribution.explaining import explain
 from clxai.runs import open_run
 from clxai.runtime.artefacts import write_arrays
 from clxai.runtime.devices import describe, select_device
-from clxai.runtime.logs import log_to
 
-log_to(snakemake.log[0], snakemake.input.code)
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
 run = open_run(snakemake.input, snakemake.wildcards.dataset, device).at_evaluation(snakemake.input.evaluation[0])
 print(f"{snakemake.wildcards.method}: {len(run.index)} images, heads {', '.join(run.heads)}, on {describe(device)}")

@@ -8,12 +8,14 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
+from clxai.runtime.logs import log_to
+
+log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take long
+
 from clxai.design import design, read_runs
 from clxai.measures.checks import check_table, require_all
 from clxai.runtime.artefacts import read_table, write_table
-from clxai.runtime.logs import log_to
 
-log_to(snakemake.log[0], snakemake.input.code)
 settings = snakemake.params.config
 runs = read_runs(design(settings, "model", "seed", "method"), snakemake.input.attributions, leave_out=("attribution",))
 images, heads, maps = (read_table(getattr(snakemake.input, name)) for name in ("images", "heads", "maps"))

@@ -8,14 +8,16 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
+from clxai.runtime.logs import log_to
+
+log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take long
+
 from clxai.data.datasets import open_prepared
 from clxai.networks.embeddings import embed_dataset
 from clxai.networks.inference import load_encoder
 from clxai.runtime.artefacts import write_arrays
 from clxai.runtime.devices import describe, select_device
-from clxai.runtime.logs import log_to
 
-log_to(snakemake.log[0], snakemake.input.code)
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
 data = open_prepared(snakemake.wildcards.dataset, snakemake.input.images, snakemake.input.labels)
 encoder = load_encoder(snakemake.input.model, device)

@@ -8,6 +8,10 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
+from clxai.runtime.logs import log_to
+
+log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take long
+
 from clxai.data.datasets import open_prepared
 from clxai.heads.base import save_head
 from clxai.heads.fitting import fit_heads
@@ -15,9 +19,7 @@ from clxai.networks.embeddings import read_embeddings
 from clxai.networks.inference import load_encoder
 from clxai.runtime.artefacts import write_table
 from clxai.runtime.devices import select_device
-from clxai.runtime.logs import log_to
 
-log_to(snakemake.log[0], snakemake.input.code)
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
 data = open_prepared(snakemake.wildcards.dataset, snakemake.input.images, snakemake.input.labels)
 embeddings = read_embeddings(snakemake.input.embeddings[0], data)

@@ -8,14 +8,16 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
+from clxai.runtime.logs import log_to
+
+log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take long
+
 from clxai.data.datasets import open_prepared
 from clxai.design import design, read_runs
 from clxai.figures.arrays import plot_gallery
 from clxai.figures.style import save, use_style, warning_of
 from clxai.runtime.artefacts import read_table
-from clxai.runtime.logs import log_to
 
-log_to(snakemake.log[0], snakemake.input.code)
 use_style()
 settings, sources = snakemake.params.config, snakemake.input
 mark = warning_of(read_table(sources.checks[0]))

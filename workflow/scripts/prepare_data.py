@@ -8,10 +8,12 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
-from clxai.data.preparing import prepare
-from clxai.runtime.artefacts import write_table
 from clxai.runtime.logs import log_to
 
-log_to(snakemake.log[0], snakemake.input.code)
+log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take long
+
+from clxai.data.preparing import prepare
+from clxai.runtime.artefacts import write_table
+
 found = prepare(snakemake.params.config, snakemake.output.images, snakemake.output.labels)
 write_table(found, snakemake.output.sources)

@@ -8,12 +8,14 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
+from clxai.runtime.logs import log_to
+
+log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take long
+
 import pandas as pd
 from clxai.data.datasets import evaluation_sample, open_prepared
 from clxai.runtime.artefacts import write_table
-from clxai.runtime.logs import log_to
 
-log_to(snakemake.log[0], snakemake.input.code)
 data = open_prepared(snakemake.wildcards.dataset, snakemake.input[0], snakemake.input[1])
 index = evaluation_sample(data, **snakemake.params.config)
 write_table(pd.DataFrame({"image": index, "label": data.labels[index]}), snakemake.output[0])

@@ -8,13 +8,15 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
+from clxai.runtime.logs import log_to
+
+log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take long
+
 from clxai.design import design, read_runs
 from clxai.measures.contrasts import contrast_table
 from clxai.measures.summaries import head_table, keep, map_table, measure_runs, model_table, summary_table, variance_table
 from clxai.runtime.artefacts import write_table
-from clxai.runtime.logs import log_to
 
-log_to(snakemake.log[0], snakemake.input.code)
 settings = snakemake.params.config
 draws, seed = settings["bootstrap_draws"], settings["seed"]
 cells, trainings = design(settings, "model", "seed", "method"), design(settings, "model", "seed")

@@ -8,16 +8,18 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, snakemake.scriptdir)  # the library beside this script, whatever is installed
 
+from clxai.runtime.logs import log_to
+
+log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take long
+
 import pandas as pd
 from clxai.data.datasets import open_prepared
 from clxai.networks.models import save_network
 from clxai.runtime.artefacts import write_record, write_table
 from clxai.runtime.devices import circumstances, describe, select_device
-from clxai.runtime.logs import log_to
 from clxai.training.resuming import SideFile
 from clxai.training.training import train
 
-log_to(snakemake.log[0], snakemake.input.code)
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
 data = open_prepared(snakemake.wildcards.dataset, snakemake.input.images, snakemake.input.labels)
 print(f"training on {describe(device)}")

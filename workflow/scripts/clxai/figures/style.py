@@ -1,10 +1,7 @@
 """One look for all figures: sizes for print, colours for the colour-blind with a second cue, names for readers."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-
-os.environ["MPLBACKEND"] = "agg"  # before matplotlib reads it: the back end of a notebook may not be installed
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -49,7 +46,8 @@ def title(name: str) -> str:
 
 
 def use_style() -> None:
-    """Set fonts, lines and fixed ids once per process, from matplotlib's own defaults: no `matplotlibrc` has a say."""
+    """Set back end, fonts, lines and fixed ids once per process, from matplotlib's own defaults: no `matplotlibrc` has a say."""
+    mpl.use("agg")  # the back end of a notebook may not be installed
     mpl.rcdefaults()
     sns.set_theme(context="paper", style="ticks", palette="colorblind", font_scale=0.9)
     plt.rcParams.update(

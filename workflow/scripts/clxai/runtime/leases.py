@@ -38,6 +38,7 @@ def take_lease(job: str, folder: Path = FOLDER) -> str | None:
     if not _held and (devices := visible_devices()):
         device, handle = _wait_for_one(devices, job, folder)
         _held[device] = handle
+        os.register_at_fork(after_in_child=release)  # a lock is shared with forked children and would outlive its process in them
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     return next(iter(_held), None)
 
@@ -46,9 +47,6 @@ def release() -> None:
     """Give the lease back before the process ends: for a device that turned out to be unusable."""
     while _held:
         os.close(_held.popitem()[1])
-
-
-os.register_at_fork(after_in_child=release)  # a lock is shared with forked children and would outlive its process in them
 
 
 def visible_devices() -> list[str]:
