@@ -9,8 +9,8 @@ from clxai.runtime import identity
 def planned(tmp_path, monkeypatch):
     """A folder of scripts with a library of two modules, loaded by this process, and the environment of its jobs."""
     scripts = tmp_path / "one" / "scripts"
-    (scripts / "clxai").mkdir(parents=True)
     for name in ("flip.py", "clxai/flipping/curves.py", "clxai/figures/tables.py"):
+        (scripts / name).parent.mkdir(parents=True, exist_ok=True)
         (scripts / name).write_text(name)
     monkeypatch.setattr(identity, "SCRIPTS", scripts)
     environment = {}

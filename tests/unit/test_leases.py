@@ -17,7 +17,7 @@ from clxai.errors import ClxaiError
 from clxai.runtime import leases
 from clxai.runtime.leases import take_lease, visible_devices
 
-LIBRARY = str(Path(leases.__file__).parents[1])
+LIBRARY = str(Path(leases.__file__).parents[2])
 UUIDS = ("GPU-11aa", "GPU-22bb", "GPU-22cc")
 JOB = """
 import os, sys, time

@@ -29,7 +29,7 @@ STRONG = {
     "jitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.0, "hue": 0.0, "probability": 0.8},
     "grey": 0,
 }
-SCRIPT = Path(resuming.__file__).parents[1] / "train_model.py"
+SCRIPT = Path(resuming.__file__).parents[2] / "train_model.py"
 
 
 class Killed(BaseException):
@@ -202,7 +202,7 @@ def brighter(data):
         (lambda setting: setting["recipe"].update(augmentation={**STRONG, "crop_padding": 2}), "recipe key augmentation"),
         (lambda setting: setting.update(seed=1), "seed"),
         (lambda setting: setting.update(data=brighter(setting["data"])), "data set"),
-        (lambda setting: setting.update(code="# edited"), "code clxai/training/training.py"),
+        (lambda setting: setting.update(code="# edited"), "code clxai/training.py"),
         (lambda setting: setting.update(torch="2.6.0"), "PyTorch"),
         (lambda setting: setting.update(threads=2), "device"),
     ],

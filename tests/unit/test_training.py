@@ -212,7 +212,7 @@ def test_views_multiply_the_batch(tiny_data, recipe, monkeypatch):
         seen = []
         spy = replace(
             entry,
-            build=lambda outputs, labels, seen=seen, entry=entry, **options: (
+            definition=lambda outputs, labels, seen=seen, entry=entry, **options: (
                 seen.append((len(outputs), labels.tolist())) or entry.definition(outputs, labels, **options)
             ),
         )

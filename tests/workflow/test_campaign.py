@@ -239,7 +239,7 @@ def test_module_edited_while_a_job_uses_it_fails_the_job_and_the_next_call_runs_
     with guarded.edited(losses, lambda text: text + "\n# edited\n"):
         os.kill(training, signal.SIGCONT)
         assert running.wait(timeout=300) != 0
-        assert "losses.py was edited while this job ran" in words(guarded)
+        assert "losses/base.py was edited while this job ran" in words(guarded)
         assert not (guarded.folder / MODEL).exists()
         assert guarded.planned(MODEL) == {"train_model": 1}
     succeeds(guarded, MODEL)

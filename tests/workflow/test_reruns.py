@@ -43,11 +43,11 @@ def test_new_time_stamps_rerun_nothing(finished):
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("plots.py", {"plot_tables": 1}),
-        ("pictures.py", {"plot_trajectories": 1, "plot_gallery": 2}),
-        ("checks.py", AFTER_CHECKS),
-        ("metrics.py", AFTER_CURVES),
-        ("curves.py", {"flip": 6, **AFTER_CURVES}),
+        ("figures/tables.py", {"plot_tables": 1}),
+        ("figures/arrays.py", {"plot_trajectories": 1, "plot_gallery": 2}),
+        ("measures/checks.py", AFTER_CHECKS),
+        ("measures/metrics.py", AFTER_CURVES),
+        ("flipping/curves.py", {"flip": 6, **AFTER_CURVES}),
         ("attribution/cams.py", {"attribute": 2, "flip": 2, **AFTER_CURVES}),
     ],
 )
@@ -57,10 +57,12 @@ def test_edited_module_reruns_its_rules_and_what_depends_on_them(finished, modul
     assert planned == expected
 
 
-def test_edited_training_reruns_everything_but_the_data(finished):
-    with finished.edited("workflow/scripts/clxai/losses/base.py", comment):
+@pytest.mark.parametrize(("module", "models"), [("training/training.py", 2), ("losses/base.py", 2), ("losses/supcon.py", 1)])
+def test_edited_training_reruns_its_models_and_never_the_data(finished, module, models):
+    """A loss retrains the models that use it, no others."""
+    with finished.edited(f"workflow/scripts/clxai/{module}", comment):
         planned = finished.planned()
-    assert planned["train_model"] == 2
+    assert planned["train_model"] == models
     assert not {"prepare_data", "sample_images"} & set(planned)
 
 
