@@ -55,6 +55,7 @@ GOOD = {
     "whole number for a real option": {"heads": {"linear": {"C": 1}}},
     "exactly all units as steps": {"flipping.steps": 64},
     "contrastive model with softmax among the heads": {"study.models": ["supcon"]},
+    "k of a limited bank that is not given": {"datasets.digits.limit": {"train": 150}},
     "folder with a path": {"datasets.digits.source": "folder", "datasets.digits.path": "."},
     "empty entry of a method": {"methods": {"lrp": None}},
     "baseline of a method that has one": {"methods": {"occlusion": {"baseline": "blur"}}},
@@ -160,7 +161,7 @@ WRONG = {
         ["heads.knn.k must be at most the 1222 training images of digits", "5000"],
     ),
     "k above a limited bank": (
-        {"datasets.digits.limit": {"train": 150}},
+        {"datasets.digits.limit": {"train": 150}, "heads": {"knn": {"k": 200}}},
         ["heads.knn.k must be at most the 150", "digits. Got 200"],
     ),
     "bank_k above the bank": (
@@ -184,7 +185,7 @@ WRONG = {
     ),
     "image too small at all": ({"datasets.digits.size": 8}, ["datasets.digits.size must be at least 16", "small stem", "Got 8"]),
     "size of digits": ({"datasets.digits.size": 20}, ["datasets.digits.size must be a multiple of 8", "Got 20"]),
-    "digits without size": ({"datasets.digits.size": None}, ["datasets.digits.size must be a multiple of 8", "Got None"]),
+    "digits without size": ({"datasets.digits.size": None}, ["datasets.digits.size must be at least 16", "Got 8"]),
     "stride above window": (
         {"methods.occlusion": {"window": 4, "stride": 5}},
         ["methods.occlusion.stride must be at most window 4", "Got 5"],
@@ -266,13 +267,14 @@ def test_first_error_is_the_outermost(config):
         ("heads", "knn", "knn", {"k": 20, "temperature": 0.07}),
         ("heads", "knn5", "knn", {"k": 5, "temperature": 0.07}),
         ("heads", "linear", "linear", {"C": 10.0}),
+        ("heads", "knn9", "knn", {"temperature": 0.9}),
         ("methods", "early", "grad_cam", {"layer": "layer2"}),
         ("methods", "saliency", "saliency", {}),
-        ("methods", "occlusion", "occlusion", {"window": 6, "stride": 2, "baseline": "mean"}),
+        ("methods", "occlusion", "occlusion", {"stride": 2, "baseline": "mean"}),
     ],
 )
 def test_chosen_is_the_member_with_all_its_options(config, family, name, member, options):
-    config["heads"] = {"knn": {"k": 20}, "knn5": {"head": "knn", "k": 5}}
+    config["heads"] = {"knn": {"k": 20}, "knn5": {"head": "knn", "k": 5}, "knn9": {"head": "knn", "temperature": 0.9}}
     config["methods"] = {"early": {"method": "grad_cam", "layer": "layer2"}, "occlusion": {"stride": 2}}
     assert chosen(config, family, name) == (member, options)
 

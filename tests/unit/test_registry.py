@@ -62,6 +62,26 @@ def test_options_are_the_defaults_but_for_what_is_given(colours):
     assert colours["blue"].options({"hue": 0.1}) == {"depth": 2, "hue": 0.1}
 
 
+@pytest.fixture
+def bounded(colours):
+    """A member with an option that the data bound."""
+    colours.register("blue", warm=False, options={"depth": 200}, at_most={"depth": "training_images"})(lambda: "#00f")
+    return colours["blue"]
+
+
+def test_default_above_what_the_data_have_is_lowered_and_said(bounded, capsys):
+    assert bounded.options({}, training_images=40) == {"depth": 40}
+    assert "blue: the default depth of 200 is above the training images, 40, which is taken" in capsys.readouterr().out
+    assert bounded.options({}, training_images=1000) == bounded.options({}) == {"depth": 200}
+    assert not capsys.readouterr().out
+
+
+def test_given_option_above_what_the_data_have_is_refused(bounded):
+    assert bounded.options({"depth": 40}, training_images=40) == {"depth": 40}
+    with pytest.raises(ClxaiError, match=r"blue\.depth must be at most the training images, 40\. Got 41"):
+        bounded.options({"depth": 41}, training_images=40)
+
+
 def test_register_returns_the_definition_unchanged(colours):
     def plain():
         return 1
@@ -106,6 +126,8 @@ def test_functions_and_classes_are_declared_without_running_them(write):
         ("colour('one', warm=3)", r"a\.py, line 2: @colour\('one'\): keyword 'warm': 3 is not of type 'boolean'"),
         ("colour('one', warm=True, mood='clam')", r"unknown mood 'clam'\. Did you mean 'calm'\? Known: calm, loud"),
         ("colour('one', warm=True, options=[1])", r"keyword 'options': \[1\] is not of type 'object'"),
+        ("colour('one', warm=True, options={'k': 1}, at_most={'k': 'training_image'})", "bound 'training_image'. Did you mean"),
+        ("colour('one', warm=True, options={'k': 1}, at_most={'kk': 3})", "at_most: unknown option 'kk'. Did you mean 'k'"),
         ("colour('one', warm=WARM)", r"a\.py, line 2: @colour\('one'\): keywords must be literals"),
         ("colour('one', **MORE)", r"a\.py, line 2: @colour\('one'\): keywords must be literals"),
         ("colour(NAME, warm=True)", r"a\.py, line 2: @colour: keywords must be literals"),

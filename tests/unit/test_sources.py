@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from clxai.data.sources.base import SOURCES, Source, resize, to_uint8
-from clxai.data.torchvision_sets import NEEDS, REFUSED, check_arguments, parameters, set_names
+from clxai.data.torchvision_sets import NEEDS, REFUSED, check, parameters, set_names
 from clxai.errors import ClxaiError
 from clxai.names import SPLITS
 from PIL import Image
@@ -477,13 +477,14 @@ def test_every_torchvision_set_is_planned_and_read_or_refused_with_a_reason(name
 
     assert (name in NEEDS) != (name in REFUSED)
     arguments = REQUIRED.get(name, {})
+    planned = {"name": name, "arguments": arguments, "download": False}
     if name in REFUSED:
         with pytest.raises(ClxaiError, match=rf"datasets\.a\.name: torchvision's {name} {REFUSED[name]}"):
-            check_arguments(name, arguments, False, "datasets.a")
+            check(planned, "datasets.a")
         return
     if name == "PCAM":
         pytest.importorskip("h5py")
-    check_arguments(name, arguments, False, "datasets.a")
+    check(planned, "datasets.a")
     argument = "train" if isinstance(NEEDS[name].train, bool) else "split"
     assert argument in parameters(name)
     if name == "PCAM":

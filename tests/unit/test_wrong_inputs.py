@@ -176,6 +176,10 @@ SEMANTIC = {
         {"datasets.digits.first_label": 1},
         "digits.first_label is for source npz. Got 1",
     ),
+    "path of a set that has none": (
+        {"datasets.digits.path": "x"},
+        "digits.path is for source folder or npz or torch",
+    ),
     "EMNIST without its argument": (torchvision("EMNIST"), "datasets.digits.arguments: torchvision's EMNIST needs split. Got {}"),
     "unknown argument": (
         torchvision("EMNIST", arguments={"spilt": "letters"}),
@@ -184,7 +188,10 @@ SEMANTIC = {
     "argument that is the workflow's": (torchvision("CIFAR10", arguments={"train": True}), "unknown argument of CIFAR10 'train'"),
     "root as an argument": (torchvision("CIFAR10", arguments={"root": "/"}), "unknown argument of CIFAR10 'root'"),
     "nested argument": (torchvision("EMNIST", arguments={"split": ["letters"]}), "datasets.digits.arguments.split"),
-    "arguments of another source": ({"datasets.digits.arguments": {"split": "x"}}, "arguments are for source torchvision"),
+    "arguments of another source": (
+        {"datasets.digits.arguments": {"split": "x"}},
+        "arguments is for source torchvision. Got",
+    ),
     "torchvision set without parts": (
         torchvision("LSUN"),
         "datasets.digits.name: torchvision's LSUN has no train and test split",
@@ -360,13 +367,13 @@ def test_npz_that_cannot_work_is_refused_while_planning(config, tmp_path, monkey
 
 
 NPZ = {"source": "npz", "size": None, "unit_px": 4}
-FITTING = {"heads": {"knn": {"k": 5}}, "flipping.steps": 16, "flipping.bank_k": 5}
+FITTING = {"flipping.steps": 16}  # k and bank_k, which are not given, fit themselves
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"heads.knn.k": 41}, "heads.knn.k must be at most the 40 training images of digits. Got 41"),
+        ({"heads": {"knn": {"k": 41}}}, "heads.knn.k must be at most the 40 training images of digits. Got 41"),
         ({"flipping.bank_k": 41}, "flipping.bank_k must be at most the 40 training images of digits. Got 41"),
         ({"study.evaluation_images": 41}, "study.evaluation_images must be at most the 40 test images of digits. Got 41"),
         ({"datasets.digits.unit_px": 5}, "datasets.digits.unit_px must tile 16 px"),

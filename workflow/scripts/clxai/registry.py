@@ -45,8 +45,10 @@ PLACES: Mapping[str, Place] = {
     "metrics": Place("measures/metrics", "metric", "metric"),
     "figures": Place("figures", "figure", "figure"),
 }
-# Of the members of every family. options: allowed keys with their defaults. at_most: upper bounds of options, each a number or
-# the name of another option.
+# What is known of a data set, by which options may be bounded: its training images, and the smaller side of an image in pixels.
+DATA_BOUNDS = ("training_images", "image_size")
+# Of the members of every family. options: allowed keys with their defaults. at_most: upper bounds of options, each a number, the
+# name of another option, or one of DATA_BOUNDS.
 COMMON: Mapping[str, Mapping[str, Any]] = {
     "options": {"type": "object", "default": {}},
     "at_most": {"type": "object", "additionalProperties": {"type": ["number", "string"]}, "default": {}},
@@ -61,9 +63,20 @@ class Entry:
     definition: Callable[..., Any]
     semantics: Mapping[str, Any] = field(default_factory=dict)
 
-    def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all options: the given ones, and the defaults of the others."""
-        return {**self.semantics["options"], **given}
+    def options(self, given: Mapping[str, Any], **known: int) -> dict[str, Any]:
+        """Return all options: the given ones, and the defaults of the others, these no larger than the bounds known of the data.
+
+        A default that is lowered is said in the log. Raises ClxaiError if a given option is above a bound.
+        """
+        chosen = {**self.semantics["options"], **given}
+        for option, bound in self.semantics["at_most"].items():
+            if bound in known and chosen[option] > known[bound]:
+                words = f"the {bound.replace('_', ' ')}, {known[bound]}"
+                if option in given:
+                    raise ClxaiError(f"{self.name}.{option} must be at most {words}. Got {given[option]}")
+                print(f"{self.name}: the default {option} of {chosen[option]} is above {words}, which is taken", flush=True)
+                chosen[option] = known[bound]
+        return chosen
 
 
 class Family(Mapping[str, Entry]):
@@ -149,6 +162,7 @@ def declared(family: str) -> Mapping[str, Declaration]:
         given = {word.arg or "**": _literal(word.value, where) for word in call.keywords}
         semantics = fill_keywords(given, keywords, where)
         _check_types(semantics, keywords, where)
+        _check_bounds(semantics, where)
         text = (ast.get_docstring(definition) or "").partition("\n\n")[0].replace("\n", " ").strip()
         members[name] = Declaration(name, semantics, text, file)
     return members
@@ -215,6 +229,16 @@ def _literal(node: ast.AST, where: str) -> Any:
         return ast.literal_eval(node)
     except ValueError as error:
         raise ClxaiError(f"{where}: keywords must be literals") from error
+
+
+def _check_bounds(semantics: Mapping[str, Any], where: str) -> None:
+    """Raise ClxaiError if `at_most` bounds what is no option, or by a name that is neither an option nor known of a data set."""
+    options = semantics["options"]
+    for option, bound in semantics["at_most"].items():
+        if option not in options:
+            raise ClxaiError(f"{where}: at_most: {unknown_name('option', option, options)}")
+        if isinstance(bound, str) and bound not in (*options, *DATA_BOUNDS):
+            raise ClxaiError(f"{where}: at_most: {unknown_name('bound', bound, [*options, *DATA_BOUNDS])}")
 
 
 def _check_types(semantics: Mapping[str, Any], keywords: Mapping[str, Mapping[str, Any]], where: str) -> None:

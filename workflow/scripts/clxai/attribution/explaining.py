@@ -29,7 +29,7 @@ def explain(run: Run, method_name: str, options: Mapping[str, Any], seed: int) -
     flipping engine ranks such maps at random and counts them.
     """
     entry = METHODS[method_name]
-    settings = entry.options(options)
+    settings = entry.options(options, image_size=min(run.images.shape[-2:]))
     mode = settings.pop("baseline", entry.semantics["baseline"])
     baseline = _baseline(run, mode, seed)
     rows: dict[str, list[np.ndarray]] = {}

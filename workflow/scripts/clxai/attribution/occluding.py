@@ -19,7 +19,7 @@ IMAGES_PER_PASS = 16  # windows of one image evaluated together
     baseline="mean",
     reduction="mean",
     options={"window": 6, "stride": 3},
-    at_most={"stride": "window"},
+    at_most={"stride": "window", "window": "image_size"},
 )
 def occlusion(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """m(x) - m(x with a sliding window replaced by the baseline), averaged over the windows on a pixel [Zeiler, Fergus 2014]."""

@@ -2,13 +2,15 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clxai.errors import ClxaiError
 from clxai.names import IMAGE_SUFFIXES, SPLITS
 
+_MOST_COUNTED = 20_000  # images of a split: every call of Snakemake counts them
 _SPLIT_OF = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -61,6 +63,11 @@ def split_folders(root: Path) -> dict[str, str]:
     if len(set(splits.values())) < len(splits):
         raise ClxaiError(f"{root}: {', '.join(name for name in splits if splits[name] == 'val')} are one split; keep one of them")
     return splits
+
+
+def extent(entry: Mapping[str, Any], where: str) -> tuple[dict[str, int], None]:
+    """Return the images of each split, none of them where there are too many to count; sizes are not read."""
+    return count_images(Path(entry["path"]), _MOST_COUNTED), None
 
 
 def count_images(root: Path, most: int) -> dict[str, int]:

@@ -3,8 +3,10 @@
 import ast
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from clxai.errors import ClxaiError
@@ -49,6 +51,19 @@ def read_headers(path: str | Path) -> dict[str, Header]:
     _check_train(headers, members, path)
     _check_layout(headers, path)
     return headers
+
+
+def extent(entry: Mapping[str, Any], where: str) -> tuple[dict[str, int], tuple[int, int]]:
+    """Return the images of each split, and height and width of the first one. Raises ClxaiError if the file cannot work."""
+    headers = read_headers(entry["path"])
+    counts = {name: headers[f"{name}_images"].shape[0] for name in SPLITS if f"{name}_images" in headers}
+    height, width = headers["train_images"].shape[1:3]
+    return counts, (height, width)
+
+
+def content(entry: Mapping[str, Any]) -> dict[str, int]:
+    """Return the checksums of the arrays of the file."""
+    return checksums(entry["path"])
 
 
 def checksums(path: str | Path) -> dict[str, int]:

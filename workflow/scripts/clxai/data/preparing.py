@@ -27,7 +27,10 @@ def prepare(config: Mapping[str, Any], images_path: str | Path, labels_path: str
     Returns the table of what was found (see `found_in`). Raises ClxaiError on labels that are not 0..C-1, a class without images
     in a split, non-finite pixels, mixed channels or images that cannot be read.
     """
-    source = SOURCES[config["source"]].definition(config)
+    entry = SOURCES[config["source"]]
+    if entry.semantics["options"]:
+        config = {**config, "arguments": entry.options(config["arguments"])}
+    source = entry.definition(config)
     where = f"{config['source']} {config['name'] or config['path'] or ''}".rstrip()
     check_labels(source.labels, len(source.class_names), where)
     split = assign_splits(source, config)

@@ -88,8 +88,9 @@ def chooser(name: str) -> str | None:
     return next((argument for argument in ("train", "split") if argument in accepted), None)
 
 
-def check_arguments(name: str, given: Mapping[str, Any], download: bool, where: str) -> None:
+def check(entry: Mapping[str, Any], where: str) -> None:
     """Raise ClxaiError unless a set exists, has two parts, takes these arguments and has all that it needs, safely fetched."""
+    name, given, download = entry["name"], entry["arguments"], entry["download"]
     if name not in set_names():
         raise ClxaiError(f"{where}.name: {unknown_name('torchvision data set', name, set_names())}")
     if name not in NEEDS:

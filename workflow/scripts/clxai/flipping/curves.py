@@ -34,13 +34,18 @@ _MEANING = {
     "step_length": (PATH, "embedding", "distance to the embedding one step before"),
     "acceleration": (PATH, "embedding", "norm of the second divided difference against the removed fraction"),
 }
+BANK_K = 10  # the neighbour whose distance counts, unless flipping.bank_k says
 # Relative difference allowed between the stored clean embedding, float32, and the one met while flipping.
 CLEAN_TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 
 
-def observer_of(run: Run, bank_k: int) -> Observer:
-    """Return what is read off a perturbed embedding of a run. Raises ClxaiError if bank_k exceeds the training bank."""
+def observer_of(run: Run, bank_k: int | None) -> Observer:
+    """Return what is read off a perturbed embedding of a run. Raises ClxaiError if bank_k exceeds the training bank.
+
+    Without bank_k it is BANK_K, or the number of training images where there are fewer.
+    """
     bank, labels = run.training_bank()
+    bank_k = min(BANK_K, len(bank)) if bank_k is None else bank_k
     if bank_k > len(bank):
         raise ClxaiError(f"flipping.bank_k must be at most the {len(bank)} training images. Got {bank_k}")
     return Observer(
@@ -169,6 +174,7 @@ def _labelled(
         attrs={
             "method": attributions.attrs["method"],
             "unit_px": plan.unit_px,
+            "bank_k": observer.bank_k,
             "seed": plan.seed,
             "precision": plan.precision,
             "centroid_spread": centroid_spread(observer.centroids),

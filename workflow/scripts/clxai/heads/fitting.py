@@ -27,7 +27,7 @@ MOST_NOISE = 0.5
 def fit_heads(
     encoder: Encoder, data: ImageData, embeddings: Tensor, options: Mapping[str, Mapping[str, Any]], where: str = "network"
 ) -> tuple[dict[str, Head], pd.DataFrame]:
-    """Fit each named head; return the heads and one row of metrics per head and split.
+    """Fit each named head with its given options; return the heads and one row of metrics per head and split.
 
     `options` by name; `head` among them is the registered head where the name is not.
 
@@ -40,9 +40,10 @@ def fit_heads(
     heads, rows = {}, []
     for name, given in options.items():
         chosen = {key: value for key, value in given.items() if key != "head"}
-        kind = HEADS[given.get("head", name)].definition
+        kind = HEADS[given.get("head", name)]
         try:
-            head = kind.fit(embeddings[train], labels[train], data.n_classes, chosen, encoder.classifier)
+            filled = kind.options(chosen, training_images=len(train))
+            head = kind.definition.fit(embeddings[train], labels[train], data.n_classes, filled, encoder.classifier)
         except ClxaiError as error:
             raise ClxaiError(f"{where}: {error}") from error
         temperature = fit_temperature(head(disturbed), labels[owner], owner)

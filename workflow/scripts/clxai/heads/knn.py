@@ -13,7 +13,7 @@ from clxai.heads.base import FrozenScores, Head, head
 from clxai.networks.neighbours import search, vote_counts
 
 
-@head("knn", options={"k": 200, "temperature": 0.07})
+@head("knn", options={"k": 200, "temperature": 0.07}, at_most={"k": "training_images"})
 class KNearestNeighbours(Head):
     """Soft vote of the k nearest training embeddings by cosine [Wu et al. 2018], as log-sums per class.
 

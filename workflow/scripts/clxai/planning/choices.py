@@ -6,13 +6,15 @@ from typing import Any
 from clxai.errors import ClxaiError, unknown_name
 from clxai.names import REFERENCE
 from clxai.planning.options import check_options
-from clxai.registry import PLACES, declared
+from clxai.registry import DATA_BOUNDS, PLACES, declared
 
 SECTIONS = ("methods", "heads")  # of the config: families whose members have options and may be given names of one's own
 
 
 def chosen(config: Mapping[str, Any], family: str, name: str, where: str | None = None) -> tuple[str, dict[str, Any]]:
-    """Return the member of a family behind a name of the config and all its options, checked, defaults filled in.
+    """Return the member of a family behind a name of the config and its options, checked, defaults filled in.
+
+    A default that the data may lower (`at_most` names something known of a data set) is left to the job, which knows the data.
 
     The family's section of the config gives options by name; where the name is no member's, it names the member by the family's
     word, as in `methods: {cam3: {method: grad_cam, layer: layer3}}`. `where` says which key named it.
@@ -27,8 +29,9 @@ def chosen(config: Mapping[str, Any], family: str, name: str, where: str | None 
     if name in known and member != name:
         raise ClxaiError(f"{family}.{name}: {name!r} is a registered {what} and cannot stand for {member!r}; choose another name")
     defaults = options_of(family, member)
-    check_options(given, defaults, f"{family}.{name}", known[member].semantics["at_most"])
-    return member, {**defaults, **given}
+    at_most = known[member].semantics["at_most"]
+    check_options(given, defaults, f"{family}.{name}", at_most)
+    return member, {**{key: value for key, value in defaults.items() if at_most.get(key) not in DATA_BOUNDS}, **given}
 
 
 def options_of(family: str, member: str) -> dict[str, Any]:

@@ -3,16 +3,14 @@ each other. Imports nothing heavy, so that planning stays quick.
 """
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clxai.data.torchvision_sets import check_arguments
 from clxai.errors import ClxaiError, unknown_name
 from clxai.names import FOLDERS, REFERENCE, STUDIES, allowed_units, choose_stem, smallest_size
 from clxai.planning.choices import SECTIONS, chosen, contrasts_of, heads_of, recipe_of, trajectory_methods
-from clxai.planning.extents import Extent, measure
-from clxai.planning.options import check_options
+from clxai.planning.extents import Extent, check_source, measure
+from clxai.planning.options import check_bounds, check_options
 from clxai.registry import declared
 
 
@@ -111,43 +109,40 @@ def _check_dataset(config: Mapping[str, Any], name: str) -> None:
     known = declared("sources")
     if entry["source"] not in known:
         raise ClxaiError(f"{where}.source: {unknown_name('data source', entry['source'], known)}")
-    for key in known[entry["source"]].semantics.get("needs", ()):
-        if not entry[key]:
-            raise ClxaiError(f"{where}.{key} is needed by source {entry['source']!r}")
-    _check_origin(entry, where)
+    check_source(entry, where)
     extent = measure(entry, where)
     _check_size(config, entry, where, extent)
     _check_counts(config, name, extent)
+    for where_given, semantics, given in _options_in_use(config):
+        check_bounds(given, semantics["at_most"], where_given, extent.bounds, name)
 
 
 def _check_counts(config: Mapping[str, Any], name: str, extent: Extent) -> None:
-    most_train, most_test, wanted = extent.train, extent.test, config["study"]["evaluation_images"]
-    if most_test is not None and wanted > most_test:
-        raise ClxaiError(f"study.evaluation_images must be at most the {most_test} test images of {name}. Got {wanted}")
-    heads = {name: chosen(config, "heads", name)[1] for name in config["study"]["heads"]}
-    searched = {f"heads.{name}.k": options["k"] for name, options in heads.items() if "k" in options}
-    for key, neighbours in {**searched, "flipping.bank_k": config["flipping"]["bank_k"]}.items():
-        if most_train is not None and neighbours > most_train:
-            raise ClxaiError(f"{key} must be at most the {most_train} training images of {name}. Got {neighbours}")
+    wanted = config["study"]["evaluation_images"]
+    if extent.test is not None and wanted > extent.test:
+        raise ClxaiError(f"study.evaluation_images must be at most the {extent.test} test images of {name}. Got {wanted}")
+    bank_k = config["flipping"]["bank_k"]
+    if bank_k is not None:
+        check_bounds({"bank_k": bank_k}, {"bank_k": "training_images"}, "flipping", extent.bounds, name)
 
 
-def _check_origin(entry: Mapping[str, Any], where: str) -> None:
-    if entry["first_label"] and entry["source"] != "npz":
-        raise ClxaiError(f"{where}.first_label is for source npz. Got {entry['first_label']}")
-    if entry["source"] == "torchvision":
-        check_arguments(entry["name"], entry["arguments"], entry["download"], where)
-    elif entry["arguments"]:
-        raise ClxaiError(f"{where}.arguments are for source torchvision. Got {dict(entry['arguments'])}")
-    elif entry["path"] and not Path(entry["path"]).exists():
-        raise ClxaiError(f"{where}.path: {entry['path']!r} does not exist")
+def _options_in_use(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """Yield key, declared keywords and given options of each member with options that the study uses."""
+    for family in SECTIONS:
+        for name in config["study"][family]:
+            member, options = chosen(config, family, name)
+            yield f"{family}.{name}", declared(family)[member].semantics, options
+    for name in config["study"]["models"]:
+        recipe = config["models"][name]
+        yield f"models.{name}.loss_options", declared("losses")[recipe["loss"]].semantics, recipe["loss_options"]
 
 
 def _check_size(config: Mapping[str, Any], entry: Mapping[str, Any], where: str, extent: Extent) -> None:
-    if entry["source"] == "digits" and (entry["size"] is None or entry["size"] % 8):
-        raise ClxaiError(f"{where}.size must be a multiple of 8, the size of a digit. Got {entry['size']}")
-    size = extent.size
-    if size is None:
+    if extent.shape is None:
         return
+    size, width = extent.shape
+    if size != width:
+        raise ClxaiError(f"{where}: images of {entry['path']} are {size}x{width} px, squares are needed; set `size`")
     units = allowed_units(size)
     for model in config["study"]["models"]:
         stem = choose_stem(config["models"][model]["stem"], size)
@@ -155,10 +150,6 @@ def _check_size(config: Mapping[str, Any], entry: Mapping[str, Any], where: str,
             raise ClxaiError(f"{where}.size must be at least {smallest_size(stem)} for models.{model} ({stem} stem). Got {size}")
     if entry["unit_px"] not in units:
         raise ClxaiError(f"{where}.unit_px must tile {size} px: one of {units}. Got {entry['unit_px']}")
-    for method in config["study"]["methods"]:
-        window = chosen(config, "methods", method)[1].get("window", 0)
-        if window > size:
-            raise ClxaiError(f"methods.{method}.window must be at most the {size} px of the images of {where}. Got {window}")
     n_units = (size // entry["unit_px"]) ** 2
     if config["flipping"]["steps"] > n_units:
         raise ClxaiError(f"flipping.steps must be at most the {n_units} units of {where}. Got {config['flipping']['steps']}")

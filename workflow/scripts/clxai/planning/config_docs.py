@@ -168,7 +168,7 @@ def _named(declaration: Declaration, columns: Mapping[str, str]) -> Sequence[str
 def _fact(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def _summary(declaration: Declaration) -> str:

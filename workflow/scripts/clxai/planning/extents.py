@@ -1,44 +1,81 @@
-"""How many images a data set has and how large they are, as far as planning can tell without reading them."""
+"""What planning can tell of a data set before it is prepared, as its source tells it: counts, size, content."""
 
+import importlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clxai.data.image_folders import count_images
-from clxai.data.npz import read_headers
 from clxai.errors import ClxaiError
-from clxai.names import SPLITS
-
-_DIGITS = 1797  # images in scikit-learn's digits
-_MOST_FILES = 20_000  # of a folder that are counted: every call of Snakemake does it
+from clxai.planning.options import check_options
+from clxai.registry import declared, keywords_of
 
 
 @dataclass(frozen=True)
 class Extent:
-    """Upper bounds of the training and the test images, and the side of the prepared images in pixels; None if unknown."""
+    """The most training and test images, and height and width of the prepared images in pixels; None where unknown."""
 
     train: int | None
     test: int | None
-    size: int | None
+    shape: tuple[int, int] | None
+
+    @property
+    def bounds(self) -> dict[str, int | None]:
+        """What options of members can be bounded by (`at_most`), by the name that declarations use."""
+        return {"training_images": self.train, "image_size": min(self.shape) if self.shape else None}
 
 
 def measure(entry: Mapping[str, Any], where: str) -> Extent:
-    """Return the extent of an entry of `datasets`. Raises ClxaiError if an npz file cannot work, or images are not square."""
-    counts, size = {}, entry["size"]
-    if entry["source"] == "digits":
-        counts = {"train": _DIGITS}
-    elif entry["source"] == "npz":
-        headers = read_headers(entry["path"])
-        counts = {name: headers[f"{name}_images"].shape[0] for name in SPLITS if f"{name}_images" in headers}
-        height, width = headers["train_images"].shape[1:3]
-        if size is None and height != width:
-            raise ClxaiError(f"{where}: images of {entry['path']} are {height}x{width} px, squares are needed; set `size`")
-        size = size or height
-    elif entry["source"] == "folder":
-        counts = count_images(Path(entry["path"]), _MOST_FILES)
-    return Extent(*_bounds(entry, counts), size)
+    """Return the extent of an entry of `datasets`. Raises ClxaiError if the source finds that it cannot work."""
+    extent = _told(entry, "extent")
+    counts, shape = extent(entry, where) if extent else ({}, None)
+    size = entry["size"]
+    return Extent(*_bounds(entry, counts), shape if size is None else (size, size))
+
+
+def content(entry: Mapping[str, Any]) -> Any:
+    """Return a plain value that changes with the images of an entry; None where the source has none."""
+    told = _told(entry, "content")
+    return told(entry) if told else None
+
+
+def check_source(entry: Mapping[str, Any], where: str) -> None:
+    """Raise ClxaiError unless an entry has what its source needs and nothing that only others take, and passes its own check."""
+    known, name = declared("sources"), entry["source"]
+    semantics = known[name].semantics
+    for key in semantics["needs"]:
+        if not entry[key]:
+            raise ClxaiError(f"{where}.{key} is needed by source {name!r}")
+    takes = {*semantics["needs"], *semantics["takes"], *(["arguments"] if semantics["options"] else [])}
+    for key in keywords_of("sources")["takes"]["items"]["enum"]:
+        if entry[key] and key not in takes:
+            raise ClxaiError(f"{where}.{key} is for source {' or '.join(_taking(key))}. Got {entry[key]!r}")
+    if "path" in semantics["needs"] and not Path(entry["path"]).exists():
+        raise ClxaiError(f"{where}.path: {entry['path']!r} does not exist")
+    if semantics["options"]:
+        check_options(entry["arguments"], semantics["options"], f"{where}.arguments", semantics["at_most"])
+    check = _told(entry, "check")
+    if check:
+        check(entry, where)
+
+
+def _taking(key: str) -> list[str]:
+    """Return the sources that take a key of an entry."""
+    takes = {name: (*source.semantics["needs"], *source.semantics["takes"]) for name, source in declared("sources").items()}
+    return sorted(name for name, keys in takes.items() if key in keys)
+
+
+def _told(entry: Mapping[str, Any], what: str) -> Callable[..., Any] | None:
+    """Return a function of the module that an entry's source names for planning; None if there is none."""
+    source = declared("sources")[entry["source"]]
+    name = source.semantics["planning"]
+    if name is None:
+        return None
+    try:
+        return getattr(importlib.import_module(name), what, None)
+    except ModuleNotFoundError as error:
+        raise ClxaiError(f"{source.file}: source {source.name!r}: planning={name!r} cannot be imported ({error})") from error
 
 
 def _bounds(entry: Mapping[str, Any], counts: Mapping[str, int]) -> tuple[int | None, int | None]:

@@ -5,8 +5,14 @@ from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
 from clxai.names import FILLS, LAYERS
+from clxai.registry import DATA_BOUNDS
 
 _NAMED = {"layer": LAYERS, "baseline": FILLS}  # options that are names
+
+_OF_DATA = {
+    "training_images": "{most} training images of {of}",
+    "image_size": "{most} px of the images of datasets.{of}",
+}
 
 
 def check_options(
@@ -16,7 +22,7 @@ def check_options(
 
     A number must be above 0 if its default is, else at least 0; a list holds what its default's first item is; a default of null
     allows any value, since it says nothing of the type. `layer` must name a layer of the network, `baseline` a fill. `at_most`
-    bounds options by a number or by another option's value.
+    bounds options by a number or by another option's value; what it bounds by the data is for `check_bounds`.
     """
     for key, value in given.items():
         if key not in defaults:
@@ -26,6 +32,8 @@ def check_options(
             raise ClxaiError(f"{where}.{key}: {unknown_name(key, value, _NAMED[key])}")
     chosen = {**defaults, **given}
     for key, bound in (at_most or {}).items():
+        if bound in DATA_BOUNDS:
+            continue
         most = chosen[bound] if isinstance(bound, str) else bound
         if chosen[key] is not None and most is not None and chosen[key] > most:
             raise ClxaiError(f"{where}.{key} must be at most {bound}{f' {most}' if most != bound else ''}. Got {chosen[key]}")
@@ -50,3 +58,14 @@ _KINDS = {
     **{bool: "true or false", int: "a whole number", float: "a number", str: "a name"},
     **{list: "a list", tuple: "a list", dict: "a mapping"},
 }
+
+
+def check_bounds(
+    given: Mapping[str, Any], at_most: Mapping[str, Any], where: str, known: Mapping[str, int | None], of: str
+) -> None:
+    """Raise ClxaiError if a given option is above what is known of the data set `of`; defaults are lowered where it is used."""
+    for key, bound in at_most.items():
+        most = known.get(bound) if isinstance(bound, str) else None
+        if most is not None and key in given and given[key] > most:
+            words = _OF_DATA[bound].format(most=most, of=of)
+            raise ClxaiError(f"{where}.{key} must be at most the {words}. Got {given[key]}")

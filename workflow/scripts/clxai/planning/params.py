@@ -3,20 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from clxai.data.npz import checksums
 from clxai.planning.choices import chosen, contrasts_of, heads_of, recipe_of, trajectory_methods
+from clxai.planning.extents import content
 from clxai.planning.reading import plain
 
 Params = dict[str, Any]
 
 
 def prepare_data(config: Mapping[str, Any], job: Any) -> Params:
-    """Return everything of a data set that its prepared files depend on; of an npz file the checksums of its arrays too."""
+    """Return everything of a data set that its prepared files depend on, and the content of its source where that is known."""
     entry = config["datasets"][job.dataset]
     own = {key: value for key, value in entry.items() if key != "unit_px"}
-    if entry["source"] == "npz":
-        own["checksums"] = checksums(entry["path"])
-    return plain(own)
+    return plain({**own, "content": content(entry)})
 
 
 def sample_images(config: Mapping[str, Any], job: Any) -> Params:

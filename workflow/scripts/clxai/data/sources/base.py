@@ -3,7 +3,13 @@
     @source("name", needs=("path",))
     def name(config: Mapping) -> Source
 
-needs: keys of the entry that must be given.
+needs: keys of the entry that must be given; a needed path must exist. takes: keys besides, of those that only some sources have.
+options: allowed keys of `arguments` with their defaults, where `planning` checks none. planning: a module without torch whose
+functions tell planning, before any image is read, what it can know; each may be left out, as may the module:
+
+    check(entry, where)     raise ClxaiError if the entry cannot work
+    extent(entry, where)    (images by split, (height, width) or None) of the source, as far as they are known
+    content(entry)          a plain value that is another one where the images are; the data are then prepared again
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +20,18 @@ import numpy as np
 from clxai.errors import ClxaiError
 from clxai.registry import Family
 
-SOURCES = Family("sources", keywords={"needs": {"type": "array", "items": {"type": "string"}, "default": []}})
+SOURCES = Family(
+    "sources",
+    keywords={
+        "needs": {"type": "array", "items": {"enum": ["name", "path"]}, "default": []},
+        "takes": {
+            "type": "array",
+            "items": {"enum": ["name", "path", "arguments", "download", "grey", "first_label"]},
+            "default": [],
+        },
+        "planning": {"type": ["null", "string"], "default": None},
+    },
+)
 source = SOURCES.register
 
 

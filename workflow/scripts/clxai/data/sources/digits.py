@@ -5,17 +5,16 @@ from typing import Any
 
 import numpy as np
 
+from clxai.data.digits import check
 from clxai.data.sources.base import Source, source
-from clxai.errors import ClxaiError
 
 
-@source("digits")
+@source("digits", planning="clxai.data.digits")
 def digits(config: Mapping[str, Any]) -> Source:
     """Scikit-learn's 1,797 handwritten digits, 8x8, embedded in the library [Alpaydin, Kaynak 1998]."""
     from sklearn.datasets import load_digits
 
-    if config["size"] is not None and config["size"] % 8:
-        raise ClxaiError(f"datasets: size of a digits set must be a multiple of 8. Got {config['size']}")
+    check(config, "datasets")
     bunch = load_digits()
     images = np.rint(bunch.images * 255 / 16).astype(np.uint8)  # grey levels 0..16
     labels = bunch.target.astype(np.int64)

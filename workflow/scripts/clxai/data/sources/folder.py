@@ -12,7 +12,7 @@ from clxai.errors import ClxaiError
 from clxai.names import SPLITS
 
 
-@source("folder", needs=("path",))
+@source("folder", needs=("path",), takes=("grey",), planning="clxai.data.image_folders")
 def folder(config: Mapping[str, Any]) -> Source:
     """Images as {class}/*.png, or {train,val,test}/{class}/*.png (valid and validation are val); class names are sorted."""
     root = Path(config["path"])

@@ -15,7 +15,7 @@ from clxai.names import SPLITS
 from clxai.runtime.artefacts import existing
 
 
-@source("npz", needs=("path",))
+@source("npz", needs=("path",), takes=("first_label",), planning="clxai.data.npz")
 def npz(config: Mapping[str, Any]) -> Source:
     """An npz file in the MedMNIST layout: {train,val,test}_images and _labels; val and test may be absent."""
     path = existing(config["path"])

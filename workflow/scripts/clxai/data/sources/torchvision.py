@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 
 from clxai.data.sources.base import Source, source
-from clxai.data.torchvision_sets import NEEDS, check_arguments, chooser
+from clxai.data.torchvision_sets import NEEDS, check, chooser
 from clxai.errors import ClxaiError
 
 
-@source("torchvision", needs=("name",))
+@source(
+    "torchvision",
+    needs=("name",),
+    takes=("path", "arguments", "download"),
+    planning="clxai.data.torchvision_sets",
+)
 def torchvision_set(config: Mapping[str, Any]) -> Source:
     """A torchvision classification set by class name, with its own train and test split; downloaded if `download`."""
     parts = [_torchvision_part(config, split) for split in ("train", "test")]
@@ -30,7 +35,7 @@ def torchvision_set(config: Mapping[str, Any]) -> Source:
 
 def _torchvision_part(config: Mapping[str, Any], split: str) -> Any:
     name, root = config["name"], config["path"] or "resources/torchvision"
-    check_arguments(name, config["arguments"], config["download"], "datasets")
+    check(config, "datasets")
     import torchvision.datasets as sets
 
     chosen = {chooser(name): getattr(NEEDS[name], split)}
