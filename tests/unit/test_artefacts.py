@@ -135,7 +135,7 @@ def test_read_foreign_file_is_refused_by_name(tmp_path, name, content):
 @given(data=st.data())
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_read_truncated_file_is_refused_by_name(tmp_path, name, data):
-    """Cut anywhere: no prefix of an artefact passes for the whole. (JSON and CSV: short of their final newline.)"""
+    """Cut anywhere within a row: no prefix of an artefact passes for the whole. (JSON: short of its final newline.)"""
     write, read = WRITERS[name]
     path = tmp_path / name
     write(path)

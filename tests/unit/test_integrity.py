@@ -17,8 +17,7 @@ from clxai.errors import ClxaiError
 from clxai.flipping.curves import flip_curves
 from clxai.heads.base import load_head
 from clxai.networks.inference import load_encoder
-from clxai.runtime.artefacts import read_arrays, read_record, read_table, read_tensors, write_arrays, write_record, write_table
-from clxai.runtime.integrity import sidecar
+from clxai.runtime.artefacts import read_arrays, read_record, read_tensors, write_arrays, write_record, write_table
 
 FLIPS = 150  # per kind of file, one at a time
 CPU = torch.device("cpu")
@@ -36,8 +35,6 @@ def study(tiny_run, tiny_data, tmp_path_factory):
     settings |= {"batch_size": 64, "precision": "float32"}
     write_arrays(attributions, folder / "attributions.nc")
     write_arrays(flip_curves(run, attributions, settings), folder / "curves.nc")
-    write_table(pd.DataFrame({"image": run.index.numpy(), "label": tiny_data.data.labels[run.index]}), folder / "evaluation.csv")
-    write_table(pd.DataFrame({"method": ["lrp", "random"], "mean": [0.25, np.nan], "n": [3, 4]}), folder / "summary.csv")
     write_record({"loss": "supcon", "epoch": 3, "val_accuracy": 0.5}, folder / "training.json")
     return folder
 
@@ -65,8 +62,6 @@ READERS = {
     "curves.nc": read_arrays,
     "labels.nc": read_arrays,
     "images.npy": content_of_images,
-    "evaluation.csv": read_table,
-    "summary.csv": read_table,
     "training.json": read_record,
 }
 kinds = pytest.mark.parametrize("name", READERS)
@@ -78,8 +73,6 @@ def same(one, other):
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, xarray.Dataset):
         return one.identical(other) and str(one.dtypes) == str(other.dtypes)
-    if isinstance(one, pd.DataFrame):
-        return one.equals(other) and list(one.columns) == list(other.columns)
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, torch.Tensor):
@@ -125,34 +118,22 @@ def test_flip_in_a_variable_that_is_left_out_is_reported_too(study, tmp_path, na
 
 @kinds
 def test_reader_of_an_undamaged_copy_finds_the_same(study, tmp_path, name):
-    """Copied as a folder is copied: hidden files come along."""
     shutil.copytree(study, tmp_path / "moved")
     assert same(READERS[name](tmp_path / "moved" / name), READERS[name](study / name))
 
 
-def test_table_edited_by_hand_is_refused_and_says_how_to_recreate_it(study, tmp_path):
-    path = tmp_path / "summary.csv"
-    shutil.copytree(study, tmp_path, dirs_exist_ok=True)
-    path.write_text(path.read_text().replace("0.25", "0.95"))
+def test_record_edited_by_hand_is_refused_and_says_how_to_recreate_it(study, tmp_path):
+    path = tmp_path / "training.json"
+    path.write_text((study / "training.json").read_text().replace("0.5", "0.9"))
     with pytest.raises(ClxaiError, match=re.escape(f"{path}: damaged or edited since it was written")) as error:
-        read_table(path)
+        read_record(path)
     assert "delete it and run again" in str(error.value)
 
 
-def test_table_is_plain_csv_and_its_checksum_is_that_of_sha256sum(study):
-    assert (study / "summary.csv").read_text() == "method,mean,n\nlrp,0.25,3\nrandom,,4\n"
-    digest, name = sidecar(study / "summary.csv").read_text().split()
-    assert name == "summary.csv" and re.fullmatch("[0-9a-f]{64}", digest)
-
-
-def test_rewritten_table_has_a_new_checksum(study, tmp_path):
-    """Snakemake deletes a table before it is written again, and leaves the hidden file."""
-    write_table(pd.DataFrame({"a": [1]}), tmp_path / "a.csv")
-    (tmp_path / "a.csv").unlink()
-    with pytest.raises(ClxaiError, match="no such file"):
-        read_table(tmp_path / "a.csv")
-    write_table(pd.DataFrame({"a": [2]}), tmp_path / "a.csv")
-    assert read_table(tmp_path / "a.csv")["a"].tolist() == [2]
+def test_table_is_one_plain_csv_file(tmp_path):
+    write_table(pd.DataFrame({"method": ["lrp", "random"], "mean": [0.25, np.nan], "n": [3, 4]}), tmp_path / "summary.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.csv"]
+    assert (tmp_path / "summary.csv").read_text() == "method,mean,n\nlrp,0.25,3\nrandom,,4\n"
 
 
 def without_trailer(path):
@@ -175,7 +156,6 @@ def without_key_in_metadata(path):
         ("embeddings.nc", without_trailer, "at its end"),
         ("training.json", without_key, "in its record"),
         ("model.safetensors", without_key_in_metadata, "in its record"),
-        ("summary.csv", lambda path: sidecar(path).unlink(), r"beside it in \.summary\.csv\.sha256"),
     ],
 )
 def test_file_of_an_older_version_is_refused_with_the_way_out(study, tmp_path, name, strip, where):

@@ -81,7 +81,7 @@ def assert_equal_science(project, reference):
 
 def temporary(project):
     """Files that a killed writer left."""
-    return [path.name for path in (project.folder / "results").rglob(".*") if path.suffix != ".sha256"]
+    return [path.name for path in (project.folder / "results").rglob(".*")]
 
 
 def said(process):

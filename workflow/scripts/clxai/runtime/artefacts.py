@@ -1,8 +1,8 @@
 """Reading and writing of artefacts: NetCDF arrays, safetensors weights, CSV tables, JSON records, npy images.
 
 Writes are atomic (a temporary file in the same folder, then a rename) and free of time stamps, so that equal science is equal
-bytes. Files carry a checksum: readers raise ClxaiError naming the file if it is missing, damaged, edited or foreign. Nothing is
-ever unpickled.
+bytes. Files but tables carry a checksum: readers raise ClxaiError naming the file if it is missing, damaged, edited or foreign.
+Nothing is ever unpickled.
 """
 
 import errno
@@ -26,11 +26,8 @@ from clxai.runtime.integrity import (
     KEY,
     append_digest,
     check_appended,
-    check_beside,
     damaged,
-    file_digest,
     record_digest,
-    sidecar,
     unsigned,
 )
 from clxai.runtime.jobs import require_current
@@ -171,20 +168,18 @@ def _compare(path: str | Path, found: object, expected: str) -> None:
 
 
 def write_table(table: "pandas.DataFrame", path: str | Path) -> None:
-    """Write a data frame as CSV, rounded to 7 significant digits, and its checksum into a hidden file beside it."""
+    """Write a data frame as CSV, rounded to 7 significant digits."""
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False, float_format=f"%.{_DIGITS}g", lineterminator="\n")
-        digest = file_digest(temporary)
-    with atomic(sidecar(path)) as temporary:
-        temporary.write_text(f"{digest}  {Path(path).name}\n")
 
 
 def read_table(path: str | Path) -> "pandas.DataFrame":
-    """Read a CSV table. Raises ClxaiError if it is missing, malformed, or not as it was written."""
+    """Read a CSV table. Raises ClxaiError if it is missing, malformed or cut off within a row; other edits are not noticed."""
     import pandas
 
     content = existing(path).read_bytes()
-    check_beside(Path(path), content)
+    if not content.endswith(b"\n"):
+        raise ClxaiError(f"{path}: not a readable CSV table (its last line is cut off): delete it and run again")
     try:
         return pandas.read_csv(BytesIO(content))
     except (pandas.errors.ParserError, pandas.errors.EmptyDataError, UnicodeDecodeError) as error:

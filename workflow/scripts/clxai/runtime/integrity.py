@@ -1,7 +1,7 @@
 """Checksums of artefacts: a file that was damaged or edited after it was written is found by its reader.
 
 Each format keeps its SHA-256 where other readers of the format do not trip over it: NetCDF as a trailer after the end of the
-HDF5 data, safetensors and JSON inside their record, CSV in a hidden file beside the table.
+HDF5 data, safetensors and JSON inside their record. CSV has no such place: tables carry none.
 """
 
 import hashlib
@@ -58,21 +58,6 @@ def check_appended(path: Path) -> None:
     if not trailer.startswith(_MAGIC):
         raise unsigned(path, "at its end")
     if file_digest(path, length).encode() != trailer[len(_MAGIC) :]:
-        raise damaged(path)
-
-
-def sidecar(path: str | Path) -> Path:
-    """Return the hidden file beside `path` that holds its checksum, in the format of sha256sum."""
-    path = Path(path)
-    return path.with_name(f".{path.name}.sha256")
-
-
-def check_beside(path: Path, content: bytes) -> None:
-    """Raise ClxaiError unless the file beside `path` holds the SHA-256 of this content of `path`."""
-    beside = sidecar(path)
-    if not beside.is_file():
-        raise unsigned(path, f"beside it in {beside.name}")
-    if hashlib.sha256(content).hexdigest().encode() != beside.read_bytes().partition(b" ")[0]:
         raise damaged(path)
 
 
