@@ -5,12 +5,16 @@ from pathlib import Path
 import pytest
 import yaml
 from clxai.errors import ClxaiError
+from clxai.measures.identities import CHECKED_METRICS
 from clxai.names import FILLS, SPLITS, STEMS
 from clxai.planning.choices import chosen, contrasts_of, heads_of
 from clxai.planning.config import check_schema, check_values
 from clxai.planning.options import check_options
+from clxai.planning.outputs import metrics_of
+from clxai.planning.provenance import code_of
 from clxai.planning.reading import plain, read_texts, study_name
-from clxai.registry import declared
+from clxai.planning.usage import members
+from clxai.registry import LIBRARY, declared
 from clxai.runtime.devices import PRECISIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -233,6 +237,11 @@ WRONG = {
         ["study.contrasts", "each pair once", "['supcon', 'ce']"],
     ),
     "contrast of three": ({"study.contrasts": [["ce", "supcon", "ce_matched"]]}, ["study.contrasts.0", "too long"]),
+    "unknown metric": ({"study.metrics": ["srg_mached"]}, ["study.metrics: unknown metric 'srg_mached'", "'srg_matched'"]),
+    "metrics without those of the checks": (
+        {"study.metrics": ["auc_insertion", "auc_deletion", "srg", "aopc"]},
+        ["study.metrics must include auc_insertion_matched, auc_deletion_matched, srg_matched,", "self-checks"],
+    ),
     "no margin": ({"statistics.margin": 0}, ["statistics.margin", "0"]),
     "few draws": ({"statistics.bootstrap_draws": 10}, ["statistics.bootstrap_draws", "10 is less than the minimum of 100"]),
     "momentum of one": ({"models.ce.momentum": 1}, ["models.ce.momentum", "1"]),
@@ -488,3 +497,18 @@ def test_home_of_nobody_is_a_path_that_does_not_exist(config):
 def test_contrasts_are_the_named_pairs_or_every_later_model_minus_every_earlier(config, given, expected):
     config["study"]["models"], config["study"]["contrasts"] = ["ce", "supcon", "ce_matched"], given
     assert contrasts_of(config) == expected
+
+
+def test_metrics_are_all_that_are_declared_or_those_that_are_named(config):
+    assert metrics_of(config) == list(declared("metrics"))
+    config["study"]["metrics"] = [*CHECKED_METRICS[::-1], "roughness"]
+    assert metrics_of(config) == [*CHECKED_METRICS[::-1], "roughness"]
+
+
+def test_metrics_are_code_of_the_summaries_alone(config):
+    config["study"]["metrics"] = [*CHECKED_METRICS, "roughness"]
+    chosen = members(config, "summarise", None)
+    assert chosen == [("metrics", name) for name in (*CHECKED_METRICS, "roughness")]
+    files = {file.name for file in code_of(LIBRARY.parent / "summarise.py", *chosen)}
+    assert {"areas.py", "path.py"} <= files
+    assert "monotonicity.py" not in files

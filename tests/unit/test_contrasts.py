@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from clxai.figures.tables import TABLE_FIGURES, Tables
-from clxai.measures.contrasts import contrast_table, contrasted_metrics
+from clxai.measures.contrasts import contrast_table
+from clxai.measures.metrics.base import METRICS, entering
 from clxai.measures.statistics import two_way
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -10,6 +11,11 @@ from statsmodels.stats.multitest import multipletests
 MODELS = {"ce": ["softmax", "knn", "linear"], "supcon": ["knn", "linear"], "twin": ["knn", "linear"]}
 METHODS = ("random", "lrp", "saliency")
 N_SEEDS, N_IMAGES = 3, 8
+COMPARED = entering("contrasts", list(METRICS))
+
+
+def test_models_are_compared_by_gains_that_do_not_depend_on_raw_confidence():
+    assert set(COMPARED) == {"srg_kept", "srg_matched", "srg_matched_low", "srg_matched_high"}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,7 @@ def images():
                                 "explained_by": explained,
                                 "scored_by": scored,
                             }
-                            values = {m: level + hard[image] + 0.1 * rng.normal() for m in contrasted_metrics()}
+                            values = {m: level + hard[image] + 0.1 * rng.normal() for m in COMPARED}
                             rows.append({**cell, "fill": "mean", "image": 10 * image, **values})
     return pd.DataFrame(rows)
 
@@ -41,7 +47,7 @@ PAIRS = [["supcon", "ce"], ["twin", "ce"], ["twin", "supcon"]]
 
 @pytest.fixture(scope="module")
 def table(images):
-    return contrast_table(images.sample(frac=1, random_state=0), PAIRS, 0.05)
+    return contrast_table(images.sample(frac=1, random_state=0), COMPARED, PAIRS, 0.05)
 
 
 def cube(images, model, method, head, metric):
@@ -71,7 +77,7 @@ def expected(images, pair, methods, heads, metric, quantity):
 
 
 @pytest.mark.parametrize("quantity", ["value", "excess"])
-@pytest.mark.parametrize("metric", contrasted_metrics())
+@pytest.mark.parametrize("metric", COMPARED)
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 @pytest.mark.parametrize("method", ["lrp", "saliency", "all"])
 @pytest.mark.parametrize("head", ["knn", "linear", "all"])
@@ -94,12 +100,12 @@ def test_only_heads_and_methods_of_both_are_compared(table):
     assert set(table["head"]) == {"knn", "linear", "all"}
     assert set(table["method"]) == {"lrp", "saliency", "all"}
     keys = ["model", "minus", "quantity", "metric", "fill", "method", "head"]
-    assert len(table) == 3 * 2 * len(contrasted_metrics()) * 9
+    assert len(table) == 3 * 2 * len(COMPARED) * 9
     assert not table.duplicated(keys).any()
 
 
 def test_swapped_pair_turns_the_sign(images, table):
-    turned = contrast_table(images, [["ce", "supcon"]], 0.05)
+    turned = contrast_table(images, COMPARED, [["ce", "supcon"]], 0.05)
     own = table[(table["model"] == "supcon") & (table["minus"] == "ce")]
     np.testing.assert_allclose(turned["difference"], -own["difference"])
     np.testing.assert_allclose(turned["ci_low"], -own["ci_high"])
@@ -120,7 +126,9 @@ def test_holm_is_over_pairs_methods_and_heads_of_one_kind_of_row(table):
 
 def test_one_seed_is_the_paired_t_test_over_images(images):
     one = images[images["seed"] == 1]
-    row = row_of(contrast_table(one, [["supcon", "ce"]], 0.05), method="lrp", head="knn", metric="srg_kept", quantity="value")
+    row = row_of(
+        contrast_table(one, COMPARED, [["supcon", "ce"]], 0.05), method="lrp", head="knn", metric="srg_kept", quantity="value"
+    )
     first, second = (cube(one, model, "lrp", "knn", "srg_kept")[0] for model in ("supcon", "ce"))
     assert row["p"] == pytest.approx(stats.ttest_rel(first, second).pvalue)
     assert row["ci_over"] == "images"
@@ -129,7 +137,7 @@ def test_one_seed_is_the_paired_t_test_over_images(images):
 @pytest.mark.parametrize("pairs", [[], [["ce", "supcon"]]])
 def test_nothing_to_compare_is_an_empty_table_with_its_columns_that_can_be_drawn(images, table, pairs):
     apart = images[(images["model"] != "supcon") & (images["scored_by"] == "softmax") | (images["model"] == "supcon")]
-    found = contrast_table(apart, pairs, 0.05)
+    found = contrast_table(apart, COMPARED, pairs, 0.05)
     assert len(found) == 0
     assert found.columns.tolist() == table.columns.tolist()
     assert drawn(found).axes

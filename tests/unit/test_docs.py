@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from clxai.measures.metrics import METRICS
+from clxai.measures.metrics.base import METRICS
 from clxai.planning import module_docs
 from clxai.registry import LIBRARY, declared
 
@@ -57,7 +57,7 @@ def test_directions_of_metrics_are_those_of_the_code():
         cells = [cell.strip() for cell in line.split(" | ")]
         if line.startswith("| `") and cells[-1].rstrip(" |") in words:
             for name in re.findall(r"`(\w+)`", cells[0]):
-                assert METRICS[name].better == words[cells[-1].rstrip(" |")], name
+                assert METRICS[name].semantics["better"] == words[cells[-1].rstrip(" |")], name
 
 
 def test_table_of_modules_is_the_generated_one():

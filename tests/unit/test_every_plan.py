@@ -13,7 +13,8 @@ from clxai.errors import ClxaiError
 from clxai.figures.arrays import plot_gallery, plot_trajectories
 from clxai.figures.style import use_style
 from clxai.figures.tables import TABLE_FIGURES, Tables
-from clxai.measures.contrasts import contrast_table, contrasted_metrics
+from clxai.measures.contrasts import contrast_table
+from clxai.measures.metrics.base import METRICS, entering
 from clxai.planning.choices import heads_of, recipe_of, trajectory_methods
 from clxai.planning.config import check_values
 from clxai.planning.config import contrasts_of as config_contrasts
@@ -82,8 +83,9 @@ def contrasts_of(config, value):
         {"model": model, "explained_by": head, "scored_by": head, "method": method, "fill": fill, "seed": seed, "image": image}
         for (model, head), method, fill, seed, image in places
     ]
-    table = pd.DataFrame(images).assign(**dict.fromkeys(contrasted_metrics(), value))
-    return contrast_table(table, config_contrasts(config), 0.05)
+    metrics = entering("contrasts", list(METRICS))
+    table = pd.DataFrame(images).assign(**dict.fromkeys(metrics, value))
+    return contrast_table(table, metrics, config_contrasts(config), 0.05)
 
 
 def image_data():

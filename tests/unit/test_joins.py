@@ -15,6 +15,7 @@ import xarray
 from clxai.data.datasets import crc32_of
 from clxai.figures import arrays as pictures
 from clxai.figures import style
+from clxai.measures.metrics.base import METRICS
 from clxai.runtime import logs
 from clxai.runtime.artefacts import read_table, write_arrays, write_record, write_table
 from project import ROOT
@@ -22,7 +23,7 @@ from project import ROOT
 MODELS, SEEDS, METHODS = ["supcon", "ce", "ce_matched"], [3, 0], ["lrp", "random", "saliency"]
 HEADS, FILLS, IMAGES = ["knn", "linear"], ["zero", "mean"], [7, 3]
 SETTINGS = {"models": MODELS, "seeds": SEEDS, "methods": METHODS, "bootstrap_draws": 100, "seed": 0}
-SETTINGS |= {"contrasts": [["supcon", "ce"], ["ce_matched", "ce"]], "margin": 0.05}
+SETTINGS |= {"metrics": list(METRICS), "contrasts": [["supcon", "ce"], ["ce_matched", "ce"]], "margin": 0.05}
 ORDERS = ["lerf", "morf"]
 
 

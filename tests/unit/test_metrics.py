@@ -4,7 +4,10 @@ import xarray
 from clxai.attribution.explaining import explain
 from clxai.errors import ClxaiError
 from clxai.flipping.curves import flip_curves
-from clxai.measures.metrics import METRICS, Curves, aopc, area, insertion_curve, measure, monotonicity, roughness, straightness
+from clxai.measures.metrics.areas import aopc, auc_deletion, auc_insertion, srg
+from clxai.measures.metrics.base import METRICS, Curves, area, insertion_curve, measure
+from clxai.measures.metrics.monotonicity import monotonicity
+from clxai.measures.metrics.path import roughness, straightness
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -62,6 +65,16 @@ def test_insertion_curve_is_lerf_seen_from_the_other_end():
     assert inserted.tolist() == [0.0, 0.75, 1.0]
 
 
+class Given(Curves):
+    """Quantities that are given as they are, the same for both orders."""
+
+    def __init__(self, **quantities):
+        self.quantities, self.spread = quantities, 1.0
+
+    def __call__(self, quantity, order="morf"):
+        return self.quantities[quantity]
+
+
 def path_quantities(path, fraction):
     """Step lengths, drifts and second divided differences of an embedding path, written out."""
     steps = np.diff(path, axis=0)
@@ -109,7 +122,9 @@ def made_up_curves(seed, n_images=4, n_steps=6):
 @given(seeds, st.integers(2, 9), st.sampled_from(["probability", "probability_matched", "log_odds", "kept"]))
 def test_srg_is_insertion_minus_deletion(seed, n_steps, quantity):
     curves = Curves(made_up_curves(seed, 2, n_steps))
-    np.testing.assert_allclose(curves.insertion(quantity) - curves.deletion(quantity), curves.srg(quantity), atol=1e-12)
+    np.testing.assert_allclose(
+        auc_insertion(curves, quantity) - auc_deletion(curves, quantity), srg(curves, quantity), atol=1e-12
+    )
 
 
 @quick
@@ -117,7 +132,7 @@ def test_srg_is_insertion_minus_deletion(seed, n_steps, quantity):
 def test_srg_changes_sign_when_the_orders_are_swapped(seed):
     dataset = made_up_curves(seed)
     swapped = dataset.isel(order=[1, 0]).assign_coords(order=["morf", "lerf"])
-    np.testing.assert_allclose(Curves(swapped).srg("log_odds"), -Curves(dataset).srg("log_odds"), atol=1e-12)
+    np.testing.assert_allclose(srg(Curves(swapped), "log_odds"), -srg(Curves(dataset), "log_odds"), atol=1e-12)
 
 
 @quick
@@ -125,8 +140,8 @@ def test_srg_changes_sign_when_the_orders_are_swapped(seed):
 def test_temperature_changes_probabilities_but_not_kept_predictions(seed):
     dataset = made_up_curves(seed)
     colder = dataset.assign(probability=1 / (1 + np.exp(-5 * dataset["log_odds"])))
-    assert np.abs(Curves(colder).srg("probability") - Curves(dataset).srg("probability")).max() > 0
-    np.testing.assert_array_equal(Curves(colder).srg("kept"), Curves(dataset).srg("kept"))
+    assert np.abs(srg(Curves(colder), "probability") - srg(Curves(dataset), "probability")).max() > 0
+    np.testing.assert_array_equal(srg(Curves(colder), "kept"), srg(Curves(dataset), "kept"))
 
 
 def test_kept_compares_the_prediction_with_the_target_of_the_same_head_and_image():
@@ -139,15 +154,15 @@ def test_kept_compares_the_prediction_with_the_target_of_the_same_head_and_image
 
 
 def test_aopc_is_the_mean_loss_over_all_points():
-    assert aopc(np.array([1.0, 0.5, 0.0])) == pytest.approx(0.5)
-    np.testing.assert_allclose(aopc(np.array([[2.0, 2.0, 2.0], [0.0, 1.0, 2.0]])), [0.0, -1.0])
+    assert aopc(Given(p=np.array([1.0, 0.5, 0.0])), "p") == pytest.approx(0.5)
+    np.testing.assert_allclose(aopc(Given(p=np.array([[2.0, 2.0, 2.0], [0.0, 1.0, 2.0]])), "p"), [0.0, -1.0])
 
 
 @quick
 @given(st.lists(st.integers(-3, 3), min_size=3, max_size=12))
 def test_monotonicity_is_minus_spearman_with_ties(values):
     curve = np.array(values, dtype=float)
-    found = monotonicity(curve)
+    found = monotonicity(Given(p=curve), "p")
     if np.ptp(curve) == 0:
         assert np.isnan(found)
     else:
@@ -156,11 +171,11 @@ def test_monotonicity_is_minus_spearman_with_ties(values):
 
 @pytest.mark.parametrize(("curve", "expected"), [([3, 2, 1, 0], 1.0), ([0, 1, 5, 9], -1.0), ([1, 0, 0, 1], 0.0)])
 def test_monotonicity_of_simple_curves(curve, expected):
-    assert monotonicity(np.array(curve, dtype=float)) == pytest.approx(expected)
+    assert monotonicity(Given(p=np.array(curve, dtype=float)), "p") == pytest.approx(expected)
 
 
 def test_constant_curve_of_a_batch_is_undefined_alone():
-    found = monotonicity(np.array([[1.0, 1.0, 1.0], [3.0, 2.0, 1.0]]))
+    found = monotonicity(Given(p=np.array([[1.0, 1.0, 1.0], [3.0, 2.0, 1.0]])), "p")
     assert np.isnan(found[0])
     assert found[1] == pytest.approx(1.0)
 
@@ -172,32 +187,32 @@ def test_straight_path_at_constant_speed_is_straight_and_smooth(seed, n_steps):
     fraction = random_fraction(rng, n_steps)
     path = rng.normal(size=6) + fraction[:, None] * rng.normal(size=6)
     found = path_quantities(path, fraction)
-    assert straightness(found["step_length"], found["drift_l2"]) == pytest.approx(1.0)
-    assert roughness(found["acceleration"]) == pytest.approx(0.0, abs=1e-6)
+    assert straightness(Given(**found)) == pytest.approx(1.0)
+    assert roughness(Given(**found)) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_semicircle_has_straightness_two_over_pi_and_roughness_of_its_centripetal_acceleration():
     fraction = np.linspace(0, 1, 401)
     path = np.stack([np.cos(np.pi * fraction), np.sin(np.pi * fraction)], axis=1)
     found = path_quantities(path, fraction)
-    assert straightness(found["step_length"], found["drift_l2"]) == pytest.approx(2 / np.pi, rel=1e-4)
-    assert roughness(found["acceleration"]) == pytest.approx(np.pi**2, rel=1e-4)
+    assert straightness(Given(**found)) == pytest.approx(2 / np.pi, rel=1e-4)
+    assert roughness(Given(**found)) == pytest.approx(np.pi**2, rel=1e-4)
 
 
 def test_straight_path_with_a_change_of_speed_is_rough():
     fraction = np.array([0.0, 0.5, 1.0])
     found = path_quantities(np.array([[0.0], [1.0], [4.0]]), fraction)
-    assert straightness(found["step_length"], found["drift_l2"]) == 1.0
-    assert roughness(found["acceleration"]) == pytest.approx(2 * (6 - 2) / 1)
+    assert straightness(Given(**found)) == 1.0
+    assert roughness(Given(**found)) == pytest.approx(2 * (6 - 2) / 1)
 
 
 def test_path_that_returns_has_straightness_zero():
     found = path_quantities(np.array([[0.0], [1.0], [0.0]]), np.array([0.0, 0.5, 1.0]))
-    assert straightness(found["step_length"], found["drift_l2"]) == 0.0
+    assert straightness(Given(**found)) == 0.0
 
 
 def test_path_without_length_has_no_straightness():
-    assert np.isnan(straightness(np.zeros(4), np.zeros(4)))
+    assert np.isnan(straightness(Given(step_length=np.zeros(4), drift_l2=np.zeros(4))))
 
 
 EXPECTED = {
@@ -223,7 +238,7 @@ def test_metric_of_a_curves_file_is_its_formula(name):
     dataset = made_up_curves(7)
     arrays = {key: array.values for key, array in dataset.data_vars.items()}
     expected = EXPECTED[name](arrays, dataset["fraction"].values)
-    found = measure(dataset)[name].values
+    found = measure(dataset, [name])[name].values
     np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), rtol=1e-10)
 
 
@@ -240,29 +255,28 @@ def real(tiny_run):
         "trajectories": 1,
         "bank_k": 5,
     }
-    return [measure(flip_curves(run, explain(run, name, {}, 0), settings)) for name in ("random", "saliency")]
+    return [measure(flip_curves(run, explain(run, name, {}, 0), settings), list(METRICS)) for name in ("random", "saliency")]
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_metric_stays_in_its_declared_range_on_real_curves(real, name):
-    metric = METRICS[name]
-    assert metric.better in (-1, 0, 1)
-    assert metric.low < metric.high
+    low, high = (METRICS[name].semantics[end] for end in ("low", "high"))
+    low, high = -np.inf if low is None else low, np.inf if high is None else high
+    assert low < high
     for table in real:
         values = table[name].values
         assert values.shape == (4, 4, 2, 6)
         assert np.isfinite(values).all()
-        assert values.min() >= metric.low - 1e-6
-        assert values.max() <= metric.high + 1e-6
+        assert values.min() >= low - 1e-6
+        assert values.max() <= high + 1e-6
         assert np.ptp(values) > 0
 
 
 def test_srg_has_twice_the_range_of_its_areas():
     for suffix in ("", "_matched", "_kept"):
-        assert (METRICS[f"srg{suffix}"].low, METRICS[f"srg{suffix}"].high) == (-1, 1)
-        assert (
-            METRICS[f"srg{suffix}"].better == METRICS[f"auc_insertion{suffix}"].better == -METRICS[f"auc_deletion{suffix}"].better
-        )
+        gain, inserted, removed = (METRICS[f"{kind}{suffix}"].semantics for kind in ("srg", "auc_insertion", "auc_deletion"))
+        assert (gain["low"], gain["high"]) == (-1, 1)
+        assert gain["better"] == inserted["better"] == -removed["better"]
 
 
 def test_path_metrics_are_the_same_for_every_scorer(real):

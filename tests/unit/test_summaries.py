@@ -4,7 +4,7 @@ import pytest
 import xarray
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
-from clxai.measures.metrics import METRICS, Curves, measure
+from clxai.measures.metrics.base import METRICS, Curves, entering, measure
 from clxai.measures.statistics import bootstrap_interval, bootstrap_weights, two_way
 from clxai.measures.summaries import (
     as_cube,
@@ -19,7 +19,7 @@ from clxai.measures.summaries import (
 )
 from clxai.runtime.artefacts import write_record, write_table
 
-IMAGES, HEADS = [3, 5, 8], ["knn", "linear"]
+IMAGES, HEADS, NAMES = [3, 5, 8], ["knn", "linear"], list(METRICS)
 
 
 def made_up_images(seed=0, seeds=(0, 1), methods=("random", "lrp")):
@@ -69,18 +69,18 @@ def chosen_images(images, method, metric, cell=CELL):
 @pytest.mark.parametrize("metric", ["srg", "roughness", "auc_deletion_kept"])
 def test_summary_holds_mean_seed_deviation_and_excess_over_random(metric):
     images = made_up_images()
-    row = row_of(summary_table(images, 200, 0), metric, method="lrp", **CELL)
+    row = row_of(summary_table(images, NAMES, 200, 0), metric, method="lrp", **CELL)
     own, random = chosen_images(images, "lrp", metric), chosen_images(images, "random", metric)
     assert row["mean"] == pytest.approx(own.to_numpy().mean())
     assert row["seed_sd"] == pytest.approx(own.mean(axis=1).std(ddof=1))
     assert row["excess"] == pytest.approx((own - random).to_numpy().mean())
     assert (row["n_seeds"], row["n_images"], row["n_undefined"]) == (2, 3, 0)
-    assert row["better"] == METRICS[metric].better
+    assert row["better"] == METRICS[metric].semantics["better"]
 
 
 def test_intervals_are_of_random_effects_with_the_crossed_bootstrap_beside_them():
     images = made_up_images()
-    row = row_of(summary_table(images, 300, 4), "srg", method="lrp", **CELL)
+    row = row_of(summary_table(images, NAMES, 300, 4), "srg", method="lrp", **CELL)
     own, random = chosen_images(images, "lrp", "srg").to_numpy(), chosen_images(images, "random", "srg").to_numpy()
     weights = bootstrap_weights(2, 3, 300, np.random.default_rng(key_of("bootstrap", 2, 3, 300, 4)))
     cube = np.stack([own, own - random], axis=2)
@@ -91,13 +91,13 @@ def test_intervals_are_of_random_effects_with_the_crossed_bootstrap_beside_them(
 
 
 def test_excess_of_random_over_itself_is_zero():
-    summary = summary_table(made_up_images(), 100, 0)
+    summary = summary_table(made_up_images(), NAMES, 100, 0)
     random = summary[summary["method"] == "random"]
     assert (random[["excess", "excess_ci_low", "excess_ci_high"]].to_numpy() == 0).all()
 
 
 def test_summary_has_one_row_per_group_and_metric():
-    summary = summary_table(made_up_images(), 100, 0)
+    summary = summary_table(made_up_images(), NAMES, 100, 0)
     keys = ["model", "method", "explained_by", "scored_by", "fill", "metric"]
     assert len(summary) == 2 * 2 * 2 * 2 * len(METRICS)
     assert not summary.duplicated(keys).any()
@@ -108,7 +108,7 @@ def test_undefined_values_are_counted_and_left_out_of_their_mean_alone():
     images = made_up_images()
     chosen = images.query("model == 'ce' and method == 'lrp' and explained_by == 'linear' and scored_by == 'knn'").index
     images.loc[chosen[0], "straightness"] = np.nan
-    summary = summary_table(images, 100, 0)
+    summary = summary_table(images, NAMES, 100, 0)
     row = row_of(summary, "straightness", method="lrp", **CELL)
     own = chosen_images(images, "lrp", "straightness").to_numpy()
     assert row["n_undefined"] == 1
@@ -120,11 +120,11 @@ def test_undefined_values_are_counted_and_left_out_of_their_mean_alone():
 def test_order_of_the_rows_does_not_change_the_summary():
     images = made_up_images()
     shuffled = images.sample(frac=1, random_state=1)
-    pd.testing.assert_frame_equal(summary_table(shuffled, 100, 0), summary_table(images, 100, 0))
+    pd.testing.assert_frame_equal(summary_table(shuffled, NAMES, 100, 0), summary_table(images, NAMES, 100, 0))
 
 
 def test_single_seed_has_no_seed_deviation():
-    summary = summary_table(made_up_images(seeds=(7,)), 100, 0)
+    summary = summary_table(made_up_images(seeds=(7,)), NAMES, 100, 0)
     assert summary["seed_sd"].isna().all()
     assert summary["ci_low"].notna().all()
     assert set(summary["ci_over"]) == {"images"}
@@ -132,14 +132,14 @@ def test_single_seed_has_no_seed_deviation():
 
 def test_study_without_random_is_refused():
     with pytest.raises(ClxaiError, match="the method 'random' is not in the table"):
-        summary_table(made_up_images(methods=("lrp", "saliency")), 100, 0)
+        summary_table(made_up_images(methods=("lrp", "saliency")), NAMES, 100, 0)
 
 
 def test_seeds_with_different_images_are_refused():
     images = made_up_images()
     short = images.drop(images[(images["seed"] == 1) & (images["image"] == 5)].index)
     with pytest.raises(ClxaiError, match="5 rows for 2 seeds x 3 images: the seeds do not share their images"):
-        summary_table(short, 100, 0)
+        summary_table(short, NAMES, 100, 0)
 
 
 def test_cube_is_sorted_by_seed_and_image():
@@ -181,13 +181,13 @@ def runs():
 
 
 def test_image_table_has_one_sorted_row_per_image_with_every_metric(runs):
-    table, _ = measure_runs(runs)
+    table, _ = measure_runs(runs, NAMES)
     keys = ["model", "seed", "method", "explained_by", "scored_by", "fill", "image"]
     assert table.columns.tolist() == [*keys, *METRICS]
     assert len(table) == 4 * 2 * 2 * 2 * 3
     pd.testing.assert_frame_equal(table, table.sort_values(keys, ignore_index=True))
     for cell, curves in runs:
-        expected = measure(curves)["srg"].sel(explained_by="linear", scored_by="knn", fill="zero", image=5)
+        expected = measure(curves, NAMES)["srg"].sel(explained_by="linear", scored_by="knn", fill="zero", image=5)
         chosen = table
         for key, value in {**cell, "explained_by": "linear", "scored_by": "knn", "fill": "zero", "image": 5}.items():
             chosen = chosen[chosen[key] == value]
@@ -196,14 +196,14 @@ def test_image_table_has_one_sorted_row_per_image_with_every_metric(runs):
 
 @pytest.mark.parametrize("quantity", ["probability", "probability_matched", "kept", "drift", "bank_distance"])
 def test_curve_table_is_the_mean_over_seeds_and_images_of_each_head_scored_by_itself(runs, quantity):
-    _, table = measure_runs(runs)
+    _, table = measure_runs(runs, NAMES)
     chosen = table.query("method == 'lrp' and head == 'linear' and fill == 'zero' and order == 'lerf'")
     chosen = chosen[chosen["quantity"] == quantity]
     per_seed = []
     for cell, dataset in runs:
         if cell["method"] == "lrp":
             curves = Curves(dataset)
-            values = curves.drift("lerf") if quantity == "drift" else curves(quantity, "lerf")
+            values = curves(quantity, "lerf")
             per_seed.append(values[1, min(1, values.shape[1] - 1), 1])
     np.testing.assert_allclose(chosen["fraction"], [0.0, 0.3, 0.5, 1.0])
     np.testing.assert_allclose(chosen["mean"], np.mean(per_seed, axis=(0, 1)))
@@ -212,7 +212,7 @@ def test_curve_table_is_the_mean_over_seeds_and_images_of_each_head_scored_by_it
 
 
 def test_curve_table_has_random_effects_intervals(runs):
-    _, table = measure_runs(runs)
+    _, table = measure_runs(runs, NAMES)
     chosen = table.query("method == 'lrp' and head == 'knn' and fill == 'mean' and order == 'morf' and quantity == 'probability'")
     cube = np.stack([Curves(dataset)("probability", "morf")[0, 0, 0] for cell, dataset in runs[::-1] if cell["method"] == "lrp"])
     low, high = two_way(cube).interval()
@@ -221,7 +221,7 @@ def test_curve_table_has_random_effects_intervals(runs):
 
 
 def test_curve_table_has_a_row_per_step_of_every_curve(runs):
-    _, table = measure_runs(runs)
+    _, table = measure_runs(runs, NAMES)
     keys = ["model", "method", "head", "fill", "order", "quantity", "fraction"]
     assert len(table) == 1 * 2 * 2 * 2 * 2 * 5 * 4
     assert not table.duplicated(keys).any()
@@ -274,8 +274,9 @@ def test_model_table_refuses_the_record_of_another_seed(tmp_path):
 def test_variances_are_those_of_each_head_scored_by_itself():
     images = made_up_images(seeds=(0, 1, 2))
     images.loc[images["explained_by"] != images["scored_by"], list(METRICS)] += 100
-    table = variance_table(images)
-    gains = [name for name in METRICS if name.startswith("srg")]
+    table = variance_table(images, NAMES)
+    gains = entering("variance", NAMES)
+    assert set(gains) == {f"srg{kind}" for kind in ("", "_matched", "_matched_low", "_matched_high", "_kept", "_log_odds")}
     assert len(table) == 2 * 2 * 2 * len(gains)
     cell = {"model": "ce", "method": "lrp", "head": "knn", "fill": "mean"}
     row = row_of(table, "srg_kept", **cell)

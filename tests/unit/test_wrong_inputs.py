@@ -69,7 +69,7 @@ def wrong_values(entry):
             yield "empty", []
         yield "item", [object]
         if entry.get("uniqueItems"):
-            yield "twice", [*entry["default"], "one"][:1] * 2
+            yield "twice", [*(entry["default"] or []), "one"][:1] * 2
 
 
 def misspelt(key):

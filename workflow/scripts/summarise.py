@@ -18,16 +18,16 @@ from clxai.measures.summaries import head_table, keep, map_table, measure_runs, 
 from clxai.runtime.artefacts import write_table
 
 settings = snakemake.params.config
-draws, seed = settings["bootstrap_draws"], settings["seed"]
+metrics, draws, seed = settings["metrics"], settings["bootstrap_draws"], settings["seed"]
 cells, trainings = design(settings, "model", "seed", "method"), design(settings, "model", "seed")
 ranked = []
 runs = read_runs(cells, snakemake.input.curves, leave_out=("trajectory_embedding",))
-images, curves = measure_runs(keep(runs, ("degenerate", "tie_fraction"), ranked))
+images, curves = measure_runs(keep(runs, ("degenerate", "tie_fraction"), ranked), metrics)
 write_table(images, snakemake.output.images)
-write_table(summary_table(images, draws, seed), snakemake.output.summary)
+write_table(summary_table(images, metrics, draws, seed), snakemake.output.summary)
 write_table(curves, snakemake.output.curves)
-write_table(contrast_table(images, settings["contrasts"], settings["margin"]), snakemake.output.contrasts)
-write_table(variance_table(images), snakemake.output.variance)
+write_table(contrast_table(images, metrics, settings["contrasts"], settings["margin"]), snakemake.output.contrasts)
+write_table(variance_table(images, metrics), snakemake.output.variance)
 maps = read_runs(cells, snakemake.input.attributions, leave_out=("attribution",))
 write_table(map_table(ranked, maps), snakemake.output.maps)
 write_table(head_table(trainings, snakemake.input.heads), snakemake.output.heads)

@@ -251,6 +251,6 @@ def _check_types(semantics: Mapping[str, Any], keywords: Mapping[str, Mapping[st
     for name, schema in keywords.items():
         error = next(Draft202012Validator(schema).iter_errors(plain[name]), None)
         if error is not None and error.validator == "enum":
-            raise ClxaiError(f"{where}: {unknown_name(name, plain[name], map(str, schema['enum']))}")
+            raise ClxaiError(f"{where}: {unknown_name(name, error.instance, map(str, error.validator_value))}")
         if error is not None:
             raise ClxaiError(f"{where}: keyword {name!r}: {error.message}")

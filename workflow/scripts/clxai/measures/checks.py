@@ -14,6 +14,7 @@ import pandas as pd
 import xarray
 
 from clxai.errors import ClxaiError
+from clxai.measures.identities import IDENTITIES
 from clxai.measures.statistics import holm_zero_tests
 from clxai.names import REFERENCE
 
@@ -55,9 +56,10 @@ def check_table(
 def identity_checks(images: pd.DataFrame) -> list[dict[str, object]]:
     """Insertion minus deletion is SRG: the largest difference over all images, for each kind of score."""
     rows = []
-    for suffix in ("", "_matched", "_kept"):
-        gap = (images[f"auc_insertion{suffix}"] - images[f"auc_deletion{suffix}"] - images[f"srg{suffix}"]).abs().max()
-        rows.append(_row("identity", f"insertion - deletion - SRG{suffix}", {}, float(gap), 0.0, IDENTITY_LIMIT))
+    for gain, (insertion, deletion) in IDENTITIES.items():
+        gap = (images[insertion] - images[deletion] - images[gain]).abs().max()
+        name = gain.replace("srg", "insertion - deletion - SRG")
+        rows.append(_row("identity", name, {}, float(gap), 0.0, IDENTITY_LIMIT))
     return rows
 
 
@@ -93,7 +95,7 @@ def random_checks(images: pd.DataFrame, alpha: float) -> list[dict[str, object]]
     """
     own = images[(images["method"] == REFERENCE) & (images["explained_by"] == images["scored_by"])]
     rows = []
-    for column in ("srg", "srg_matched", "srg_kept"):
+    for column in IDENTITIES:
         cells = {key: cell[column].to_numpy() for key, cell in own.groupby(["model", "scored_by", "fill"], sort=True)}
         p_values, _ = holm_zero_tests(cells, alpha)
         for (model, head, fill), p_value in zip(cells, p_values, strict=True):

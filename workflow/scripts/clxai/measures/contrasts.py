@@ -7,7 +7,7 @@ import pandas as pd
 import xarray
 
 from clxai.errors import ClxaiError
-from clxai.measures.metrics import METRICS
+from clxai.measures.metrics.base import entering
 from clxai.measures.statistics import TwoWay, covers, holm, two_way
 from clxai.names import ALL, REFERENCE
 
@@ -20,20 +20,16 @@ _COLUMNS = (
 )
 
 
-def contrasted_metrics() -> list[str]:
-    """Return the metrics that models are compared by: gains that do not depend on the raw confidence of a head."""
-    return [name for name in METRICS if name == "srg_kept" or name.startswith("srg_matched")]
-
-
-def contrast_table(images: pd.DataFrame, pairs: Sequence[Sequence[str]], margin: float) -> pd.DataFrame:
+def contrast_table(images: pd.DataFrame, metrics: Sequence[str], pairs: Sequence[Sequence[str]], margin: float) -> pd.DataFrame:
     """Return the difference of each pair of models (first minus second), one row per quantity, metric, fill, method and head.
 
-    Values are paired by image and by seed, each head scored by itself; `quantity` is the metric itself or its excess over random.
+    Of the metrics those that are declared for it: gains that do not depend on the raw confidence of a head. Values are paired by
+    image and by seed, each head scored by itself; `quantity` is the metric itself or its excess over random.
     Method or head `all`: the mean over the methods (but the random one) or over the heads that both models have. `p_holm` is
     corrected within quantity, metric, fill and kind of row (one method and head, all methods, all heads, all of both), over
     pairs, methods and heads together. `equivalent`: both one-sided tests against `margin` reject at 5 %, not corrected.
     """
-    cubes, rows = _cubes(images), []
+    cubes, rows = _cubes(images, entering("contrasts", metrics)), []
     for first, second in pairs:
         for fill in cubes["fill"].values.tolist():
             rows.extend(_pair_rows(cubes, first, second, fill, margin))
@@ -46,10 +42,10 @@ def contrast_table(images: pd.DataFrame, pairs: Sequence[Sequence[str]], margin:
     return table[list(_COLUMNS)]
 
 
-def _cubes(images: pd.DataFrame) -> xarray.Dataset:
+def _cubes(images: pd.DataFrame, metrics: Sequence[str]) -> xarray.Dataset:
     """Return values and excess of the heads scored by themselves as [model, method, head, fill, seed, image, metric]."""
     own = images[images["explained_by"] == images["scored_by"]].rename(columns={"scored_by": "head"})
-    table = own.set_index([*_KEYS, "seed", "image"])[contrasted_metrics()]
+    table = own.set_index([*_KEYS, "seed", "image"])[list(metrics)]
     if table.index.duplicated().any():
         raise ClxaiError("the table of images holds an image twice")
     values = table.to_xarray().to_dataarray("metric")

@@ -9,7 +9,7 @@ import xarray
 from clxai.design import joined
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
-from clxai.measures.metrics import METRICS, Curves, measure
+from clxai.measures.metrics.base import METRICS, Curves, entering, measure
 from clxai.measures.statistics import bootstrap_interval, bootstrap_weights, covers, seed_deviation, two_way
 from clxai.names import REFERENCE
 from clxai.runtime.artefacts import read_record, read_table
@@ -21,15 +21,17 @@ _CIRCUMSTANCES = ("device", "cpu_capability", "torch", "numpy")  # as training.j
 CURVE_QUANTITIES = ("probability", "probability_matched", "kept", "drift", "bank_distance")
 
 
-def measure_runs(runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def measure_runs(
+    runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]], metrics: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the tables of images and of curves; each curves file is held once, and only while it is measured.
 
-    Images: one row per (model, seed, method, explained_by, scored_by, fill, image) with every metric, sorted. Curves: mean curves
-    with 95 % intervals of each head explained and scored by itself, one row per step.
+    Images: one row per (model, seed, method, explained_by, scored_by, fill, image) with these metrics, sorted. Curves: mean
+    curves with 95 % intervals of each head explained and scored by itself, one row per step.
     """
     tables, collected = [], {}
     for run, dataset in runs:
-        table = measure(dataset).to_dataframe().reset_index()
+        table = measure(dataset, metrics).to_dataframe().reset_index()
         for position, name in enumerate(RUN):
             table.insert(position, name, run[name])
         tables.append(table)
@@ -40,16 +42,15 @@ def measure_runs(runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]]) ->
     return images, pd.DataFrame(rows)
 
 
-def summary_table(images: pd.DataFrame, n_draws: int, seed: int) -> pd.DataFrame:
+def summary_table(images: pd.DataFrame, metrics: Sequence[str], n_draws: int, seed: int) -> pd.DataFrame:
     """Return mean, seed deviation, 95 % interval and excess over random of each metric, one row per group and metric.
 
     `excess` is the mean difference to the random attribution of the same model, seed, head, fill and image, with intervals of its
     own. `ci` is the two-way random-effects interval, `boot` the crossed bootstrap's; `ci_over` says whether seeds are in them.
     `n_undefined` counts images for which the metric is not defined (constant curves); they are left out of that mean alone.
     """
-    names = list(METRICS)
-    both = with_excess(images, names)
-    rows = [row for group, cell in both.groupby(GROUP, sort=True) for row in _summarise_cell(group, cell, names, n_draws, seed)]
+    both = with_excess(images, metrics)
+    rows = [row for group, cell in both.groupby(GROUP, sort=True) for row in _summarise_cell(group, cell, metrics, n_draws, seed)]
     return pd.DataFrame(rows)
 
 
@@ -81,7 +82,7 @@ def _summarise_cell(
         yield {
             **dict(zip(GROUP, group, strict=True)),
             "metric": name,
-            "better": METRICS[name].better,
+            "better": METRICS[name].semantics["better"],
             "mean": found.mean[number],
             "seed_sd": deviation[number],
             "ci_low": low[number],
@@ -100,14 +101,14 @@ def _summarise_cell(
         }
 
 
-def variance_table(images: pd.DataFrame) -> pd.DataFrame:
-    """Return where the spread of the gains (metrics named srg*) comes from, for heads scored by themselves.
+def variance_table(images: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Return where the spread of the metrics that are declared for it comes from, for heads scored by themselves.
 
     One row per model, method, head, fill and metric: the variances of one value that belong to the seed, to the image and to
     neither (`residual`), negative estimates taken for 0, and their shares of the sum. With one seed, image and residual cannot
     be told apart: `image_variance` holds both, seed and residual are empty.
     """
-    names = [name for name in METRICS if name.startswith("srg")]
+    names = entering("variance", metrics)
     own = images[images["explained_by"] == images["scored_by"]].rename(columns={"scored_by": "head"})
     keys, rows = ["model", "method", "head", "fill"], []
     for group, cell in own.groupby(keys, sort=True):
@@ -182,7 +183,7 @@ def _own_curves(run: Mapping[str, object], dataset: xarray.Dataset) -> Iterable[
     curves = Curves(dataset)
     for quantity in CURVE_QUANTITIES:
         for order in dataset["order"].values.tolist():
-            values = curves.drift(order) if quantity == "drift" else curves(quantity, order)
+            values = curves(quantity, order)
             for number, head in enumerate(dataset["explained_by"].values.tolist()):
                 scorer = number if values.shape[1] > 1 else 0
                 for place, fill in enumerate(dataset["fill"].values.tolist()):

@@ -11,6 +11,7 @@ from clxai.names import FOLDERS, REFERENCE, STUDIES, allowed_units, choose_stem,
 from clxai.planning.choices import SECTIONS, chosen, contrasts_of, heads_of, recipe_of, trajectory_methods
 from clxai.planning.extents import Extent, check_source, measure
 from clxai.planning.options import check_bounds, check_options
+from clxai.planning.outputs import metrics_of
 from clxai.registry import declared
 
 
@@ -70,6 +71,7 @@ def check_values(config: Mapping[str, Any]) -> None:
             chosen(config, family, name)
     trajectory_methods(config)
     contrasts_of(config)
+    metrics_of(config)
     _check_checks(config["checks"])
     for name in study["models"]:
         _check_model(config, name)

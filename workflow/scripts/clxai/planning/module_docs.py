@@ -61,7 +61,9 @@ def reruns_of(file: Path) -> str:
         for name in declared(family)
         if file in code_of(LIBRARY.parent / f"{script}.py", (family, name))
     }
-    own = {name for family in PLACES if (LIBRARY / PLACES[family].folder / "base.py").is_file() for name in names_in(file, family)}
+    own = {
+        name for family in PLACES if (LIBRARY / PLACES[family].folder / "base.py").is_file() for name in names_in(file, family)
+    }
     parts = [in_words(always)] if always else []
     parts += [f"{in_words(used)}, where {'it is' if own else 'a member that needs it is'} used"] if used else []
     return "; ".join(parts) or "none"

@@ -5,6 +5,7 @@ from typing import Any
 
 from clxai.planning.choices import chosen, contrasts_of, heads_of, recipe_of, trajectory_methods
 from clxai.planning.extents import content
+from clxai.planning.outputs import metrics_of
 from clxai.planning.reading import plain
 
 Params = dict[str, Any]
@@ -48,12 +49,14 @@ def flip(config: Mapping[str, Any], job: Any) -> Params:
 def summarise(config: Mapping[str, Any], job: Any) -> Params:
     """Return the design of the study, in the order of its input files, and the settings of the statistics."""
     design = {key: config["study"][key] for key in ("models", "seeds", "methods", "seed")}
-    return plain({**design, **config["statistics"], "contrasts": contrasts_of(config)})
+    outputs = {"contrasts": contrasts_of(config), "metrics": metrics_of(config)}
+    return plain({**design, **config["statistics"], **outputs})
 
 
 def check_study(config: Mapping[str, Any], job: Any) -> Params:
     """Return the design of the study and the settings of its self-checks."""
-    return plain({**summarise(config, job), "checks": config["checks"]})
+    design = {key: config["study"][key] for key in ("models", "seeds", "methods")}
+    return plain({**design, "checks": config["checks"]})
 
 
 def plot_tables(config: Mapping[str, Any], job: Any) -> Params:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from clxai.planning.choices import chosen, heads_of
+from clxai.planning.outputs import metrics_of
 
 Names = Callable[[Mapping[str, Any], Any], list[str]]
 
@@ -24,12 +25,17 @@ def _method(config: Mapping[str, Any], job: Any) -> list[str]:
     return [chosen(config, "methods", job.method)[0]]
 
 
+def _metrics(config: Mapping[str, Any], job: Any) -> list[str]:
+    return metrics_of(config)
+
+
 USES: Mapping[str, Mapping[str, Names]] = {  # by script and family
     "prepare_data": {"sources": _source},
     "train_model": {"losses": _loss},
     "fit_heads": {"heads": _heads},
     "attribute": {"heads": _heads, "methods": _method},
     "flip": {"heads": _heads},
+    "summarise": {"metrics": _metrics},
 }
 
 
