@@ -30,7 +30,7 @@ include: "rules/report.smk"
 
 wildcard_constraints:
     dataset=alternatives(config["study"]["datasets"]),
-    model=alternatives(config["study"]["models"]),
+    model=alternatives(models_needed(config)),
     method=alternatives(config["study"]["methods"]),
     seed=r"\d+",
 

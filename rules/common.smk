@@ -31,6 +31,7 @@ from clxai.errors import ClxaiError
 from clxai.planning import params
 from clxai.planning.choices import heads_of, heads_of_all, trajectory_methods
 from clxai.planning.config import check_schema, check_values
+from clxai.planning.needed import models_needed
 from clxai.planning.provenance import code_of
 from clxai.planning.reading import (
     check_keys,
@@ -158,6 +159,13 @@ def table(name):
         subcategory="Tables",
         labels={"figure": f"table: {name}", "model": "all"},
     )
+
+
+def start_file(wildcards):
+    """The checkpoint that a model starts from, of the same seed; none if it has no start."""
+    start = config["models"][wildcards.model]["start"]
+    names = [] if start is None else [start]
+    return expand(f"{RUN}/model.safetensors", model=names, allow_missing=True)
 
 
 def head_files(heads):

@@ -1,8 +1,9 @@
 rule train_model:
-    """Train one recipe with one seed; the validation split selects the epoch."""
+    """Train one recipe with one seed, from the weights of another model if it has a start."""
     input:
         images=rules.prepare_data.output.images,
         labels=rules.prepare_data.output.labels,
+        start=start_file,
         code=code("train_model"),
     output:
         model=f"{RUN}/model.safetensors",

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from clxai.losses.base import LOSSES
+from clxai.networks.models import save_network
 from clxai.training import training
 from clxai.training.augmentation import augment
 from clxai.training.training import build_network, train
@@ -291,6 +292,15 @@ def test_compile_compiles_the_forward_pass(watch, monkeypatch, compiles):
     assert len(asked) == int(compiles)
 
 
+def test_start_gives_the_first_weights_and_randomise_draws_a_part_of_them_anew(watch, tmp_path):
+    parent, path = watch.train(recipe_of()).result.network, tmp_path / "model.safetensors"
+    save_network(parent, path)
+    for parts, changed_layers in (([], set()), (["layer2"], {"layer2"})):
+        found = train(watch.data, recipe_of(start="parent", randomise=parts, epochs=0), 0, CPU, start=path).network
+        pairs = zip(parent.backbone.named_parameters(), found.backbone.parameters(), strict=True)
+        assert {name.split(".")[0] for (name, one), other in pairs if not torch.equal(one, other)} == changed_layers
+
+
 def coloured(n_images=400):
     """Random colour images from which jitter clips nothing."""
     return 0.4 + 0.15 * torch.rand(n_images, 3, 8, 8, generator=torch.Generator().manual_seed(5))
@@ -378,6 +388,7 @@ AUGMENTATION = {
 HELD_ABOVE = (
     *("loss", "loss_options", "views", "epochs", "batch_size", "optimiser", "learning_rate", "momentum", "weight_decay"),
     *("schedule", "warmup_epochs", "validate_every", "keep", "width", "stem", "projection_size", "precision", "compile"),
+    *("start", "randomise"),
 )
 
 

@@ -61,7 +61,7 @@ def dying(monkeypatch, tiny_data):
     """Train until the process dies in the epoch after `survived` ones, its weights already changed."""
     whole = training.train_epoch
 
-    def run(recipe, side, survived, seed=0):
+    def run(recipe, side, survived, seed=0, start=None):
         left = iter(range(survived))
 
         def epoch(*arguments, **settings):
@@ -72,7 +72,7 @@ def dying(monkeypatch, tiny_data):
 
         monkeypatch.setattr(training, "train_epoch", epoch)
         with pytest.raises(Killed):
-            train(tiny_data.data, recipe, seed, CPU, side)
+            train(tiny_data.data, recipe, seed, CPU, side, start)
         monkeypatch.setattr(training, "train_epoch", whole)
 
     return run
@@ -83,7 +83,7 @@ def files_of(result, folder):
     folder.mkdir(exist_ok=True)
     save_network(result.network, folder / "model.safetensors")
     write_record(result.record(), folder / "training.json")
-    write_table(pd.DataFrame(result.history), folder / "history.csv")
+    write_table(pd.DataFrame(result.history, columns=training.HISTORY), folder / "history.csv")
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
@@ -227,6 +227,24 @@ def test_state_of_another_training_is_ignored_and_says_why(
     message = f"the saved state is ignored and training starts afresh: {side.path}: saved with another {named}\n"
     assert capsys.readouterr().out.startswith(message)
     assert_same(afresh, train(*arguments), tmp_path)
+
+
+def test_state_of_a_training_from_another_parent_is_ignored_and_one_from_the_same_goes_on(
+    tiny_data, recipe, side, dying, tmp_path, capsys
+):
+    paths, child = [tmp_path / f"parent{seed}.safetensors" for seed in (0, 1)], {**recipe, "start": "parent"}
+    for seed, path in enumerate(paths):
+        save_network(training.build_network(tiny_data.data, recipe, seed), path)
+    dying(child, side, 2, start=paths[0])
+    kept = side.path.read_bytes()
+    capsys.readouterr()
+    other = train(tiny_data.data, child, 0, CPU, side, paths[1])
+    assert "training starts afresh" in (said := capsys.readouterr().out) and "saved with another start\n" in said
+    assert_same(other, train(tiny_data.data, child, 0, CPU, start=paths[1]), tmp_path)
+    side.path.write_bytes(kept)
+    resumed = train(tiny_data.data, child, 0, CPU, side, paths[0])
+    assert "resuming after epoch 2 of 4" in capsys.readouterr().out
+    assert_same(resumed, train(tiny_data.data, child, 0, CPU, start=paths[0]), tmp_path)
 
 
 def damaged(content, kind):
@@ -378,7 +396,7 @@ snakemake = SimpleNamespace(
     log=[{folder!r} + "/train.log"],
     threads=1,
     resources={{"gpu": 1}},
-    input=SimpleNamespace(images={images!r}, labels={labels!r}, code={code!r}),
+    input=SimpleNamespace(images={images!r}, labels={labels!r}, start=[], code={code!r}),
     output=SimpleNamespace(**{{name: {folder!r} + "/" + file for name, file in
         dict(model="model.safetensors", record="training.json", history="history.csv").items()}}),
     wildcards=SimpleNamespace(dataset="digits", seed="0"),

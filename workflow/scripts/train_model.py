@@ -18,14 +18,15 @@ from clxai.networks.models import save_network
 from clxai.runtime.artefacts import write_record, write_table
 from clxai.runtime.devices import circumstances, describe, select_device
 from clxai.training.resuming import SideFile
-from clxai.training.training import train
+from clxai.training.training import HISTORY, train
 
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
 data = open_prepared(snakemake.wildcards.dataset, snakemake.input.images, snakemake.input.labels)
 print(f"training on {describe(device)}")
 side = SideFile.beside(snakemake.output.model, snakemake.input.code)
-result = train(data, snakemake.params.config, int(snakemake.wildcards.seed), device, side)
-write_table(pd.DataFrame(result.history), snakemake.output.history)
+start = next(iter(snakemake.input.start), None)
+result = train(data, snakemake.params.config, int(snakemake.wildcards.seed), device, side, start)
+write_table(pd.DataFrame(result.history, columns=HISTORY), snakemake.output.history)
 write_record({**result.record(), **circumstances(device)}, snakemake.output.record)
 save_network(result.network, snakemake.output.model)
 side.remove()

@@ -59,10 +59,10 @@ def heads_of_all(config: Mapping[str, Any]) -> list[str]:
 
 
 def recipe_of(config: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Return the recipe of a model; a warm-up that is not given is 1 epoch, or half of a single one."""
+    """Return the recipe of a model; a warm-up that is not given is 1 epoch, half of a single one, none without training."""
     recipe = dict(config["models"][model])
     if recipe["warmup_epochs"] is None:
-        recipe["warmup_epochs"] = 1 if recipe["epochs"] > 1 else 0.5
+        recipe["warmup_epochs"] = {0: 0, 1: 0.5}.get(recipe["epochs"], 1)
     return recipe
 
 

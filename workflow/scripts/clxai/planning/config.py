@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
-from clxai.names import FOLDERS, REFERENCE, STUDIES, allowed_units, choose_stem, smallest_size
+from clxai.names import FOLDERS, LAYERS, REFERENCE, STUDIES, allowed_units, choose_stem, smallest_size
 from clxai.planning.choices import SECTIONS, chosen, contrasts_of, heads_of, recipe_of, trajectory_methods
 from clxai.planning.extents import Extent, check_source, measure
+from clxai.planning.needed import check_start, models_needed
 from clxai.planning.options import check_bounds, check_options
 from clxai.planning.outputs import metrics_of
 from clxai.registry import declared
@@ -73,8 +74,12 @@ def check_values(config: Mapping[str, Any]) -> None:
     contrasts_of(config)
     metrics_of(config)
     _check_checks(config["checks"])
-    for name in study["models"]:
+    for name in models_needed(config):
         _check_model(config, name)
+    for name in study["models"]:
+        if not heads_of(config, name):
+            loss = config["models"][name]["loss"]
+            raise ClxaiError(f"models.{name}: none of study.heads {study['heads']} works with loss {loss}")
     for name in study["datasets"]:
         _check_dataset(config, name)
 
@@ -97,13 +102,13 @@ def _check_model(config: Mapping[str, Any], name: str) -> None:
         raise ClxaiError(f"models.{name}.loss: {unknown_name('loss', recipe['loss'], known)}")
     semantics = known[recipe["loss"]].semantics
     check_options(recipe["loss_options"], semantics["options"], f"models.{name}.loss_options", semantics.get("at_most"))
-    if recipe_of(config, name)["warmup_epochs"] >= recipe["epochs"]:
-        raise ClxaiError(f"models.{name}.warmup_epochs must be below epochs {recipe['epochs']}. Got {recipe['warmup_epochs']}")
+    check_start(config, name, LAYERS)
+    warmup = recipe_of(config, name)["warmup_epochs"]
+    if warmup and warmup >= recipe["epochs"]:
+        raise ClxaiError(f"models.{name}.warmup_epochs must be below epochs {recipe['epochs']}. Got {warmup}")
     crop = recipe["augmentation"]["resized_crop"]
     if crop and crop[0] > crop[1]:
         raise ClxaiError(f"models.{name}.augmentation.resized_crop must be [least, most] area. Got {crop}")
-    if not heads_of(config, name):
-        raise ClxaiError(f"models.{name}: none of study.heads {config['study']['heads']} works with loss {recipe['loss']}")
 
 
 def _check_dataset(config: Mapping[str, Any], name: str) -> None:
@@ -146,7 +151,7 @@ def _check_size(config: Mapping[str, Any], entry: Mapping[str, Any], where: str,
     if size != width:
         raise ClxaiError(f"{where}: images of {entry['path']} are {size}x{width} px, squares are needed; set `size`")
     units = allowed_units(size)
-    for model in config["study"]["models"]:
+    for model in models_needed(config):
         stem = choose_stem(config["models"][model]["stem"], size)
         if size < smallest_size(stem):
             raise ClxaiError(f"{where}.size must be at least {smallest_size(stem)} for models.{model} ({stem} stem). Got {size}")

@@ -6,7 +6,7 @@ seed; losses draw nothing, validation nothing that it uses, and the learning rat
 that comes to carry more has to keep it here.
 
 The file is not an output of its rule: Snakemake deletes the outputs of failed jobs. It is used only if it is intact and has the
-same fingerprint (recipe, seed, data, code, PyTorch, device, threads); else it is ignored, in words.
+same fingerprint (recipe, seed, start, data, code, PyTorch, device, threads); else it is ignored, in words.
 """
 
 import copy
@@ -34,7 +34,10 @@ _NAMED = 4  # differences that are named; the others are counted
 
 @runtime_checkable
 class Result(Protocol):
-    """What a training has found: the kept network, its epoch and validation accuracy, one row per epoch; its recipe and seed."""
+    """What a training has found: the kept network, its epoch and validation accuracy, one row per epoch.
+
+    And what decides it: recipe, seed, and the record of the model that it starts from.
+    """
 
     network: nn.Module
     epoch: int
@@ -42,6 +45,7 @@ class Result(Protocol):
     history: list[dict[str, float]]
     recipe: Mapping[str, Any]
     seed: int
+    start: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -147,21 +151,20 @@ def follow(
     result: Result,
 ) -> Progress:
     """Return the progress of a training that is about to start: call `resume` before the first epoch, `save` after each."""
-    mark = {} if side is None else fingerprint(data, result.recipe, result.seed, device, side.code)
+    mark = {} if side is None else fingerprint(data, result, device, side.code)
     return Progress(side, mark, network, optimiser, result)
 
 
-def fingerprint(
-    data: ImageData, recipe: Mapping[str, Any], seed: int, device: torch.device, code: Sequence[str]
-) -> dict[str, Any]:
-    """Return all that decides the numbers of a training, flat and readable: recipe keys, seed, digests, PyTorch, device.
+def fingerprint(data: ImageData, result: Result, device: torch.device, code: Sequence[str]) -> dict[str, Any]:
+    """Return all that decides the numbers of a training, flat and readable: recipe keys, seed, start, digests, PyTorch, device.
 
     The data are hashed whole: that reads them once, as every epoch does. On the CPU, instruction set and threads count, since
     they change the order of sums.
     """
     mark = {
-        **{f"recipe key {name}": value for name, value in recipe.items()},
-        "seed": seed,
+        **{f"recipe key {name}": value for name, value in result.recipe.items()},
+        "seed": result.seed,
+        "start": dict(result.start),
         "data set": _digest_of(data),
         "PyTorch": torch.__version__,
         "device": describe(device) if device.type == "cpu" else device.type,

@@ -8,6 +8,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,14 +29,19 @@ from clxai.randomness import generator
 from clxai.runtime.devices import autocast
 from clxai.training.augmentation import augment
 from clxai.training.resuming import SideFile, follow, row_in_words
+from clxai.training.starting import start_from
 
 SELECTION_K = 10  # neighbours of the vote on validation images
+HISTORY = ("epoch", "loss", "learning_rate", "val_accuracy")  # columns of the history, one row per epoch
 _WARMUP_FROM = 0.1  # the warm-up starts at this share of the learning rate
 
 
 @dataclass
 class Training:
-    """The result of a training: the kept network, its epoch and validation accuracy, and one row per epoch."""
+    """The result of a training: the kept network, its epoch and validation accuracy, and one row per epoch.
+
+    `start` is the record of what was taken over from another model, see `starting`.
+    """
 
     network: Network
     epoch: int = 0
@@ -43,15 +49,17 @@ class Training:
     history: list[dict[str, float]] = field(default_factory=list)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    start: Mapping[str, Any] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """Return what was trained and which epoch was kept, for the JSON record."""
         return {
             **self.recipe,
+            **self.start,
             "seed": self.seed,
             "epoch": self.epoch,
             "val_accuracy": self.val_accuracy,
-            "final_loss": self.history[-1]["loss"],
+            "final_loss": self.history[-1]["loss"] if self.history else None,
             "n_parameters": sum(parameter.numel() for parameter in self.network.parameters()),
         }
 
@@ -76,20 +84,32 @@ def build_network(data: ImageData, recipe: Mapping[str, Any], seed: int) -> Netw
         return Network(architecture)
 
 
-def train(data: ImageData, recipe: Mapping[str, Any], seed: int, device: torch.device, side: SideFile | None = None) -> Training:
+def train(
+    data: ImageData,
+    recipe: Mapping[str, Any],
+    seed: int,
+    device: torch.device,
+    side: SideFile | None = None,
+    start: str | Path | None = None,
+) -> Training:
     """Train a recipe on the train split and return the last epoch, or the best on validation (the later one of a tie).
 
-    With a side file it goes on where an interrupted training stopped. Raises ClxaiError if the loss is not finite, naming the
-    epoch and the state that is kept.
+    With a side file it goes on where an interrupted training stopped. `start` is the checkpoint of the model whose weights the
+    network starts from; a recipe of 0 epochs returns that network, validated. Raises ClxaiError if the loss is not finite, naming
+    the epoch and the state that is kept.
     """
     network = build_network(data, recipe, seed)
+    taken_over = start_from(network, start, recipe["randomise"], seed)
     network.to(device, memory_format=network.backbone.layout)
     train_store = ImageStore(data.images, data.indices("train"), device)
     labels = torch.from_numpy(data.labels[train_store.indices]).to(device)
     optimiser = _optimiser(network, recipe)
     n_batches = batches_per_epoch(len(train_store), recipe["batch_size"])
-    result = Training(network, recipe=recipe, seed=seed)
+    result = Training(network, recipe=recipe, seed=seed, start=taken_over)
     progress, n_epochs = follow(side, data, device, network, optimiser, result), recipe["epochs"]
+    if n_epochs == 0:
+        result.val_accuracy = validation_accuracy(network, data, train_store, labels, device)
+        return result
     done = progress.resume()
     bar = {"desc": f"training {recipe['loss']}", "unit": "epoch", "mininterval": 1, "initial": done, "total": n_epochs}
     for epoch in tqdm(range(done + 1, n_epochs + 1), **bar):

@@ -1,0 +1,64 @@
+"""What a study needs besides what it shows: the models that its models start from."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from clxai.errors import ClxaiError, unknown_name
+
+TOP, STEM = "top", "stem"  # what can be re-initialised besides the layers of a network
+_NETWORK = ("width", "stem")  # keys of a recipe that say which network it trains
+
+
+def models_needed(config: Mapping[str, Any]) -> list[str]:
+    """Return the models of the study, then those that they start from, directly or not.
+
+    Raises ClxaiError if a start is unknown or leads back to its own model.
+    """
+    return _closed(config["study"]["models"], lambda name: _start(config, name), "models.{}.start")
+
+
+def _start(config: Mapping[str, Any], name: str) -> list[str]:
+    """Return the model that a model starts from, as a list of one; an empty list if it has none."""
+    start = config["models"][name].get("start")
+    if start is not None and start not in config["models"]:
+        raise ClxaiError(f"models.{name}.start: {unknown_name('model', start, config['models'])}")
+    return [] if start is None else [start]
+
+
+def check_start(config: Mapping[str, Any], name: str, layers: Iterable[str]) -> None:
+    """Raise ClxaiError if what a recipe asks of its start cannot be: another network, layers that there are not, no training."""
+    recipe, where = config["models"][name], f"models.{name}"
+    if recipe["start"] is None:
+        if recipe["randomise"]:
+            raise ClxaiError(f"{where}.randomise needs a model to start from: set {where}.start. Got {recipe['randomise']}")
+        if recipe["epochs"] == 0:
+            raise ClxaiError(f"{where}.epochs must be at least 1, or 0 for a model with a start. Got 0")
+        return
+    parent = config["models"][recipe["start"]]
+    for key in _NETWORK:
+        if recipe[key] != parent[key]:
+            raise ClxaiError(
+                f"{where}.start: {name!r} and {recipe['start']!r} must have the same network. "
+                f"Got {key} {recipe[key]} and {parent[key]}"
+            )
+    known = (*layers, STEM, TOP)
+    for layer in recipe["randomise"]:
+        if layer not in known:
+            raise ClxaiError(f"{where}.randomise: {unknown_name('layer', layer, known)}")
+
+
+def _closed(names: Iterable[str], needs: Callable[[str], Iterable[str]], where: str) -> list[str]:
+    """Return names and, after them, all that they need, each once. Raises ClxaiError, `where` it begins, on a circle."""
+    found = dict.fromkeys(names)
+
+    def follow(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            circle = (*path[path.index(name) :], name)
+            raise ClxaiError(f"{where.format(path[-1])} leads back to {name!r}: {' <- '.join(reversed(circle))}")
+        for needed in needs(name):
+            follow(needed, (*path, name))
+            found.setdefault(needed)
+
+    for name in list(found):
+        follow(name, ())
+    return list(found)
