@@ -1,6 +1,7 @@
 # Helpers of all rules: the checked config, the code that a script depends on, and the params of each stage.
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -96,7 +97,7 @@ def report_edits():
     )
     if edited:
         logger.error(
-            f"edited while this run of Snakemake went on: {', '.join(relative(edited))}. "
+            f"edited while this run of Snakemake went on: {', '.join(relative(tuple(edited)))}. "
             "Call Snakemake again; what it then does not run again may be of either version: force it with -R RULE."
         )
 
@@ -106,6 +107,7 @@ def alternatives(names):
     return "|".join(sorted(names)) or "(?!)"
 
 
+@cache
 def relative(paths):
     """Paths as the working directory sees them, so that a moved checkout reruns nothing."""
     return [os.path.relpath(path) for path in paths]

@@ -71,6 +71,17 @@ class Project:
         return {rule: int(count) for rule, count in jobs.items() if not rule.endswith("all") and rule != "default"}
 
     @contextmanager
+    def added(self, path, text):
+        """Add a file, and take it away again."""
+        file = self.folder / path
+        assert not file.exists()
+        file.write_text(text)
+        try:
+            yield
+        finally:
+            file.unlink()
+
+    @contextmanager
     def edited(self, path, change):
         """Change a file's text and put the old one back; the new time stamp stays."""
         file = self.folder / path
@@ -80,6 +91,12 @@ class Project:
             yield
         finally:
             file.write_text(before)
+
+
+def examples():
+    """The complete files of docs/extending.md: text by path, as the first line of each names it."""
+    blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), flags=re.DOTALL)
+    return dict(blocks)
 
 
 def copy_project(folder, environment=None):

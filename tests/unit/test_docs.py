@@ -5,7 +5,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 from clxai.measures.metrics.base import METRICS
 from clxai.planning import module_docs
@@ -113,89 +112,3 @@ def test_version_of_the_citation():
 
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == __version__
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
-
-
-@pytest.fixture
-def readme_code():
-    """Run the README's code for one family as if it stood in its module; the registry is restored afterwards."""
-    import clxai.attribution.base
-    import clxai.attribution.cams
-    import clxai.data.sources.base
-    import clxai.heads.base
-    import clxai.losses.base
-
-    homes = {
-        "source": (clxai.data.sources.base, clxai.data.sources.base.SOURCES),
-        "loss": (clxai.losses.base, clxai.losses.base.LOSSES),
-        "head": (clxai.heads.base, clxai.heads.base.HEADS),
-        "method": (clxai.attribution.cams, clxai.attribution.base.METHODS),
-    }
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    added = []
-
-    def run(family):
-        module, registry = homes[family]
-        before = set(registry)
-        (block,) = (block for block in blocks if f"@{family}(" in block)
-        exec(block, dict(vars(module)))
-        (name,) = set(registry) - before
-        added.append((registry, name))
-        return registry[name]
-
-    yield run
-    for registry, name in added:
-        del registry._entries[name]
-
-
-def test_readme_source(readme_code, config, tmp_path):
-    """The example of a data source passes all checks of the preparation."""
-    from clxai.data.preparing import prepare
-
-    entry = readme_code("source")
-    prepare({**config["datasets"]["digits"], "source": entry.name, "size": None}, tmp_path / "images.npy", tmp_path / "labels.nc")
-
-
-def test_readme_loss(readme_code):
-    """The example of a loss: gamma 0 is cross-entropy, gamma 2 is less."""
-    entry = readme_code("loss")
-    torch.manual_seed(0)
-    outputs, labels = torch.randn(8, 3), torch.randint(0, 3, (8,))
-    plain = torch.nn.functional.cross_entropy(outputs, labels)
-    assert torch.allclose(entry.definition(outputs, labels, gamma=0.0), plain)
-    assert entry.definition(outputs, labels, **entry.semantics["options"]) < plain
-
-
-def test_readme_head(readme_code, tiny_run, tmp_path):
-    """The example of a head fits, is stored, read again, and classifies most of its training images."""
-    from clxai.heads.base import load_head, save_head
-
-    entry = readme_code("head")
-    bank, labels = tiny_run.training_bank()
-    head = entry.definition.fit(bank, labels, tiny_run.data.n_classes, entry.semantics["options"])
-    save_head(head, entry.name, tmp_path / "head.safetensors")
-    again = load_head(tmp_path / "head.safetensors", torch.device("cpu"))
-    assert torch.equal(again(bank), head(bank))
-    assert (again.predict(bank) == labels).float().mean() > 0.5
-
-
-def test_readme_method(readme_code, tiny_run):
-    """The example of a method explains every head with maps of the image's size."""
-    from clxai.attribution.base import REDUCTIONS, Problem
-
-    entry = readme_code("method")
-    images, embeddings = tiny_run.images, tiny_run.embeddings
-    for head in tiny_run.heads.values():
-        problem = Problem(
-            encoder=tiny_run.encoder,
-            checkpoint=tiny_run.checkpoint,
-            head=head,
-            frozen=head.freeze(embeddings),
-            images=images,
-            index=tiny_run.index,
-            target=head.predict(embeddings),
-            baseline=None,
-            seed=0,
-        )
-        maps = REDUCTIONS[entry.semantics["reduction"]](entry.definition(problem, entry.semantics["options"]).maps)
-        assert maps.shape == (len(images), *images.shape[-2:])
-        assert torch.isfinite(maps).all() and (maps >= 0).all() and maps.max() > 0

@@ -66,7 +66,7 @@ def test_code_of_follows_imports(library, line, modules):
 def test_code_of_names_the_script_and_the_packages_once_and_sorted(library, tmp_path):
     library("import clxai.sub.deep", "import clxai.b")
     found = code_of(tmp_path / "script.py")
-    assert found == sorted(set(found))
+    assert list(found) == sorted(set(found))
     assert {tmp_path / "script.py", tmp_path / "clxai" / "__init__.py"} <= set(found)
 
 

@@ -61,17 +61,15 @@ def reruns_of(file: Path) -> str:
         for name in declared(family)
         if file in code_of(LIBRARY.parent / f"{script}.py", (family, name))
     }
-    own = {
-        name for family in PLACES if (LIBRARY / PLACES[family].folder / "base.py").is_file() for name in names_in(file, family)
-    }
     parts = [in_words(always)] if always else []
-    parts += [f"{in_words(used)}, where {'it is' if own else 'a member that needs it is'} used"] if used else []
+    parts += [f"{in_words(used)}, where {'it is' if has_members(file) else 'a member that needs it is'} used"] if used else []
     return "; ".join(parts) or "none"
 
 
-def names_in(file: Path, family: str) -> list[str]:
-    """Return the members of a family that a module defines."""
-    return [name for name, place in files_of(family).items() if place == file]
+def has_members(file: Path) -> bool:
+    """Say whether a module defines a member of a family."""
+    present = [family for family, place in PLACES.items() if (LIBRARY / place.folder / "base.py").is_file()]
+    return any(file in files_of(family).values() for family in present)
 
 
 def in_words(scripts: set[str]) -> str:

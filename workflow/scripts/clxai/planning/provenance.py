@@ -11,14 +11,15 @@ from clxai.registry import LIBRARY, files_of, module_of
 SILENT = ("errors", "runtime/identity", "runtime/jobs", "runtime/leases", "runtime/logs")
 
 
-def code_of(script: Path, *members: tuple[str, str]) -> list[Path]:
+@cache
+def code_of(script: Path, *members: tuple[str, str]) -> tuple[Path, ...]:
     """Return a script, the members (family, name) and every module of this library that one of them imports, sorted.
 
     Silent modules are left out. Imports inside functions and relative ones count; what is imported by a computed name does not:
     members are given by name.
     """
     files = _imported_by(script).union(*(_imported_by(files_of(family)[name]) for family, name in members))
-    return sorted(files - {LIBRARY / f"{name}.py" for name in SILENT})
+    return tuple(sorted(files - {LIBRARY / f"{name}.py" for name in SILENT}))
 
 
 @cache

@@ -1,0 +1,80 @@
+"""The examples of docs/extending.md do what they say."""
+
+import numpy as np
+import pytest
+import torch
+from clxai import registry
+from clxai.registry import PLACES, load
+from project import examples
+
+FOLDERS = {place.folder: family for family, place in PLACES.items()}
+
+
+@pytest.fixture
+def example():
+    """Run one complete file of docs/extending.md and return the member that it adds; the family is restored afterwards."""
+    added = []
+
+    def run(family):
+        folder = PLACES[family].folder
+        (text,) = [text for path, text in examples().items() if path.rpartition("/")[0].endswith(f"clxai/{folder}")]
+        members = load_family(family)
+        before = set(members._entries)
+        exec(compile(text, family, "exec"), {})
+        (name,) = set(members._entries) - before
+        added.append((members, name))
+        return members[name]
+
+    yield run
+    for members, name in added:
+        del members._entries[name]
+
+
+def load_family(family):
+    """The family itself, members and all."""
+    load(family, next(iter(registry.declared(family))))
+    module = registry.importlib.import_module(registry.module_of(registry.LIBRARY / PLACES[family].folder / "base.py"))
+    (members,) = [value for value in vars(module).values() if isinstance(value, registry.Family) and value.family == family]
+    return members
+
+
+def test_source(example, config, tmp_path):
+    """It passes all checks of the preparation."""
+    from clxai.data.preparing import prepare
+
+    entry = example("sources")
+    prepare({**config["datasets"]["digits"], "source": entry.name, "size": None}, tmp_path / "images.npy", tmp_path / "labels.nc")
+    assert np.load(tmp_path / "images.npy").shape == (400, 1, 16, 16)
+
+
+def test_loss(example):
+    """Gamma 0 is cross-entropy, gamma 2 is less."""
+    entry = example("losses")
+    torch.manual_seed(0)
+    outputs, labels = torch.randn(8, 3), torch.randint(0, 3, (8,))
+    plain = torch.nn.functional.cross_entropy(outputs, labels)
+    assert torch.allclose(entry.definition(outputs, labels, gamma=0.0), plain)
+    assert entry.definition(outputs, labels, **entry.options({})) < plain
+
+
+def test_head(example, tiny_run, tmp_path):
+    """It fits, is stored, read again, and classifies most of its training images."""
+    from clxai.heads.base import load_head, save_head
+
+    entry = example("heads")
+    bank, labels = tiny_run.training_bank()
+    head = entry.definition.fit(bank, labels, tiny_run.data.n_classes, entry.options({}))
+    save_head(head, entry.name, tmp_path / "head.safetensors")
+    again = load_head(tmp_path / "head.safetensors", torch.device("cpu"))
+    assert torch.equal(again(bank), head(bank))
+    assert (again.predict(bank) == labels).float().mean() > 0.5
+
+
+def test_method(example, tiny_run):
+    """It explains every head with maps of the image's size."""
+    from clxai.attribution.explaining import explain
+
+    entry = example("methods")
+    maps = explain(tiny_run, entry.name, {}, 0)["attribution"]
+    assert maps.shape == (len(tiny_run.heads), len(tiny_run.index), *tiny_run.images.shape[-2:])
+    assert np.isfinite(maps).all() and (maps >= 0).all() and (maps.max(("image", "y", "x")) > 0).all()

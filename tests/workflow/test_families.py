@@ -1,0 +1,66 @@
+"""What a stranger adds is one file and a name in the config: the jobs that use it are planned, and no others.
+
+The files are those of docs/extending.md, added to a finished study one at a time.
+"""
+
+import pytest
+from project import TINY, examples
+
+pytestmark = pytest.mark.xdist_group("finished")
+
+AFTER_CHECKS = {"check_study": 1, "plot_tables": 1, "plot_trajectories": 1, "plot_gallery": 2}
+AFTER_CURVES = {"summarise": 1, **AFTER_CHECKS}
+RECIPE = "supcon: {loss: supcon, epochs: 2"
+ONE_MODEL = {"train_model": 1, "embed_images": 1, "fit_heads": 1, "attribute": 3, "flip": 3, **AFTER_CURVES, "plot_gallery": 3}
+
+
+def replace(*pairs):
+    def change(text):
+        for old, new in pairs:
+            assert old in text
+            text = text.replace(old, new)
+        return text
+
+    return change
+
+
+NEW_MODEL = ("models: [ce, supcon]", "models: [ce, supcon, third]")
+# by file: the edit of the config that names the member, and the jobs that run
+ADDITIONS = {
+    "losses/focal.py": (
+        replace(NEW_MODEL, (f"  {RECIPE}", f"  third: {{loss: focal, epochs: 2, width: 4, batch_size: 40}}\n  {RECIPE}")),
+        ONE_MODEL,
+    ),
+    "heads/centroid.py": (
+        replace(("[softmax, knn]", "[softmax, knn, centroid]")),
+        {"fit_heads": 1, "fit_heads_without_classifier": 1, "attribute": 6, "flip": 6, **AFTER_CURVES},
+    ),
+    "attribution/layer_cam.py": (
+        replace(("saliency, grad_cam]", "saliency, grad_cam, layer_cam]")),
+        {"attribute": 2, "flip": 2, **AFTER_CURVES},
+    ),
+    "data/sources/stripes.py": (
+        replace(
+            ("datasets: [digits]", "datasets: [digits, stripes]"),
+            ("datasets:\n  digits", "datasets:\n  stripes: {source: stripes, unit_px: 4}\n  digits"),
+        ),
+        {
+            **{"prepare_data": 1, "sample_images": 1, "train_model": 2, "embed_images": 2},
+            **{"fit_heads": 1, "fit_heads_without_classifier": 1, "attribute": 6, "flip": 6, **AFTER_CURVES},
+        },
+    ),
+}
+FILES = {path.removeprefix("workflow/scripts/clxai/"): text for path, text in examples().items()}
+
+
+def test_every_example_of_the_documents_is_added_here():
+    assert FILES.keys() == ADDITIONS.keys()
+
+
+@pytest.mark.parametrize("file", ADDITIONS)
+def test_added_member_starts_the_jobs_that_use_it_and_no_others(finished, file):
+    change, expected = ADDITIONS[file]
+    with finished.added(f"workflow/scripts/clxai/{file}", FILES[file]):
+        assert finished.planned() == {}, "a file that the study does not name starts nothing"
+        with finished.edited(TINY, change):
+            assert finished.planned() == expected
