@@ -78,3 +78,16 @@ def test_method(example, tiny_run):
     maps = explain(tiny_run, entry.name, {}, 0)["attribution"]
     assert maps.shape == (len(tiny_run.heads), len(tiny_run.index), *tiny_run.images.shape[-2:])
     assert np.isfinite(maps).all() and (maps >= 0).all() and (maps.max(("image", "y", "x")) > 0).all()
+
+
+def test_metric(example):
+    """Half of the probability is lost at a quarter removed; of a curve that stays up, never."""
+    entry = example("metrics")
+
+    class Curves:
+        fraction = np.array([0, 0.25, 0.5, 1])
+
+        def __call__(self, quantity, order="morf"):
+            return np.array([[0.8, 0.4, 0.3, 0.1], [0.8, 0.7, 0.6, 0.5]])
+
+    np.testing.assert_array_equal(entry.definition(Curves()), [0.25, 1])
