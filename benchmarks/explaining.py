@@ -10,7 +10,8 @@ from clxai.attribution.base import Problem
 from clxai.attribution.gradients import INTERNAL_BATCH, integrated_gradients, smoothgrad
 from clxai.heads.base import log_odds
 from clxai.keys import key_of
-from clxai.networks.models import Network, folded
+from clxai.networks.inference import Encoder
+from clxai.networks.models import Network
 from clxai.randomness import keyed_normal
 from torch import Tensor
 
@@ -28,7 +29,7 @@ METHODS = {
 
 def problem_of(network: Network, problem: problems.Problem, images: Tensor) -> Problem:
     """Return the problem of explaining the network's own classifier."""
-    encoder = folded(network).to(images.device)
+    encoder = Encoder(network)
     head = problems.heads_of(encoder, problem)["softmax"]
     with torch.no_grad():
         embeddings = encoder(images)

@@ -81,7 +81,7 @@ def against_quantus(setting: Setting) -> Comparison:
     problem, n_steps = problems.GREY, 32
     setting.use_threads(problem.threads)
     network = problems.network_of(problem, setting.device)
-    encoder = problems.folded(network).to(setting.device)
+    encoder = Encoder(network)
     images = problems.images_of(problem, setting.size(8), setting.device)
     head = {"softmax": problems.heads_of(encoder, problem)["softmax"]}
     observer = problems.observer_for(encoder, problem, images, head)

@@ -8,7 +8,7 @@ from clxai.flipping.engine import Flipping, Observer
 from clxai.heads.base import HEADS, Head
 from clxai.networks.architecture import Architecture
 from clxai.networks.inference import Encoder
-from clxai.networks.models import Network, folded
+from clxai.networks.models import Network
 from clxai.units.base import removal_counts
 from torch import Tensor
 from torch.nn import functional
@@ -45,7 +45,9 @@ def network_of(problem: Problem, device: torch.device, top: str = "classifier") 
     """Return a network in eval mode whose batch norms have seen images, so that activations are of a usual size."""
     torch.manual_seed(SEED)
     grey = (0.5,) * problem.channels
-    architecture = Architecture("small", problem.width, problem.size, grey, (0.25,) * problem.channels, N_CLASSES, top)
+    architecture = Architecture(
+        "resnet18", {"width": problem.width}, (problem.size, problem.size), grey, (0.25,) * problem.channels, N_CLASSES, top
+    )
     network = Network(architecture).to(device, memory_format=torch.channels_last)
     with torch.no_grad():
         network.train()(images_of(problem, 64, device))
@@ -54,7 +56,7 @@ def network_of(problem: Problem, device: torch.device, top: str = "classifier") 
 
 def encoder_of(problem: Problem, device: torch.device) -> Encoder:
     """Return the folded encoder of a network."""
-    return folded(network_of(problem, device)).to(device)
+    return Encoder(network_of(problem, device))
 
 
 def images_of(problem: Problem, n_images: int, device: torch.device) -> Tensor:

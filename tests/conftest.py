@@ -69,7 +69,15 @@ def tiny_recipe():
     from project import filled_config
 
     recipe = filled_config()["models"]["ce"]
-    return {**recipe, "epochs": 8, "width": 4, "batch_size": 20, "warmup_epochs": 1, "precision": "float32", "validate_every": 1}
+    return {
+        **recipe,
+        "epochs": 8,
+        "network_options": {"width": 4},
+        "batch_size": 20,
+        "warmup_epochs": 1,
+        "precision": "float32",
+        "validate_every": 1,
+    }
 
 
 @pytest.fixture(scope="session")

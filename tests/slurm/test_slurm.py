@@ -32,7 +32,7 @@ FAULTS = {  # model: its loss, and what happens to its training
     "cancelled": ("supcon", ("scancel",)),
     "requeued": ("triplet", ("scontrol", "requeue")),  # as after pre-emption or the loss of a node
 }
-RECIPE = {"epochs": 150, "width": 4, "batch_size": 40, "warmup_epochs": 0, "validate_every": 5}
+RECIPE = {"epochs": 150, "network_options": {"width": 4}, "batch_size": 40, "warmup_epochs": 0, "validate_every": 5}
 
 
 def jobs_of(cluster, folder):

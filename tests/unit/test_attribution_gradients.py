@@ -9,7 +9,7 @@ from clxai.attribution.explaining import explain
 from clxai.heads.affine import Softmax
 from clxai.networks.architecture import Architecture
 from clxai.networks.inference import Encoder
-from clxai.networks.models import load_network
+from clxai.networks.models import Normalised, load_network
 from clxai.registry import load
 from clxai.units.base import fill_images
 from torch import nn
@@ -96,18 +96,14 @@ class _Flat(Encoder):
     """An encoder whose embedding is the flattened normalised image."""
 
     def __init__(self, architecture):
-        nn.Module.__init__(self)
-        self.architecture = architecture
-        self.register_buffer("mean", torch.tensor(architecture.mean).view(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(architecture.std).view(-1, 1, 1))
-        self.backbone, self.classifier = nn.Flatten(), None
+        Normalised.__init__(self, architecture, nn.Flatten())
 
 
 @pytest.fixture
 def affine():
     """A problem with two classes and logits that are affine in the input: its log-odds are w . x + b."""
     torch.manual_seed(0)
-    encoder = _Flat(Architecture("small", 1, 16, (0.3,) * 2, (0.5,) * 2, 2, "projection"))
+    encoder = _Flat(Architecture("cnn", {}, (16, 16), (0.3,) * 2, (0.5,) * 2, 2, "projection"))
     head = Softmax({"weight": torch.randn(2, 512), "bias": torch.randn(2)})
     images = torch.rand(3, 2, 16, 16)
     embeddings = encoder(images)

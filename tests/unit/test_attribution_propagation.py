@@ -6,17 +6,19 @@ import torch
 from clxai.attribution import propagation
 from clxai.attribution.base import Problem
 from clxai.attribution.explaining import explain
-from clxai.attribution.propagation import canonised, check_exact, embedding_relevance, prepared
+from clxai.attribution.propagation import canonised, canonizer_of, check_exact, embedding_relevance, prepared
 from clxai.errors import ClxaiError
-from clxai.networks.models import Backbone, load_network
+from clxai.networks.base import NETWORKS
+from clxai.networks.blocks import BasicBlock
+from clxai.networks.geometry import resolved
+from clxai.networks.models import load_network
+from clxai.registry import declared
 from torch import nn
-from torchvision.models.resnet import BasicBlock
 from zennit.attribution import Gradient
 from zennit.canonizers import Canonizer, SequentialMergeBatchNorm
 from zennit.composites import LayerMapComposite, layer_map_base
 from zennit.layer import Sum
 from zennit.rules import Epsilon
-from zennit.torchvision import ResNetCanonizer
 from zennit.types import Convolution
 
 HEADS = ["softmax", "linear", "knn", "mahalanobis"]
@@ -33,11 +35,14 @@ def trained(tiny_run):
     return load_network(tiny_run.checkpoint, torch.device("cpu")).backbone
 
 
-@pytest.fixture
-def bias_free():
-    """A residual network without any bias: its batch norms neither shift nor centre, so that it is piecewise linear."""
+RULED = [name for name, entry in declared("networks").items() if entry.semantics["lrp"] is not None]
+
+
+def bias_free(name):
+    """A network without any bias: its batch norms neither shift nor centre, so that it is piecewise linear."""
     torch.manual_seed(0)
-    backbone = Backbone(2, 4, "small").eval().requires_grad_(False)
+    options = resolved(NETWORKS[name].options({"width": 4}), (16, 16))
+    backbone = NETWORKS[name].definition(options, 2).eval().requires_grad_(False)
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_var.uniform_(0.5, 2.0)
@@ -65,14 +70,16 @@ def test_conservation_ratio_compares_the_map_with_the_embedding(tiny_run, releva
     np.testing.assert_allclose(relevance["conservation_ratio"].sel(head=name), end / start, rtol=1e-3, atol=1e-4)
 
 
-def test_epsilon_rule_on_the_canonised_bias_free_network_is_input_x_gradient(bias_free):
-    inputs = torch.randn(3, 2, 16, 16, dtype=torch.float64, requires_grad=True)
-    direction = torch.randn(32, dtype=torch.float64)
-    embedding = copy.deepcopy(bias_free).double()(inputs)
+@pytest.mark.parametrize("network", RULED)
+def test_epsilon_rule_on_the_canonised_bias_free_network_is_input_x_gradient(network):
+    """Relevance is conserved where there is no bias, and an addition that is not canonised would double it."""
+    backbone, inputs = bias_free(network), torch.randn(3, 2, 16, 16, dtype=torch.float64, requires_grad=True)
+    embedding = copy.deepcopy(backbone).double()(inputs)
+    direction = torch.randn_like(embedding[0])
     (gradient,) = torch.autograd.grad((embedding * direction).sum(), inputs)
     start = (embedding * direction).detach()
     composite = LayerMapComposite([(Convolution, Epsilon(epsilon=1e-14)), *layer_map_base(stabilizer=1e-14)])
-    with canonised(prepared(bias_free), ResNetCanonizer()) as model, Gradient(model, composite) as attributor:
+    with canonised(prepared(backbone), canonizer_of(network)) as model, Gradient(model, composite) as attributor:
         _, maps = attributor(inputs.detach(), start)
     torch.testing.assert_close(maps, (inputs * gradient).detach(), rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(maps.sum(dim=(1, 2, 3)), start.sum(1), rtol=1e-6, atol=1e-9)
@@ -115,7 +122,7 @@ class _OwnBlock(BasicBlock):
     pass
 
 
-@pytest.mark.parametrize("module", [_OwnBlock(4, 4), nn.GELU()], ids=["private block", "other activation"])
+@pytest.mark.parametrize("module", [_OwnBlock(4, 4, 1), nn.GELU()], ids=["private block", "other activation"])
 def test_network_with_a_module_without_rule_is_refused(trained, module):
     trained.layer1.append(module)
     with pytest.raises(ClxaiError, match=rf"lrp has no rule for {type(module).__name__}\. Known: Conv2d, .*BasicBlock"):
@@ -144,10 +151,10 @@ def test_canonising_without_sums_is_refused(trained):
         pytest.fail("the block must not run")
 
 
-class _Forgetful(ResNetCanonizer):
+class _Forgetful(_Nothing):
     def apply(self, root_module):
-        instances = super().apply(root_module)
-        root_module.layer2[1].canonizer_sum = nn.Identity()
+        instances = canonizer_of("resnet18").apply(root_module)
+        root_module.layer2[1].add.canonizer_sum = nn.Identity()
         return instances
 
 
@@ -159,12 +166,10 @@ def test_one_missing_sum_is_refused(trained):
 def test_batch_norm_that_was_not_merged_is_refused(trained):
     backbone = prepared(trained)
     backbone.layer3[0].conv2 = nn.Sequential(backbone.layer3[0].conv2, nn.ReLU())
-    with pytest.raises(ClxaiError, match=r"batch norm layer3\.0\.bn2 was not merged"), canonised(backbone, ResNetCanonizer()):
-        pytest.fail("the block must not run")
-
-
-def test_network_without_additions_is_refused():
-    with pytest.raises(ClxaiError, match="0 of 0 additions"), canonised(nn.Sequential(nn.Conv2d(1, 1, 1)), _Nothing()):
+    with (
+        pytest.raises(ClxaiError, match=r"batch norm layer3\.0\.bn2 was not merged"),
+        canonised(backbone, canonizer_of("resnet18")),
+    ):
         pytest.fail("the block must not run")
 
 
@@ -175,7 +180,7 @@ def same_weights(module, before):
 def test_canonising_changes_the_weights_only_inside_the_block(trained):
     backbone = prepared(trained)
     before = copy.deepcopy(backbone.state_dict())
-    with canonised(backbone, ResNetCanonizer()):
+    with canonised(backbone, canonizer_of("resnet18")):
         assert sum(isinstance(module, Sum) for module in backbone.modules()) == 8
         assert not same_weights(backbone, {**backbone.state_dict(), **before})
     assert same_weights(backbone, before)
@@ -185,15 +190,32 @@ def test_canonising_changes_the_weights_only_inside_the_block(trained):
 def test_canonising_is_undone_after_an_exception(trained):
     backbone, inputs = prepared(trained), torch.randn(2, 1, 16, 16, dtype=torch.float64)
     before, output = copy.deepcopy(backbone.state_dict()), backbone(inputs)
-    with pytest.raises(KeyError), canonised(backbone, ResNetCanonizer()):
+    with pytest.raises(KeyError), canonised(backbone, canonizer_of("resnet18")):
         raise KeyError("inside")
     assert same_weights(backbone, before)
     torch.testing.assert_close(backbone(inputs), output, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("network", RULED)
+def test_canonised_network_of_each_kind_is_exact_in_float64(network):
+    backbone, inputs = bias_free(network), torch.randn(2, 2, 16, 16)
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.bias.normal_(std=0.3)
+            module.running_mean.normal_(std=0.3)
+    with canonised(prepared(backbone), canonizer_of(network)) as model:
+        check_exact(backbone, model, inputs)
+
+
+def test_network_without_rules_is_refused(monkeypatch):
+    monkeypatch.setitem(NETWORKS["cnn"].semantics, "lrp", None)
+    with pytest.raises(ClxaiError, match="lrp has no rules for network 'cnn'"):
+        canonizer_of("cnn")
+
+
 def test_canonised_network_is_exact_and_a_changed_one_is_not(trained):
     inputs, changed = torch.randn(2, 1, 16, 16), prepared(trained)
-    with canonised(changed, ResNetCanonizer()) as model:
+    with canonised(changed, canonizer_of("resnet18")) as model:
         check_exact(trained, model, inputs)
     changed.conv1.weight.data *= 1 + 1e-6
     with pytest.raises(ClxaiError, match=r"canonising changed the embedding by .*allowed 1e-09"):

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from clxai.errors import ClxaiError
 from clxai.measures.identities import CHECKED_METRICS
-from clxai.names import FILLS, SPLITS, STEMS
+from clxai.names import FILLS, SPLITS
 from clxai.planning.choices import chosen, contrasts_of, heads_of
 from clxai.planning.config import check_schema, check_values
 from clxai.planning.options import check_options
@@ -121,7 +121,24 @@ WRONG = {
     ),
     "unknown optimiser": ({"models.ce.optimiser": "adam"}, ["models.ce.optimiser", "'adam'", "adamw, sgd"]),
     "unknown schedule": ({"models.ce.schedule": "cosin"}, ["models.ce.schedule", "'cosin'", "constant, cosine"]),
-    "unknown stem": ({"models.ce.stem": "tiny"}, ["models.ce.stem", "'tiny'", "auto, large, small"]),
+    "unknown network": ({"models.ce.network": "resnet19"}, ["models.ce.network: unknown network 'resnet19'", "'resnet18'"]),
+    "unknown network option": (
+        {"models.ce.network_options": {"widht": 8}},
+        ["models.ce.network_options: unknown option 'widht'", "'width'"],
+    ),
+    "stem of a network without one": (
+        {"models.ce.network": "cnn", "models.ce.network_options": {"stem": "small"}},
+        ["models.ce.network_options: unknown option 'stem'", "Known: width"],
+    ),
+    "width of zero": ({"models.ce.network_options": {"width": 0}}, ["models.ce.network_options.width must be > 0", "Got 0"]),
+    "unknown stem": (
+        {"models.ce.network_options": {"stem": "tiny"}},
+        ["models.ce.network_options.stem", "'tiny'", "auto, large, small"],
+    ),
+    "layer of another network": (
+        {"models.ce.network": "cnn"},
+        ["methods.grad_cam.layer, network cnn of models.ce: unknown layer 'layer3'", "conv1, conv2, conv3, conv4, last"],
+    ),
     "unknown precision": ({"models.ce.precision": "float16"}, ["models.ce.precision", "'float16'", "bfloat16, float32"]),
     "unknown loss option": (
         {"models.supcon.loss_options": {"temprature": 0.1}},
@@ -132,7 +149,10 @@ WRONG = {
         ["methods.smoothgrad: unknown option 'sigmas'", "'sigma'"],
     ),
     "unknown head option": ({"heads": {"knn": {"K": 5}}}, ["heads.knn: unknown option 'K'", "Known: k, temperature"]),
-    "unknown layer": ({"methods": {"grad_cam": {"layer": "layer5"}}}, ["methods.grad_cam.layer", "'layer5'", "layer1, layer2"]),
+    "unknown layer": (
+        {"methods": {"grad_cam": {"layer": "layer5"}}},
+        ["methods.grad_cam.layer", "'layer5'", "last, layer1, layer2"],
+    ),
     "baseline where there is none": (
         {"methods": {"saliency": {"baseline": "mean"}}},
         ["methods.saliency: unknown option 'baseline'"],
@@ -184,10 +204,13 @@ WRONG = {
     ),
     "one step": ({"flipping.steps": 1}, ["flipping.steps", "1 is less than the minimum of 2"]),
     "image too small for the stem": (
-        {"models.ce.stem": "large"},
-        ["datasets.digits.size must be at least 64 for models.ce (large stem)", "Got 16"],
+        {"models.ce.network_options": {"stem": "large"}},
+        ["datasets.digits.size must be at least 64 px for models.ce (resnet18) with the large stem", "Got 16 x 16"],
     ),
-    "image too small at all": ({"datasets.digits.size": 8}, ["datasets.digits.size must be at least 16", "small stem", "Got 8"]),
+    "image too small at all": (
+        {"datasets.digits.size": 8},
+        ["datasets.digits.size must be at least 16 px", "small stem", "Got 8 x 8"],
+    ),
     "size of digits": ({"datasets.digits.size": 20}, ["datasets.digits.size must be a multiple of 8", "Got 20"]),
     "digits without size": ({"datasets.digits.size": None}, ["datasets.digits.size must be at least 16", "Got 8"]),
     "stride above window": (
@@ -346,7 +369,7 @@ def test_every_key_is_described_typed_and_has_a_default_or_is_required(path):
 
 
 def test_every_object_refuses_unknown_keys_or_says_what_they_are():
-    free = {"config.models.*.loss_options"}  # checked against the options that the loss declares
+    free = {"config.models.*.loss_options", "config.models.*.network_options"}  # checked against what members declare
     for path, (entry, _) in {"config": (SCHEMA, True), **LEAVES}.items():
         if entry["type"] == "object" and path not in free:
             assert "additionalProperties" in entry, path
@@ -354,7 +377,7 @@ def test_every_object_refuses_unknown_keys_or_says_what_they_are():
 
 @pytest.mark.parametrize(
     ("path", "names"),
-    [("config.models.*.stem", {"auto", *STEMS}), ("config.models.*.precision", set(PRECISIONS))],
+    [("config.models.*.precision", set(PRECISIONS))],
 )
 def test_enums_of_the_schema_are_the_names_of_the_code(path, names):
     assert set(LEAVES[path][0]["enum"]) == names

@@ -8,7 +8,8 @@ from clxai.errors import ClxaiError
 from clxai.flipping.curves import centroid_spread, check_clean, class_centroids, flip_curves, observer_of
 from clxai.flipping.engine import Flipping, flip
 from clxai.networks.embeddings import embed_dataset
-from clxai.networks.models import Network, folded
+from clxai.networks.inference import Encoder
+from clxai.networks.models import Network
 from clxai.runtime.artefacts import read_arrays, write_arrays
 from clxai.units.base import rank_units, removal_counts, unit_scores
 
@@ -123,7 +124,7 @@ def test_ties_and_degenerate_maps_are_counted_per_head_and_image(few, saliency):
 
 def test_embeddings_of_another_model_are_refused(few, saliency):
     torch.manual_seed(1)
-    stranger = folded(Network(few.encoder.architecture).eval())
+    stranger = Encoder(Network(few.encoder.architecture))
     strange = embed_dataset(stranger, few.data, torch.device("cpu"), "stranger")["embedding"].values
     with pytest.raises(ClxaiError, match=r"embeddings differ from embeddings\.nc by .*allowed 0\.001.*do not belong together"):
         flip_curves(replace(few, all_embeddings=torch.from_numpy(strange)), saliency, SETTINGS)

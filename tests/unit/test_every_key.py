@@ -97,8 +97,9 @@ def watch(tiny_data, monkeypatch):
 
 def recipe_of(**changes):
     """Two epochs of four batches without augmentation."""
-    small = {"epochs": 2, "width": 8, "batch_size": 50, "warmup_epochs": 0.5, "validate_every": 1, "learning_rate": 0.05}
-    return {**filled_config()["models"]["ce"], "precision": "float32", "augmentation": OFF, **small, **changes}
+    small = {"epochs": 2, "batch_size": 50, "warmup_epochs": 0.5, "validate_every": 1, "learning_rate": 0.05}
+    fixed = {"precision": "float32", "augmentation": OFF, "network_options": {"width": 8}}
+    return {**filled_config()["models"]["ce"], **fixed, **small, **changes}
 
 
 OFF = {
@@ -250,9 +251,9 @@ def test_keep_says_which_epoch_is_kept(watch, monkeypatch, keep, epoch):
 
 @pytest.mark.parametrize("width", [8, 16])
 def test_width_is_the_number_of_channels_of_the_first_layer(watch, width):
-    network = build_network(watch.data, recipe_of(width=width), 0)
+    network = build_network(watch.data, recipe_of(network_options={"width": width}), 0)
     assert network.backbone.conv1.out_channels == width
-    assert network.top.in_features == network.architecture.n_features == 8 * width
+    assert network.top.in_features == network.n_features == 8 * width
 
 
 @pytest.mark.parametrize(
@@ -261,7 +262,7 @@ def test_width_is_the_number_of_channels_of_the_first_layer(watch, width):
 )
 def test_stem_is_that_of_small_or_large_images(watch, stem, size, kernel, stride):
     data = replace(watch.data, images=np.zeros((1, 1, size, size), dtype=np.uint8))
-    backbone = build_network(data, recipe_of(stem=stem), 0).backbone
+    backbone = build_network(data, recipe_of(network_options={"stem": stem}), 0).backbone
     assert (backbone.conv1.kernel_size, backbone.conv1.stride) == ((kernel, kernel), (stride, stride))
     assert isinstance(backbone.maxpool, torch.nn.MaxPool2d) == (kernel == 7)
 
@@ -387,8 +388,8 @@ AUGMENTATION = {
 }
 HELD_ABOVE = (
     *("loss", "loss_options", "views", "epochs", "batch_size", "optimiser", "learning_rate", "momentum", "weight_decay"),
-    *("schedule", "warmup_epochs", "validate_every", "keep", "width", "stem", "projection_size", "precision", "compile"),
-    *("start", "randomise"),
+    *("schedule", "warmup_epochs", "validate_every", "keep", "network", "network_options", "projection_size", "precision"),
+    *("compile", "start", "randomise"),
 )
 
 

@@ -9,11 +9,11 @@ import torch
 from clxai.errors import ClxaiError
 from clxai.networks.architecture import Architecture, write_checkpoint
 from clxai.networks.inference import Encoder, load_encoder
-from clxai.networks.models import Network, folded, save_network
+from clxai.networks.models import Network, save_network
 from torch import nn
 
-SMALL = Architecture("small", 4, 16, (0.5, 0.4, 0.3), (0.1, 0.2, 0.3), 5, "classifier")
-LARGE = replace(SMALL, stem="large", size=64)
+SMALL = Architecture("resnet18", {"width": 4}, (16, 16), (0.5, 0.4, 0.3), (0.1, 0.2, 0.3), 5, "classifier")
+LARGE = replace(SMALL, options={"width": 4, "stem": "large"}, shape=(64, 72))
 CPU = torch.device("cpu")
 
 
@@ -39,9 +39,9 @@ def seeded():
 @pytest.mark.parametrize("architecture", [SMALL, LARGE, replace(SMALL, mean=(0.5,), std=(0.2,))], ids=["small", "large", "grey"])
 def test_encoder_equals_the_network_in_eval_mode(architecture):
     network = trained_like(architecture)
-    images = torch.rand(8, len(architecture.mean), architecture.size, architecture.size)
+    images = torch.rand(8, len(architecture.mean), *architecture.shape)
     expected = network(images)
-    error = (folded(network)(images) - expected).abs().max() / expected.abs().max()
+    error = (Encoder(network)(images) - expected).abs().max() / expected.abs().max()
     assert error < 1e-5
 
 
@@ -49,7 +49,7 @@ def test_encoder_equals_the_network_in_its_gradient():
     """Attribution differentiates the encoder in place of the network."""
     network = trained_like(SMALL)
     gradients = []
-    for module in (network, folded(network)):
+    for module in (network, Encoder(network)):
         images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
         module(images).square().sum().backward()
         gradients.append(images.grad)
@@ -58,7 +58,7 @@ def test_encoder_equals_the_network_in_its_gradient():
 
 def test_encoder_does_not_follow_the_network_afterwards():
     network = trained_like(SMALL)
-    encoder, images = folded(network), torch.rand(2, 3, 16, 16)
+    encoder, images = Encoder(network), torch.rand(2, 3, 16, 16)
     before = encoder(images)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -69,13 +69,13 @@ def test_encoder_does_not_follow_the_network_afterwards():
 def test_encoder_carries_the_classifier_if_there_is_one():
     network = trained_like(SMALL)
     features = torch.randn(3, 32)
-    assert torch.equal(folded(network).classifier(features), network.top(features))
-    assert folded(trained_like(replace(SMALL, top="projection"))).classifier is None
+    assert torch.equal(Encoder(network).classifier(features), network.top(features))
+    assert Encoder(trained_like(replace(SMALL, top="projection"))).classifier is None
 
 
 def test_encoder_uses_each_relu_once():
     """A hook sees one activation for each module: 1 of the stem and 2 of each of 8 blocks."""
-    encoder, calls = folded(trained_like(SMALL)), []
+    encoder, calls = Encoder(trained_like(SMALL)), []
     relus = [module for module in encoder.modules() if isinstance(module, nn.ReLU)]
     for relu in relus:
         relu.register_forward_hook(lambda module, inputs, output: calls.append(id(module)))
@@ -87,12 +87,19 @@ def test_load_encoder_reads_what_save_network_writes(tmp_path):
     network = trained_like(SMALL)
     save_network(network, tmp_path / "model.safetensors")
     encoder, images = load_encoder(tmp_path / "model.safetensors", CPU), torch.rand(2, 3, 16, 16)
-    assert torch.equal(encoder(images), folded(network)(images))
+    assert torch.equal(encoder(images), Encoder(network)(images))
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
 
 
 @pytest.mark.parametrize(
-    "changes", [{"width": 8}, {"stem": "large", "size": 64}, {"n_classes": 6}, {"mean": (0.5,), "std": (0.5,)}]
+    "changes",
+    [
+        {"options": {"width": 8}},
+        {"options": {"width": 4, "stem": "large"}, "shape": (64, 64)},
+        {"network": "cnn", "options": {"width": 4}},
+        {"n_classes": 6},
+        {"mean": (0.5,), "std": (0.5,)},
+    ],
 )
 def test_load_encoder_refuses_weights_of_another_architecture(tmp_path, changes):
     write_checkpoint(trained_like(SMALL).state_dict(), replace(SMALL, **changes), tmp_path / "model.safetensors")
@@ -104,11 +111,12 @@ def test_load_encoder_refuses_weights_of_another_architecture(tmp_path, changes)
     "missing",
     ["backbone.conv1.weight", "backbone.bn1.running_var", "backbone.layer2.0.downsample.1.bias", "top.weight", "top.bias"],
 )
-def test_encoder_refuses_a_checkpoint_with_a_part_missing(missing):
+def test_load_encoder_refuses_a_checkpoint_with_a_part_missing(tmp_path, missing):
     tensors = trained_like(SMALL).state_dict()
     del tensors[missing]
-    with pytest.raises(ClxaiError, match="network: checkpoint of another architecture"):
-        Encoder(tensors, SMALL)
+    write_checkpoint(tensors, SMALL, tmp_path / "model.safetensors")
+    with pytest.raises(ClxaiError, match=rf"checkpoint of another architecture: {missing} is absent"):
+        load_encoder(tmp_path / "model.safetensors", CPU)
 
 
 def test_importing_inference_does_not_import_torchvision_or_scikit_learn():

@@ -5,12 +5,14 @@ import subprocess
 import sys
 
 import pytest
+from clxai.networks.base import NETWORKS
 
 _PROGRAM = """
-import copy, torch
+import copy, sys, torch
 from torch import nn
 from clxai.networks.architecture import Architecture
-from clxai.networks.models import Network, folded
+from clxai.networks.inference import Encoder
+from clxai.networks.models import Network
 
 def gradients(module, images):
     images = images.clone().requires_grad_(True)
@@ -18,10 +20,11 @@ def gradients(module, images):
     output = module(images)
     return torch.autograd.grad(output.square().sum(), parameters)
 
-for width in (1, 2, 3, 4, 6, 8, 12, 16):
+name, widths = sys.argv[1], [int(width) for width in sys.argv[2:]]
+for width in widths:
     torch.manual_seed(width)
-    network = Network(Architecture("small", width, 16, (0.5,) * 3, (0.25,) * 3, 5, "classifier")).eval()
-    for module in (network.backbone, folded(network).backbone):
+    network = Network(Architecture(name, {"width": width}, (16, 16), (0.5,) * 3, (0.25,) * 3, 5, "classifier")).eval()
+    for module in (network.backbone, Encoder(network).backbone):
         module.requires_grad_(True)
         for parent in list(module.modules()):
             for name, child in parent.named_children():
@@ -38,9 +41,12 @@ for width in (1, 2, 3, 4, 6, 8, 12, 16):
 """
 
 
+_WIDTHS = {"resnet18": (1, 2, 3, 4, 6, 8, 12, 16), "resnet50": (1, 3, 4, 8, 16), "cnn": (1, 3, 4, 8, 16)}
+
+
 @pytest.mark.parametrize("path", [{}, {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}], ids=["own", "avx2"])
-def test_every_gradient_is_that_of_float64_at_every_small_width(path):
-    done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM], env={**os.environ, **path}, capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_gradient_is_that_of_float64_at_every_small_width(network, path):
+    command = [sys.executable, "-c", _PROGRAM, network, *map(str, _WIDTHS[network])]
+    done = subprocess.run(command, env={**os.environ, **path}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

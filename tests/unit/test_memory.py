@@ -3,31 +3,34 @@
 import pytest
 import torch
 from clxai.networks.architecture import Architecture
+from clxai.networks.base import NETWORKS
 from clxai.networks.inference import Encoder, prepare_for_flipping
 from clxai.networks.models import Network
 from clxai.runtime import memory
-from clxai.runtime.memory import MOST_AT_ONCE, bytes_per_image, chosen_batch, free_bytes
+from clxai.runtime.memory import MOST_AT_ONCE, chosen_batch, free_bytes
 
 CPU = torch.device("cpu")
 
 
-def architecture(size=32, width=64, stem="small"):
-    return Architecture(stem, width, size, (0.5,) * 3, (0.2,) * 3, 10, "classifier")
+def encoder_of(shape=(32, 32), width=64, stem="small", network="resnet18"):
+    stems = {} if network == "cnn" else {"stem": stem}
+    options = {"width": width, **stems}
+    return Encoder(Network(Architecture(network, options, shape, (0.5,) * 3, (0.2,) * 3, 10, "classifier")))
 
 
 def test_a_batch_size_that_was_asked_for_is_kept():
-    assert chosen_batch(7, architecture(), CPU) == 7
+    assert chosen_batch(7, 1000, CPU) == 7
 
 
-@pytest.mark.parametrize(("gibibytes", "expected"), [(64, MOST_AT_ONCE["cpu"]), (0.1, 24), (1e-6, 1)])
+@pytest.mark.parametrize(("gibibytes", "expected"), [(64, MOST_AT_ONCE["cpu"]), (0.1, 25), (1e-6, 1)])
 def test_the_batch_is_what_a_quarter_of_the_free_memory_bears(monkeypatch, gibibytes, expected):
     monkeypatch.setattr(memory, "free_bytes", lambda device: gibibytes * 2**30)
-    assert chosen_batch(None, architecture(), CPU) == expected
+    assert chosen_batch(None, 2**20, CPU) == expected
 
 
 def test_larger_images_come_in_smaller_batches(monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda device: 2**30)
-    batches = [chosen_batch(None, architecture(size), CPU) for size in (32, 64, 128)]
+    batches = [chosen_batch(None, encoder_of((size, 32)).bytes_per_image(), CPU) for size in (32, 64, 128)]
     assert batches == sorted(batches, reverse=True)
     assert batches[0] > batches[-1]
 
@@ -47,13 +50,16 @@ def test_a_control_group_lowers_what_is_free(tmp_path, monkeypatch):
     assert free_bytes(CPU) == 2_000_000
 
 
-@pytest.mark.parametrize(("size", "width", "stem"), [(32, 16, "small"), (64, 64, "small"), (128, 64, "large")])
-def test_the_estimate_bounds_what_a_forward_pass_allocates(size, width, stem):
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    ("shape", "width", "stem"), [((32, 32), 16, "small"), ((64, 48), 64, "small"), ((128, 128), 64, "large")]
+)
+def test_the_estimate_bounds_what_a_forward_pass_allocates(network, shape, width, stem):
     """Torch's own profiler counts every allocation; a batch must peak below the estimate, and not far below."""
-    network = Network(architecture(size, width, stem))
-    encoder = Encoder(network.state_dict(), network.architecture)
+    encoder = encoder_of(shape, width, stem, network)
+    estimate = 8 * encoder.bytes_per_image()
     prepare_for_flipping(encoder.backbone, "float32")
-    images = torch.rand(8, 3, size, size).contiguous(memory_format=torch.channels_last)
+    images = torch.rand(8, 3, *shape).contiguous(memory_format=torch.channels_last)
     with torch.no_grad(), torch.profiler.profile(profile_memory=True, record_shapes=False) as profiler:
         encoder.backbone(images)
     held, peak = 0, 0
@@ -61,5 +67,4 @@ def test_the_estimate_bounds_what_a_forward_pass_allocates(size, width, stem):
         if event.name() == "[memory]":
             held += event.nbytes()
             peak = max(peak, held)
-    estimate = 8 * bytes_per_image(network.architecture)
     assert 0.3 * estimate < peak < estimate

@@ -8,10 +8,10 @@ from clxai.errors import ClxaiError
 from clxai.networks.architecture import Architecture, write_checkpoint
 from clxai.networks.models import Network, load_network, save_network
 from torch import nn
-from torchvision.models import resnet18
+from torchvision.models import resnet18, resnet50
 
-PUBLISHED = Architecture("large", 64, 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 10, "classifier")
-TINY = replace(PUBLISHED, stem="small", width=4, size=16)
+PUBLISHED = Architecture("resnet18", {"stem": "large"}, (64, 64), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 10, "classifier")
+TINY = replace(PUBLISHED, options={"width": 4}, shape=(16, 16))
 CPU = torch.device("cpu")
 
 
@@ -21,17 +21,17 @@ def network(architecture=TINY, seed=0):
         return Network(architecture)
 
 
-def test_width_64_with_the_large_stem_is_torchvisions_resnet18():
+@pytest.mark.parametrize(("name", "published", "count"), [("resnet18", resnet18, 11_176_512), ("resnet50", resnet50, 23_508_032)])
+def test_width_64_with_the_large_stem_is_the_network_of_torchvision(name, published, count):
     """Same parameters by name and shape, and from the same weights the same features."""
-    reference = resnet18()
+    reference = published()
     reference.fc = nn.Identity()
-    ours = Network(PUBLISHED)
-    count = sum(parameter.numel() for parameter in ours.backbone.parameters())
-    assert count == sum(parameter.numel() for parameter in reference.parameters()) == 11_176_512
-    ours.backbone.load_state_dict(reference.state_dict())
-    images = torch.rand(2, 3, 64, 64)
+    ours = Network(replace(PUBLISHED, network=name)).double()
+    assert sum(parameter.numel() for parameter in ours.backbone.parameters()) == count
+    ours.backbone.load_state_dict(reference.double().state_dict())
+    images = torch.rand(2, 3, 64, 64, dtype=torch.float64)
     expected = reference.eval()((images - ours.mean) / ours.std)
-    torch.testing.assert_close(ours.eval()(images), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.eval()(images), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_small_stem_keeps_the_resolution_up_to_layer1():
@@ -78,6 +78,6 @@ def test_saved_network_comes_back_frozen_in_eval_mode_with_equal_outputs(tmp_pat
 
 
 def test_load_network_refuses_weights_of_another_architecture(tmp_path):
-    write_checkpoint(network().state_dict(), replace(TINY, width=8), tmp_path / "model.safetensors")
+    write_checkpoint(network().state_dict(), replace(TINY, options={"width": 8}), tmp_path / "model.safetensors")
     with pytest.raises(ClxaiError, match=r"model\.safetensors: checkpoint of another architecture: .* is \(4,"):
         load_network(tmp_path / "model.safetensors", CPU)

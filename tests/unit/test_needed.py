@@ -53,8 +53,8 @@ def test_start_that_cannot_be_found_is_refused(family, starts, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"b.width": 8}, "models.b.start: 'b' and 'a' must have the same network. Got width 8 and 16"),
-        ({"b.stem": "small"}, "models.b.start: 'b' and 'a' must have the same network. Got stem small and auto"),
+        ({"b.network_options": {"width": 8}}, "models.b.start: 'b' and 'a' must have the same network. Got resnet18 {'width': 8"),
+        ({"b.network": "cnn"}, "models.b.start: 'b' and 'a' must have the same network. Got cnn {'width': 16} and resnet18"),
         ({"b.randomise": ["layer5"]}, "models.b.randomise: unknown layer 'layer5'. Did you mean 'layer4'? Known: layer1, layer2"),
         ({"a.randomise": ["layer4"]}, "models.a.randomise needs a model to start from: set models.a.start. Got ['layer4']"),
         ({"a.epochs": 0}, "models.a.epochs must be at least 1, or 0 for a model with a start. Got 0"),
@@ -74,8 +74,8 @@ def test_start_that_cannot_work_is_refused(family, changes, message):
 def test_parent_may_be_too_small_for_its_images_no_more_than_a_model_of_the_study(family):
     config = family(["b"], a=None, b="a")
     for name in "ab":
-        config["models"][name]["stem"] = "large"
-    with pytest.raises(ClxaiError, match=r"datasets\.digits\.size must be at least 64 for models\.b"):
+        config["models"][name]["network_options"] = {"stem": "large"}
+    with pytest.raises(ClxaiError, match=r"datasets\.digits\.size must be at least 64 px for models\.b"):
         check_values(config)
 
 

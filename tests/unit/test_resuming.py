@@ -42,7 +42,7 @@ def recipe(tiny_recipe):
     return {
         **tiny_recipe,
         "epochs": 4,
-        "width": 2,
+        "network_options": {"width": 2},
         "batch_size": 50,
         "warmup_epochs": 1.5,
         "validate_every": 2,
@@ -408,7 +408,7 @@ runpy.run_path({script!r}, {{"snakemake": snakemake}})
 
 def test_process_killed_while_it_trains_leaves_the_same_files_after_a_second_start(tiny_data, recipe, tmp_path):
     """The real entry script in a process of its own, ended by SIGKILL."""
-    recipe = {**recipe, "epochs": 30, "width": 4, "batch_size": 20}
+    recipe = {**recipe, "epochs": 30, "network_options": {"width": 4}, "batch_size": 20}
     settings = {"images": str(tiny_data.images), "labels": str(tiny_data.labels), "code": [training.__file__], "recipe": recipe}
 
     def start(folder):

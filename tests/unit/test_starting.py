@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 from clxai.errors import ClxaiError
-from clxai.names import LAYERS
 from clxai.networks.models import load_network, save_network
 from clxai.runtime.integrity import file_digest
 from clxai.training import training
@@ -13,13 +12,14 @@ from clxai.training.starting import part_of, start_from
 from clxai.training.training import build_network, train
 
 CPU = torch.device("cpu")
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
 PARTS = ("stem", *LAYERS, "top")
 
 
 @pytest.fixture(scope="module")
 def recipe(tiny_recipe):
     """One epoch of a network of width 2."""
-    return {**tiny_recipe, "epochs": 1, "width": 2, "warmup_epochs": 0}
+    return {**tiny_recipe, "epochs": 1, "network_options": {"width": 2}, "warmup_epochs": 0}
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_randomised_part_depends_on_the_seed_alone(tiny_data, recipe, parent):
     assert drawn(["layer4"]).std() == pytest.approx(float(first.std()), rel=0.2)
 
 
-@pytest.mark.parametrize(("changes", "message"), [({"width": 4}, "width 2, expected 4")])
+@pytest.mark.parametrize(("changes", "message"), [({"network_options": {"width": 4}}, "options .*2.*, expected .*4")])
 def test_start_of_another_network_is_refused(tiny_data, recipe, parent, changes, message):
     network = build_network(tiny_data.data, {**recipe, **changes}, 0)
     with pytest.raises(ClxaiError, match=rf"model\.safetensors: the start is another network: {message}"):

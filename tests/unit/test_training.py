@@ -28,7 +28,7 @@ STRONG = {
 @pytest.fixture(scope="module")
 def recipe(tiny_recipe):
     """Two epochs of a network of width 2."""
-    return {**tiny_recipe, "epochs": 2, "width": 2, "warmup_epochs": 0.5, "augmentation": STRONG}
+    return {**tiny_recipe, "epochs": 2, "network_options": {"width": 2}, "warmup_epochs": 0.5, "augmentation": STRONG}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_build_network_starts_every_loss_of_a_seed_from_the_same_backbone(tiny_d
 
 def test_build_network_initialises_convolutions_by_he(tiny_data, recipe):
     """Standard deviation sqrt(2 / fan_out) of the published ResNet."""
-    weight = build_network(tiny_data.data, {**recipe, "width": 16}, 0).backbone.layer3[1].conv2.weight
+    weight = build_network(tiny_data.data, {**recipe, "network_options": {"width": 16}}, 0).backbone.layer3[1].conv2.weight
     assert weight.std().item() == pytest.approx(math.sqrt(2 / (64 * 9)), rel=0.03)
 
 
@@ -103,12 +103,20 @@ def test_build_network_takes_statistics_and_classes_from_the_data(tiny_data, rec
     pixels = tiny_data.data.images[tiny_data.data.indices("train")] / 255
     assert architecture.mean == pytest.approx([pixels.mean()])
     assert architecture.std == pytest.approx([pixels.std()])
-    assert (architecture.n_classes, architecture.size, architecture.stem) == (10, 16, "small")
+    assert (architecture.n_classes, architecture.shape) == (10, (16, 16))
+    assert architecture.options == {"width": 2, "stem": "small"}
 
 
-def test_build_network_refuses_oblong_images(tiny_data, recipe):
+@pytest.mark.parametrize(("shape", "stem"), [((24, 16), "small"), ((200, 64), "small"), ((96, 200), "large")])
+def test_stem_of_oblong_images_is_that_of_the_smaller_side(tiny_data, recipe, shape, stem):
+    data = replace(tiny_data.data, images=np.zeros((1, 1, *shape), dtype=np.uint8))
+    architecture = build_network(data, recipe, 0).architecture
+    assert (architecture.shape, architecture.options["stem"]) == (shape, stem)
+
+
+def test_build_network_refuses_images_with_a_side_too_small(tiny_data, recipe):
     data = replace(tiny_data.data, images=np.array(tiny_data.data.images)[:, :, :12])
-    with pytest.raises(ClxaiError, match="digits: images are 12x16 px, squares are needed; set `size`"):
+    with pytest.raises(ClxaiError, match=r"images must be at least 16 px for resnet18 with the small stem\. Got 12 x 16 px"):
         build_network(data, recipe, 0)
 
 

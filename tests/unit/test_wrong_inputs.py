@@ -379,7 +379,7 @@ FITTING = {"flipping.steps": 16}  # k and bank_k, which are not given, fit thems
         ({"datasets.digits.unit_px": 5}, "datasets.digits.unit_px must tile 16 px"),
         ({"flipping.steps": 17}, "flipping.steps must be at most the 16 units"),
         (methods(occlusion={"window": 17}), "methods.occlusion.window must be at most the 16 px"),
-        ({"models.ce.stem": "large"}, "datasets.digits.size must be at least 64 for models.ce"),
+        ({"models.ce.network_options": {"stem": "large"}}, "datasets.digits.size must be at least 64 px for models.ce"),
     ],
 )
 def test_size_and_counts_of_an_npz_are_known_while_planning(config, tmp_path, changes, message):

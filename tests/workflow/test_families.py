@@ -28,7 +28,7 @@ NEW_MODEL = ("models: [ce, supcon]", "models: [ce, supcon, third]")
 # by file: the edit of the config that names the member, and the jobs that run
 ADDITIONS = {
     "losses/focal.py": (
-        replace(NEW_MODEL, (f"  {RECIPE}", f"  third: {{loss: focal, epochs: 2, width: 4, batch_size: 40}}\n  {RECIPE}")),
+        replace(NEW_MODEL, (f"  {RECIPE}", f"  third: {{loss: focal, epochs: 2, network_options: {{width: 4}}, batch_size: 40}}\n  {RECIPE}")),
         ONE_MODEL,
     ),
     "heads/centroid.py": (

@@ -97,7 +97,10 @@ def test_swapped_values_are_noticed(finished):
 
 
 def test_order_of_keys_is_not_noticed(finished):
-    recipe, reordered = "{loss: supcon, epochs: 2, width: 4", "{width: 4, epochs: 2, loss: supcon"
+    recipe, reordered = (
+        "{loss: supcon, epochs: 2, network_options: {width: 4}",
+        "{network_options: {width: 4}, epochs: 2, loss: supcon",
+    )
     with finished.edited("tests/workflow/tiny.yaml", lambda text: text.replace(recipe, reordered)):
         assert finished.planned() == {}
 
@@ -159,7 +162,13 @@ RETRAINED = {
         ("workflow/scripts/plot_gallery.py", comment, {"plot_gallery": 2}),
         (TINY, replace("saliency, grad_cam", "saliency, grad_cam, lrp"), ADDED_METHOD),
         (TINY, replace("supcon, epochs: 2", "supcon, epochs: 3"), RETRAINED),
-        (TINY, replace("{loss: supcon, epochs: 2, width: 4", "{width: 4, epochs: 2, loss: supcon"), {}),
+        (
+            TINY,
+            replace(
+                "{loss: supcon, epochs: 2, network_options: {width: 4}", "{network_options: {width: 4}, epochs: 2, loss: supcon"
+            ),
+            {},
+        ),
         ("rules/flip.smk", replace('runtime="4h"', 'runtime="5h"'), {}),
     ],
     ids=["figure", "metric", "script", "method", "recipe", "order of keys", "time limit"],

@@ -6,7 +6,8 @@
 family: gradient, cam, propagation, perturbation or control. aligned_to: what the values belong to before they are brought to
 pixels, "input" or "layer". signed: negative values mean evidence against the target. stochastic: depends on the seed. per_head:
 False if the map is the same for every head. baseline: default fill of a method that needs one, else None. reduction: how
-channels become one map. extras: names of the per-image numbers it returns besides. options: allowed keys with their defaults.
+channels become one map. needs_rules: the network must have rules for relevance propagation. extras: names of the per-image
+numbers it returns besides. options: allowed keys with their defaults; `layer` is one that the network declares, or `last`.
 at_most (may be left out): upper bounds of options, each a number or the name of another option.
 """
 
@@ -17,8 +18,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from clxai.errors import ClxaiError
+from clxai.errors import ClxaiError, unknown_name
 from clxai.heads.base import FrozenScores, Head, log_odds
+from clxai.names import LAST
+from clxai.networks.base import NETWORKS
 from clxai.networks.inference import Encoder
 from clxai.registry import Family
 
@@ -32,6 +35,7 @@ METHODS = Family(
         "per_head": {"type": "boolean", "default": True},
         "baseline": {"type": ["null", "string"], "default": None},
         "reduction": {"enum": ["sum", "abs_sum", "mean", "none"]},
+        "needs_rules": {"type": "boolean", "default": False},
         "extras": {"type": "array", "items": {"type": "string"}, "default": []},
     },
 )
@@ -92,9 +96,9 @@ class Explanation:
 
 
 def layer_of(encoder: Encoder, name: str) -> torch.nn.Module:
-    """Return a layer of the backbone. Raises ClxaiError if the network has none of that name with a spatial output."""
-    layer = getattr(encoder.backbone, name, None)
-    if not isinstance(layer, torch.nn.Sequential):
-        known = [child for child, module in encoder.backbone.named_children() if isinstance(module, torch.nn.Sequential)]
-        raise ClxaiError(f"layer {name!r}: the network has no such layer. Known: {', '.join(known)}")
-    return layer
+    """Return a layer that the network declares; `last` is the deepest. Raises ClxaiError if it declares none of that name."""
+    network = encoder.architecture.network
+    layers = NETWORKS[network].semantics["layers"]
+    if name != LAST and name not in layers:
+        raise ClxaiError(f"network {network!r}: {unknown_name('layer', name, (LAST, *layers))}")
+    return encoder.backbone.get_submodule(layers[-1] if name == LAST else name)

@@ -145,7 +145,7 @@ def smoothgrad(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     return Explanation(torch.cat(parts).unflatten(0, (options["samples"], n_images)).mean(dim=0))
 
 
-@method("guided_grad_cam", family="gradient", signed=True, reduction="sum", options={"layer": "layer4"})
+@method("guided_grad_cam", family="gradient", signed=True, reduction="sum", options={"layer": "last"})
 def guided_grad_cam(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """Guided back-propagation times the upsampled Grad-CAM of a layer [Selvaraju et al. 2017, section 3.3]."""
     layer = layer_of(problem.encoder, options["layer"])

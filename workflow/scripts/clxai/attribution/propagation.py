@@ -1,30 +1,30 @@
 """Layer-wise relevance propagation with zennit, started at the embedding from the head's own linearisation."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 from zennit.attribution import Gradient
-from zennit.canonizers import Canonizer
+from zennit.canonizers import AttributeCanonizer, Canonizer, CompositeCanonizer, SequentialMergeBatchNorm
 from zennit.composites import EpsilonPlusFlat
 from zennit.layer import Sum
-from zennit.torchvision import ResNetCanonizer
 
 from clxai.attribution.base import Explanation, Problem, method
 from clxai.errors import ClxaiError
+from clxai.networks.base import NETWORKS
+from clxai.networks.blocks import Add, BasicBlock, Bottleneck, SpatialMean
 from clxai.networks.models import load_network
 
-_LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Identity, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Flatten)
-_KNOWN = (*_LAYERS, nn.Sequential, BasicBlock)
+_LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Identity, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, SpatialMean, Add)
+_KNOWN = (*_LAYERS, nn.Sequential, BasicBlock, Bottleneck)
 EXACTNESS = 1e-9  # relative difference of canonised embeddings in float64
 
 
-@method("lrp", family="propagation", signed=True, reduction="sum", extras=("conservation_ratio",))
+@method("lrp", family="propagation", signed=True, reduction="sum", needs_rules=True, extras=("conservation_ratio",))
 def lrp(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """EpsilonPlusFlat: Epsilon on dense, ZPlus on convolutions, Flat on the first one [Montavon et al. 2019], canonised.
 
@@ -32,13 +32,14 @@ def lrp(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     constant: through it, u . dm/du is 0 (m is homogeneous of degree 0) and the map would be noise. The conservation ratio is
     the relevance at the input over that at the embedding.
 
-    Raises ClxaiError if a block is unknown, an addition or batch norm was not canonised, or canonising changed the embedding.
+    Raises ClxaiError if the network has no rules or a module is unknown, an addition or batch norm was not canonised, or
+    canonising changed the embedding.
     """
     relevance = embedding_relevance(problem)
     composite = EpsilonPlusFlat()
-    original = load_network(problem.checkpoint, problem.images.device).backbone
-    with canonised(prepared(original), ResNetCanonizer()) as model:
-        check_exact(original, model, problem.inputs[:2])
+    network = load_network(problem.checkpoint, problem.images.device)
+    with canonised(prepared(network.backbone), canonizer_of(network.architecture.network)) as model:
+        check_exact(network.backbone, model, problem.inputs[:2])
         with Gradient(model.float(), composite) as attributor:
             _, maps = attributor(problem.inputs, relevance)
     total = relevance.sum(dim=1)
@@ -71,19 +72,41 @@ def prepared(backbone: nn.Module) -> nn.Module:
     return backbone
 
 
+def canonizer_of(network: str) -> Canonizer:
+    """Return what makes a network of the family fit for the rules. Raises ClxaiError if it declares none."""
+    kind = NETWORKS[network].semantics["lrp"]
+    if kind not in CANONIZERS:
+        raise ClxaiError(f"lrp has no rules for network {network!r}")
+    return CANONIZERS[kind]()
+
+
+def _summed(name: str, module: nn.Module) -> dict[str, Any] | None:
+    """Return the attributes that turn an addition into zennit's sum, whose rule shares relevance between its terms."""
+    if not isinstance(module, Add):
+        return None
+    total = Sum()
+    return {"forward": lambda one, other: total(torch.stack([other, one], dim=-1)), "canonizer_sum": total}
+
+
+CANONIZERS: Mapping[str, Callable[[], Canonizer]] = {
+    "sequential": SequentialMergeBatchNorm,
+    "residual": lambda: CompositeCanonizer((SequentialMergeBatchNorm(), AttributeCanonizer(_summed))),
+}
+
+
 @contextmanager
 def canonised(backbone: nn.Module, canonizer: Canonizer) -> Iterator[nn.Module]:
     """Apply a canoniser, check that it took hold everywhere, and undo it afterwards.
 
-    Raises ClxaiError if a residual block has no Sum module or a batch norm was not merged. Without the Sums every addition
-    doubles the relevance, and the maps still look fine.
+    Raises ClxaiError if an addition has no Sum module or a batch norm was not merged. Without the Sums every addition doubles the
+    relevance, and the maps still look fine.
     """
     instances = canonizer.apply(backbone)
     try:
         n_sums = sum(isinstance(module, Sum) for module in backbone.modules())
-        n_blocks = sum(isinstance(module, BasicBlock) for module in backbone.modules())
-        if n_sums != n_blocks or n_blocks == 0:
-            raise ClxaiError(f"lrp: {n_sums} of {n_blocks} additions are canonised")
+        n_additions = sum(isinstance(module, Add) for module in backbone.modules())
+        if n_sums != n_additions:
+            raise ClxaiError(f"lrp: {n_sums} of {n_additions} additions are canonised")
         for name, module in backbone.named_modules():
             if isinstance(module, nn.BatchNorm2d) and not (module.weight == 1).all() & (module.bias == 0).all():
                 raise ClxaiError(f"lrp: batch norm {name} was not merged into a convolution")

@@ -79,7 +79,7 @@ def flip_curves(run: Run, attributions: xarray.Dataset, settings: Mapping[str, A
         counts=removal_counts(scores.shape[-1], settings["steps"]),
         unit_px=settings["unit_px"],
         seed=settings["seed"],
-        batch_size=chosen_batch(settings["batch_size"], run.encoder.architecture, images.device),
+        batch_size=chosen_batch(settings["batch_size"], run.encoder.bytes_per_image(), images.device),
         precision=settings["precision"],
     )
     ranks = torch.stack([rank for rank, _ in ranked])

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clxai.errors import ClxaiError, unknown_name
+from clxai.networks.architecture import all_finite
 from clxai.registry import Family
 from clxai.runtime.artefacts import read_tensors, write_tensors
 
@@ -115,7 +116,7 @@ def load_head(path: str | Path, device: torch.device) -> Head:
         raise ClxaiError(f"{path}: not a head (kind {record.get('kind')!r})")
     if record["head"] not in HEADS:
         raise ClxaiError(f"{path}: {unknown_name('head', record['head'], HEADS)}")
-    if any(not torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
+    if not all_finite(tensors):
         raise ClxaiError(f"{path}: tensors of the head are not finite")
     fitted = HEADS[record["head"]].definition(tensors, record["options"])
     fitted.facts = record["facts"]

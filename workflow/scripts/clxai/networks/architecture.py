@@ -3,25 +3,28 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from clxai.errors import ClxaiError
-from clxai.names import STEMS, smallest_size
+from clxai.errors import ClxaiError, unknown_name
+from clxai.networks.base import NETWORKS
+from clxai.networks.geometry import check_side, check_stem, resolved
 from clxai.runtime.artefacts import read_tensors, write_tensors
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What is needed to build a network again: stem, width, size, channel statistics, classes and what sits on top.
+    """What is needed to build a network again: member and options, image shape, channel statistics, classes and what sits on top.
 
-    `top` is "classifier" or "projection"; `projection_size` is the output size of the projection head.
+    `shape` is [y, x] in pixels. `options` may be given in part: the defaults are filled in, and a stem `auto` is resolved by the
+    smaller side. `top` is "classifier" or "projection"; `projection_size` is the output size of the projection head.
     """
 
-    stem: str
-    width: int
-    size: int
+    network: str
+    options: Mapping[str, Any]
+    shape: tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     n_classes: int
@@ -29,32 +32,31 @@ class Architecture:
     projection_size: int = 128
 
     def __post_init__(self) -> None:
-        """Refuse an unknown stem and images too small for the network."""
-        if self.stem not in STEMS:
-            raise ClxaiError(f"stem must be one of {', '.join(STEMS)}. Got {self.stem!r}")
-        least = smallest_size(self.stem)
-        if self.size < least:
-            raise ClxaiError(f"image size must be at least {least} px for the {self.stem} stem. Got {self.size}")
-
-    @property
-    def n_features(self) -> int:
-        """Size of the embedding: 8 x width."""
-        return 8 * self.width
+        """Complete the options. Raises ClxaiError on an unknown network, option or stem, and on images that are too small."""
+        entry = NETWORKS[self.network]
+        for name in self.options:
+            if name not in entry.semantics["options"]:
+                raise ClxaiError(f"network {self.network!r}: {unknown_name('option', name, entry.semantics['options'])}")
+        options = entry.options(self.options)
+        check_stem(entry.semantics, options, f"network {self.network!r}")
+        check_side(self.network, entry.semantics, options, self.shape, "images")
+        object.__setattr__(self, "options", resolved(options, self.shape))
 
     def check_fits(self, n_classes: int, shape: Sequence[int], path: str | Path) -> None:
         """Raise ClxaiError unless this is for that number of classes and images of that shape [channel, y, x]."""
-        expected, found = (self.n_classes, len(self.mean), self.size), (n_classes, shape[0], shape[1])
+        expected, found = (self.n_classes, len(self.mean), *self.shape), (n_classes, *shape)
         if expected != found:
-            raise ClxaiError(f"{path}: checkpoint for (classes, channels, size) {expected}, the data set has {found}")
+            raise ClxaiError(f"{path}: checkpoint for (classes, channels, height, width) {expected}, the data set has {found}")
 
 
-def layout(width: int) -> torch.memory_format:
-    """Return the memory format of a network and its inputs: channels-last where the width is a multiple of 16.
+def layout(backbone: nn.Module) -> torch.memory_format:
+    """Return the memory format of a backbone and its inputs: channels-last if all its widths are multiples of 16.
 
     Else contiguous: the backward pass of oneDNN's 1x1 convolution with stride 2 corrupts memory in channels-last with fewer than
-    8 channels on AVX2 [uxlfoundation/oneDNN issue 6035]. It depends on the width alone, so that numbers do not on the machine.
+    8 channels on AVX2 [uxlfoundation/oneDNN issue 6035]. It depends on widths alone, so that numbers do not on the machine.
     """
-    return torch.channels_last if width % 16 == 0 else torch.contiguous_format
+    widths = (module.out_channels for module in backbone.modules() if isinstance(module, nn.Conv2d))
+    return torch.channels_last if all(width % 16 == 0 for width in widths) else torch.contiguous_format
 
 
 def write_checkpoint(tensors: Mapping[str, Tensor], architecture: Architecture, path: str | Path) -> None:
@@ -65,12 +67,17 @@ def write_checkpoint(tensors: Mapping[str, Tensor], architecture: Architecture, 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], Architecture]:
     """Read weights and architecture. Raises ClxaiError if the file is no network or its weights are not finite."""
     tensors, record = read_tensors(path)
-    fields = {name: value for name, value in record.items() if name != "kind"}
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items() if name != "kind"}
     if record.get("kind") != "network" or set(fields) != set(Architecture.__dataclass_fields__):
         raise ClxaiError(f"{path}: not a network (kind {record.get('kind')!r}, {len(fields)} fields)")
-    if any(not torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
+    if not all_finite(tensors):
         raise ClxaiError(f"{path}: weights are not finite")
-    return tensors, Architecture(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
+    return tensors, Architecture(**fields)
+
+
+def all_finite(tensors: Mapping[str, Tensor]) -> bool:
+    """Return whether every number of some tensors is finite."""
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values() if tensor.is_floating_point())
 
 
 def check_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str | Path) -> None:

@@ -32,7 +32,7 @@ def embed_dataset(encoder: Encoder, data: ImageData, device: torch.device, path:
     encoder.architecture.check_fits(data.n_classes, data.images.shape[1:], path)
     embeddings = embed(encoder, ImageStore(data.images, np.arange(len(data.images)), device)).cpu().numpy()
     return xarray.Dataset(
-        {"embedding": (("image", "feature"), embeddings, {"description": "spatial mean of layer4"})},
+        {"embedding": (("image", "feature"), embeddings, {"description": "embedding of the network"})},
         coords={"image": np.arange(len(embeddings))},
     )
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
 from clxai.names import REFERENCE
+from clxai.networks.geometry import check_stem
 from clxai.planning.options import check_options
 from clxai.registry import DATA_BOUNDS, PLACES, declared
 
@@ -58,9 +59,26 @@ def heads_of_all(config: Mapping[str, Any]) -> list[str]:
     return [name for name in config["study"]["heads"] if not semantics_of(config, "heads", name)["needs_classifier"]]
 
 
+def network_of(config: Mapping[str, Any], model: str) -> tuple[str, dict[str, Any]]:
+    """Return the network of a model and all its options, defaults filled in, checked."""
+    recipe, known = config["models"][model], declared("networks")
+    name, given = recipe["network"], recipe["network_options"]
+    if name not in known:
+        raise ClxaiError(f"models.{model}.network: {unknown_name('network', name, known)}")
+    semantics, where = known[name].semantics, f"models.{model}.network_options"
+    check_options(given, semantics["options"], where, semantics["at_most"])
+    options = {**semantics["options"], **given}
+    check_stem(semantics, options, where)
+    return name, options
+
+
 def recipe_of(config: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Return the recipe of a model; a warm-up that is not given is 1 epoch, half of a single one, none without training."""
+    """Return the recipe of a model, the options of its network filled in.
+
+    A warm-up that is not given is 1 epoch, half of a single one, none without training.
+    """
     recipe = dict(config["models"][model])
+    recipe["network_options"] = network_of(config, model)[1]
     if recipe["warmup_epochs"] is None:
         recipe["warmup_epochs"] = {0: 0, 1: 0.5}.get(recipe["epochs"], 1)
     return recipe

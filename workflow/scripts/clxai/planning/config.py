@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
-from clxai.names import FOLDERS, LAYERS, REFERENCE, STUDIES, allowed_units, choose_stem, smallest_size
+from clxai.names import FOLDERS, REFERENCE, STUDIES, allowed_units
 from clxai.planning.choices import SECTIONS, chosen, contrasts_of, heads_of, recipe_of, trajectory_methods
 from clxai.planning.extents import Extent, check_source, measure
 from clxai.planning.needed import check_start, models_needed
+from clxai.planning.networks import check_image, check_methods
 from clxai.planning.options import check_bounds, check_options
 from clxai.planning.outputs import metrics_of
 from clxai.registry import declared
@@ -80,6 +81,7 @@ def check_values(config: Mapping[str, Any]) -> None:
         if not heads_of(config, name):
             loss = config["models"][name]["loss"]
             raise ClxaiError(f"models.{name}: none of study.heads {study['heads']} works with loss {loss}")
+        check_methods(config, name)
     for name in study["datasets"]:
         _check_dataset(config, name)
 
@@ -102,7 +104,7 @@ def _check_model(config: Mapping[str, Any], name: str) -> None:
         raise ClxaiError(f"models.{name}.loss: {unknown_name('loss', recipe['loss'], known)}")
     semantics = known[recipe["loss"]].semantics
     check_options(recipe["loss_options"], semantics["options"], f"models.{name}.loss_options", semantics.get("at_most"))
-    check_start(config, name, LAYERS)
+    check_start(config, name)
     warmup = recipe_of(config, name)["warmup_epochs"]
     if warmup and warmup >= recipe["epochs"]:
         raise ClxaiError(f"models.{name}.warmup_epochs must be below epochs {recipe['epochs']}. Got {warmup}")
@@ -152,9 +154,7 @@ def _check_size(config: Mapping[str, Any], entry: Mapping[str, Any], where: str,
         raise ClxaiError(f"{where}: images of {entry['path']} are {size}x{width} px, squares are needed; set `size`")
     units = allowed_units(size)
     for model in models_needed(config):
-        stem = choose_stem(config["models"][model]["stem"], size)
-        if size < smallest_size(stem):
-            raise ClxaiError(f"{where}.size must be at least {smallest_size(stem)} for models.{model} ({stem} stem). Got {size}")
+        check_image(config, model, extent.shape, f"{where}.size")
     if entry["unit_px"] not in units:
         raise ClxaiError(f"{where}.unit_px must tile {size} px: one of {units}. Got {entry['unit_px']}")
     n_units = (size // entry["unit_px"]) ** 2

@@ -73,14 +73,15 @@ models:
     loss: triplet
     loss_options: {margin: 0.2}
     epochs: 30
-    width: 16
+    network: cnn
+    network_options: {width: 16}
     augmentation: {crop_padding: 2}
 ```
 
 ## Options of heads and methods
 
 `heads` and `methods` hold options alone; what runs is listed in `study.heads` and `study.methods`. A method may appear several
-times under names of your own, with `method` naming the registered one. `layer` is one of `layer1`, `layer2`, `layer3`, `layer4`;
+times under names of your own, with `method` naming the registered one. `layer` names a layer of the network, `last` its deepest;
 `baseline` is one of the fills (`mean`, `zero`, `blur`, `noise`).
 
 ```yaml

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
+from clxai.planning.choices import network_of
+from clxai.registry import declared
 
 TOP, STEM = "top", "stem"  # what can be re-initialised besides the layers of a network
-_NETWORK = ("width", "stem")  # keys of a recipe that say which network it trains
 
 
 def models_needed(config: Mapping[str, Any]) -> list[str]:
@@ -25,7 +26,7 @@ def _start(config: Mapping[str, Any], name: str) -> list[str]:
     return [] if start is None else [start]
 
 
-def check_start(config: Mapping[str, Any], name: str, layers: Iterable[str]) -> None:
+def check_start(config: Mapping[str, Any], name: str) -> None:
     """Raise ClxaiError if what a recipe asks of its start cannot be: another network, layers that there are not, no training."""
     recipe, where = config["models"][name], f"models.{name}"
     if recipe["start"] is None:
@@ -34,14 +35,13 @@ def check_start(config: Mapping[str, Any], name: str, layers: Iterable[str]) -> 
         if recipe["epochs"] == 0:
             raise ClxaiError(f"{where}.epochs must be at least 1, or 0 for a model with a start. Got 0")
         return
-    parent = config["models"][recipe["start"]]
-    for key in _NETWORK:
-        if recipe[key] != parent[key]:
-            raise ClxaiError(
-                f"{where}.start: {name!r} and {recipe['start']!r} must have the same network. "
-                f"Got {key} {recipe[key]} and {parent[key]}"
-            )
-    known = (*layers, STEM, TOP)
+    (network, options), parent = network_of(config, name), network_of(config, recipe["start"])
+    if (network, options) != parent:
+        raise ClxaiError(
+            f"{where}.start: {name!r} and {recipe['start']!r} must have the same network. "
+            f"Got {network} {options} and {parent[0]} {parent[1]}"
+        )
+    known = (*declared("networks")[network].semantics["layers"], STEM, TOP)
     for layer in recipe["randomise"]:
         if layer not in known:
             raise ClxaiError(f"{where}.randomise: {unknown_name('layer', layer, known)}")

@@ -17,6 +17,10 @@ def _loss(config: Mapping[str, Any], job: Any) -> list[str]:
     return [config["models"][job.model]["loss"]]
 
 
+def _network(config: Mapping[str, Any], job: Any) -> list[str]:
+    return [config["models"][job.model]["network"]]
+
+
 def _heads(config: Mapping[str, Any], job: Any) -> list[str]:
     return [chosen(config, "heads", name)[0] for name in heads_of(config, job.model)]
 
@@ -31,10 +35,11 @@ def _metrics(config: Mapping[str, Any], job: Any) -> list[str]:
 
 USES: Mapping[str, Mapping[str, Names]] = {  # by script and family
     "prepare_data": {"sources": _source},
-    "train_model": {"losses": _loss},
-    "fit_heads": {"heads": _heads},
-    "attribute": {"heads": _heads, "methods": _method},
-    "flip": {"heads": _heads},
+    "train_model": {"networks": _network, "losses": _loss},
+    "embed_images": {"networks": _network},
+    "fit_heads": {"networks": _network, "heads": _heads},
+    "attribute": {"networks": _network, "heads": _heads, "methods": _method},
+    "flip": {"networks": _network, "heads": _heads},
     "summarise": {"metrics": _metrics},
 }
 

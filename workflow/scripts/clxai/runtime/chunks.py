@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clxai.errors import ClxaiError
 
-LOWER = "datasets.<name>.size or models.<name>.width"  # the keys that decide how much memory one image takes
+LOWER = "datasets.<name>.size or models.<name>.network_options"  # the keys that decide how much memory one image takes
 
 T = TypeVar("T")
 

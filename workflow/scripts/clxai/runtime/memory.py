@@ -6,28 +6,17 @@ from pathlib import Path
 
 import torch
 
-from clxai.networks.architecture import Architecture
-
 MOST_AT_ONCE = {"cpu": 128, "cuda": 4096}  # beyond these a forward pass gets no faster per image
 _SHARE = 0.25  # of the free memory that one batch may take
 _CGROUP, _OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
-def chosen_batch(asked: int | None, architecture: Architecture, device: torch.device) -> int:
+def chosen_batch(asked: int | None, bytes_per_image: int, device: torch.device) -> int:
     """Return the images per forward pass without gradients: as asked or, for None, as many as free memory bears."""
     if asked is not None:
         return asked
-    affordable = int(_SHARE * free_bytes(device) / bytes_per_image(architecture))
+    affordable = int(_SHARE * free_bytes(device) / bytes_per_image)
     return max(1, min(MOST_AT_ONCE[device.type], affordable))
-
-
-def bytes_per_image(architecture: Architecture) -> int:
-    """Return the float32 bytes that an image holds at the peak of a forward pass without gradients.
-
-    That is in the first stage: the input of a block, what its first convolution made, the sum, and a convolution's workspace.
-    """
-    side = architecture.size // (2 if architecture.stem == "large" else 1)
-    return 4 * (4 * architecture.width * side**2 + 4 * len(architecture.mean) * architecture.size**2)
 
 
 def free_bytes(device: torch.device) -> float:

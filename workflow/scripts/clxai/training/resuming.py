@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from clxai.data.datasets import ImageData
 from clxai.errors import ClxaiError
+from clxai.networks.architecture import all_finite
 from clxai.runtime.artefacts import read_tensors, write_tensors
 from clxai.runtime.devices import describe
 
@@ -104,7 +105,7 @@ class Progress:
         """Save the state after an epoch: not too often, but after the last one; never weights that are not finite."""
         started = time.monotonic()
         too_soon = started - self.saved_at < self.took * (self.side.pause if self.side else 0.0)
-        if self.side is None or (too_soon and epoch < self.result.recipe["epochs"]) or not _finite(self.network):
+        if self.side is None or (too_soon and epoch < self.result.recipe["epochs"]) or not all_finite(self.network.state_dict()):
             return
         tensors = {**_prefixed("network", self.network.state_dict()), **self._optimiser_tensors()}
         if self.result.epoch not in (0, epoch):  # 0: not validated yet; the current network is not stored twice
@@ -195,10 +196,6 @@ def _read_fitting(path: Path, mark: Mapping[str, Any]) -> tuple[dict[str, Tensor
         more = f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
         raise ClxaiError(f"{path}: saved with another {', '.join(differing[:_NAMED])}{more}")
     return tensors, record
-
-
-def _finite(network: nn.Module) -> bool:
-    return all(bool(torch.isfinite(value).all()) for value in network.state_dict().values() if value.is_floating_point())
 
 
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
-from clxai.names import LAYERS
 from clxai.networks.architecture import Architecture, read_checkpoint
+from clxai.networks.base import NETWORKS
 from clxai.networks.models import Network
 from clxai.runtime.integrity import file_digest
 
@@ -63,7 +63,8 @@ def _draw_anew(network: Network, parts: Sequence[str], seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key_of("randomised weights", seed))
         fresh = Network(network.architecture).state_dict()
-    drawn = {name: value for name, value in fresh.items() if part_of(name, LAYERS) in parts}
+    layers = NETWORKS[network.architecture.network].semantics["layers"]
+    drawn = {name: value for name, value in fresh.items() if part_of(name, layers) in parts}
     network.load_state_dict({**network.state_dict(), **drawn})
 
 

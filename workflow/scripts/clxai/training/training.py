@@ -20,10 +20,10 @@ from clxai.data.datasets import ImageData
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
 from clxai.losses.base import LOSSES
-from clxai.names import choose_stem
 from clxai.networks.architecture import Architecture
 from clxai.networks.embeddings import embed
-from clxai.networks.models import Network, folded
+from clxai.networks.inference import Encoder
+from clxai.networks.models import Network
 from clxai.networks.neighbours import vote_accuracy
 from clxai.randomness import generator
 from clxai.runtime.devices import autocast
@@ -66,13 +66,10 @@ class Training:
 
 def build_network(data: ImageData, recipe: Mapping[str, Any], seed: int) -> Network:
     """Build the network of a recipe; the backbone's first weights depend on the seed alone, not on the loss."""
-    height, size = data.images.shape[2:]
-    if height != size:
-        raise ClxaiError(f"{data.name}: images are {height}x{size} px, squares are needed; set `size`")
     architecture = Architecture(
-        stem=choose_stem(recipe["stem"], size),
-        width=recipe["width"],
-        size=size,
+        network=recipe["network"],
+        options=recipe["network_options"],
+        shape=tuple(data.images.shape[2:]),
         mean=data.mean,
         std=data.std,
         n_classes=data.n_classes,
@@ -163,7 +160,7 @@ def validation_accuracy(
     If the network has a classification layer of its own and that is worse, its accuracy: both shall be trained.
     """
     val = data.indices("val")
-    encoder = folded(network)
+    encoder = Encoder(network)
     bank, queries = embed(encoder, train_store), embed(encoder, ImageStore(data.images, val, device))
     val_labels = torch.from_numpy(data.labels[val]).to(device)
     vote = vote_accuracy(queries, val_labels, bank, labels, min(SELECTION_K, len(bank)))

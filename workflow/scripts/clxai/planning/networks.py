@@ -1,0 +1,33 @@
+"""What the networks of a study must be able to do: take its images, have the layers and the rules that its methods ask for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clxai.errors import ClxaiError, unknown_name
+from clxai.names import LAST
+from clxai.networks.geometry import check_side
+from clxai.planning.choices import chosen, network_of
+from clxai.registry import declared
+
+
+def check_image(config: Mapping[str, Any], model: str, shape: Sequence[int], where: str) -> None:
+    """Raise ClxaiError if images [y, x] are too small for the network of a model."""
+    name, options = network_of(config, model)
+    check_side(f"models.{model} ({name})", declared("networks")[name].semantics, options, shape, where)
+
+
+def check_methods(config: Mapping[str, Any], model: str) -> None:
+    """Raise ClxaiError if a method of the study asks for what the network of a model has not: a layer, or rules for LRP."""
+    name, _ = network_of(config, model)
+    own = declared("networks")[name].semantics
+    for method in config["study"]["methods"]:
+        kind, options = chosen(config, "methods", method)
+        layer = options.get("layer", LAST)
+        if layer not in (LAST, *own["layers"]):
+            where = f"methods.{method}.layer, network {name} of models.{model}"
+            raise ClxaiError(f"{where}: {unknown_name('layer', layer, (LAST, *own['layers']))}")
+        if declared("methods")[kind].semantics["needs_rules"] and own["lrp"] is None:
+            able = [known for known, entry in declared("networks").items() if entry.semantics["lrp"] is not None]
+            raise ClxaiError(
+                f"methods.{method}: {kind} has no rules for network {name} of models.{model}. It has for {', '.join(able)}"
+            )
