@@ -33,7 +33,7 @@ from clxai.planning import params
 from clxai.planning.choices import heads_of, heads_of_all, trajectory_methods
 from clxai.planning.config import check_schema, check_values
 from clxai.planning.needed import models_needed
-from clxai.planning.provenance import code_of
+from clxai.planning.provenance import code_of, edited
 from clxai.planning.reading import (
     check_keys,
     check_unchanged,
@@ -89,15 +89,10 @@ HOME = f"results/studies/{STUDY['name']}/{{dataset}}"  # of the study alone
 
 def report_edits():
     """Say which code was edited since this run was started: its jobs may have used either version."""
-    now = code_digests(SCRIPTS)
-    edited = sorted(
-        file
-        for file in {*now, *CODE_AT_START}
-        if now.get(file) != CODE_AT_START.get(file)
-    )
-    if edited:
+    found = edited(CODE_AT_START, code_digests(SCRIPTS))
+    if found:
         logger.error(
-            f"edited while this run of Snakemake went on: {', '.join(relative(tuple(edited)))}. "
+            f"edited while this run of Snakemake went on: {', '.join(relative(tuple(found)))}. "
             "Call Snakemake again; what it then does not run again may be of either version: force it with -R RULE."
         )
 

@@ -99,6 +99,12 @@ def examples():
     return dict(blocks)
 
 
+def science(folder):
+    """The bytes of every artefact of science below results/: no logs, benchmarks, figures."""
+    files = sorted(path for path in (folder / "results").rglob("*") if path.suffix in {".npy", ".nc", ".safetensors", ".csv"})
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
 def copy_project(folder, environment=None):
     """Copy what the workflow needs into a folder; Snakemake will run there with these additional variables."""
     for part in PARTS:

@@ -113,3 +113,12 @@ def test_code_of_has_the_members_that_are_used_and_no_others():
 def test_silent_modules_are_no_code():
     for script in SCRIPTS:
         assert not {LIBRARY / f"{name}.py" for name in provenance.SILENT} & set(code_of(script))
+
+
+def test_edited_code_is_named_unless_it_is_silent():
+    scripts = Path("/somewhere/scripts")
+    before = {scripts / name: "1" for name in ("flip.py", "clxai/keys.py", "clxai/runtime/logs.py", "clxai/runtime/chunks.py")}
+    now = {**before, scripts / "clxai/runtime/logs.py": "2", scripts / "clxai/runtime/chunks.py": "2", scripts / "new.py": "1"}
+    del now[scripts / "flip.py"]
+    assert provenance.edited(before, now) == [scripts / name for name in ("clxai/runtime/chunks.py", "flip.py", "new.py")]
+    assert provenance.edited(before, before) == []

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from clxai.runtime.artefacts import read_tensors
+from project import science
 
 pytestmark = [pytest.mark.campaign, pytest.mark.xdist_group("finished")]
 
@@ -62,15 +63,9 @@ def wait_for(condition, seconds=120):
 
 
 def job_running(project, rule):
-    """A process of this rule that has begun to speak into its log: its imports are done."""
+    """A process of this rule that has begun to speak into its log."""
     spoken = any(log.stat().st_size for log in project.folder.glob(f"results/**/logs/{rule}*.log"))
     return next((process for process, script in jobs_of(project).items() if script == rule and spoken), None)
-
-
-def science(folder):
-    """The bytes of every artefact of science below results/: no logs, benchmarks, figures."""
-    files = sorted(path for path in (folder / "results").rglob("*") if path.suffix in {".npy", ".nc", ".safetensors", ".csv"})
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def assert_equal_science(project, reference):

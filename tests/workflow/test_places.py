@@ -1,9 +1,10 @@
 """Whose code and config a run uses: those of the checkout whose Snakefile runs, wherever it runs and whatever is installed."""
 
 import pytest
+from clxai.planning.provenance import SILENT
 from project import TINY, Project, copy_project
 
-IMAGES = "results/digits/data/images.npy"
+IMAGES, SAMPLE = "results/digits/data/images.npy", "results/digits/data/evaluation.csv"
 MODULE = """
 configfile: "study.yaml"
 module clxai:
@@ -79,9 +80,20 @@ def test_module_edited_between_planning_and_its_job_is_refused(checkout):
     script = checkout.folder / "workflow/scripts/prepare_data.py"
     edit = "\nfrom pathlib import Path\nPath(__file__).with_name('sample_images.py').open('a').write('# edited')\n"
     script.write_text(script.read_text() + edit)
-    process = checkout.snakemake("--cores", "1", "results/digits/data/evaluation.csv")
+    process = checkout.snakemake("--cores", "1", SAMPLE)
     assert process.returncode != 0
     assert "sample_images.py was edited after this run of Snakemake was started" in process.stdout + process.stderr
+
+
+def test_silent_module_edited_while_a_study_runs_stops_nothing(checkout):
+    """The first job of the run edits what cannot change a result, before the second one starts."""
+    edits = "".join(f"\n(library / '{name}.py').open('a').write('# edited')" for name in SILENT)
+    script = checkout.folder / "workflow/scripts/prepare_data.py"
+    script.write_text(f"{script.read_text()}\nfrom pathlib import Path\nlibrary = Path(__file__).with_name('clxai'){edits}\n")
+    process = checkout.snakemake("--cores", "1", SAMPLE)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "edited while this run" not in process.stdout + process.stderr
+    assert checkout.planned(SAMPLE) == {}
 
 
 def test_moved_checkout_reruns_nothing(checkout, elsewhere):

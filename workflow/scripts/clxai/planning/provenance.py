@@ -1,5 +1,6 @@
 """Which files of this library a job depends on: those that its script imports, and the members that its study uses."""
 
+from collections.abc import Mapping
 from functools import cache
 from modulefinder import ModuleFinder
 from pathlib import Path
@@ -20,6 +21,13 @@ def code_of(script: Path, *members: tuple[str, str]) -> tuple[Path, ...]:
     """
     files = _imported_by(script).union(*(_imported_by(files_of(family)[name]) for family, name in members))
     return tuple(sorted(files - {LIBRARY / f"{name}.py" for name in SILENT}))
+
+
+def edited(before: Mapping[Path, str], now: Mapping[Path, str]) -> list[Path]:
+    """Return the files whose digest differs between two looks at the code, sorted; silent modules are left out."""
+    files = sorted(file for file in {*before, *now} if before.get(file) != now.get(file))
+    silent = tuple(f"/{LIBRARY.name}/{name}.py" for name in SILENT)
+    return [file for file in files if not file.as_posix().endswith(silent)]
 
 
 @cache
