@@ -1,11 +1,11 @@
 # CLXAI: is pixel flipping a trustworthy test of explanations for contrastively trained networks?
 #
-#   results/{dataset}/data/                                            prepared once: images, labels, splits, evaluation sample
+#   results/{dataset}/data/                                            prepared once: images, labels, splits, samples/{sample}.csv
 #   results/{dataset}/{model}/seed{seed}/model.safetensors             + training.json, history.csv
 #   results/{dataset}/{model}/seed{seed}/embeddings.nc
 #   results/{dataset}/{model}/seed{seed}/heads/{head}.safetensors      + metrics.csv
-#   results/{dataset}/{model}/seed{seed}/attributions/{method}.nc
-#   results/{dataset}/{model}/seed{seed}/curves/{method}.nc
+#   results/{dataset}/{model}/seed{seed}/attributions/{sample}/{method}.nc
+#   results/{dataset}/{model}/seed{seed}/curves/{sample}/{method}.nc
 #   results/studies/{study}/{dataset}/tables/*.csv                     results/studies/{study}/{dataset}/figures/*.{svg,pdf}
 from snakemake.utils import min_version
 
@@ -32,6 +32,7 @@ wildcard_constraints:
     dataset=alternatives(config["study"]["datasets"]),
     model=alternatives(models_needed(config)),
     method=alternatives(config["study"]["methods"]),
+    sample=alternatives(config["samples"]),
     seed=r"\d+",
 
 

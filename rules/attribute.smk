@@ -1,19 +1,19 @@
 rule attribute:
-    """Explain every head's own log-odds on the evaluation images by one method."""
+    """Explain every head's own log-odds on the images of a sample by one method."""
     input:
         images=rules.prepare_data.output.images,
         labels=rules.prepare_data.output.labels,
-        evaluation=rules.sample_images.output,
+        sample=rules.sample_images.output,
         model=rules.train_model.output.model,
         embeddings=rules.embed_images.output,
         heads=own_head_files,
         code=code("attribute"),
     output:
-        f"{RUN}/attributions/{{method}}.nc",
+        f"{RUN}/attributions/{{sample}}/{{method}}.nc",
     log:
-        f"{RUN}/logs/attribute_{{method}}.log",
+        f"{RUN}/logs/attribute/{{sample}}/{{method}}.log",
     benchmark:
-        f"{RUN}/benchmarks/attribute_{{method}}.tsv"
+        f"{RUN}/benchmarks/attribute/{{sample}}/{{method}}.tsv"
     conda:
         "../envs/clxai.yaml"
     threads: 1
@@ -35,6 +35,7 @@ rule attributions_all:
             dataset=STUDY["datasets"],
             model=STUDY["models"],
             seed=STUDY["seeds"],
+            sample=STUDY["sample"],
             method=STUDY["methods"],
         ),
     localrule: True

@@ -128,6 +128,7 @@ def runs(pattern):
     levels = {
         "model": STUDY["models"],
         "seed": STUDY["seeds"],
+        "sample": [STUDY["sample"]],
         "method": STUDY["methods"],
     }
     named = {

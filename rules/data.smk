@@ -24,17 +24,17 @@ rule prepare_data:
 
 
 rule sample_images:
-    """Draw the test images that are explained and flipped: seeded, stratified, the same for all models."""
+    """Draw the images of a named sample, such as those that are explained and flipped: seeded, stratified, the same for all models."""
     input:
         rules.prepare_data.output.images,
         rules.prepare_data.output.labels,
         code=code("sample_images"),
     output:
-        "results/{dataset}/data/evaluation.csv",
+        "results/{dataset}/data/samples/{sample}.csv",
     log:
-        "results/{dataset}/logs/sample_images.log",
+        "results/{dataset}/logs/sample_images_{sample}.log",
     benchmark:
-        "results/{dataset}/benchmarks/sample_images.tsv"
+        "results/{dataset}/benchmarks/sample_images_{sample}.tsv"
     localrule: True
     conda:
         "../envs/clxai.yaml"

@@ -9,11 +9,11 @@ rule flip:
         attributions=rules.attribute.output,
         code=code("flip"),
     output:
-        f"{RUN}/curves/{{method}}.nc",
+        f"{RUN}/curves/{{sample}}/{{method}}.nc",
     log:
-        f"{RUN}/logs/flip_{{method}}.log",
+        f"{RUN}/logs/flip/{{sample}}/{{method}}.log",
     benchmark:
-        f"{RUN}/benchmarks/flip_{{method}}.tsv"
+        f"{RUN}/benchmarks/flip/{{sample}}/{{method}}.tsv"
     conda:
         "../envs/clxai.yaml"
     threads: 1
@@ -35,6 +35,7 @@ rule curves_all:
             dataset=STUDY["datasets"],
             model=STUDY["models"],
             seed=STUDY["seeds"],
+            sample=STUDY["sample"],
             method=STUDY["methods"],
         ),
     localrule: True

@@ -44,6 +44,7 @@ rule plot_trajectories:
             rules.flip.output,
             model=STUDY["models"],
             seed=STUDY["seeds"][0],
+            sample=STUDY["sample"],
             method=TRAJECTORY_METHODS,
             allow_missing=True,
         ),
@@ -77,6 +78,7 @@ rule plot_gallery:
         attributions=expand(
             rules.attribute.output,
             seed=STUDY["seeds"][0],
+            sample=STUDY["sample"],
             method=STUDY["methods"],
             allow_missing=True,
         ),

@@ -248,7 +248,16 @@ WRONG = {
     "negative seed": ({"study.seeds": [-1]}, ["study.seeds.0", "-1 is less than the minimum of 0"]),
     "one seed instead of a list": ({"study.seeds": 3}, ["study.seeds", "3 is not of type 'array'"]),
     "name for a list": ({"study.heads": "knn"}, ["study.heads: expected array", "'knn'"]),
-    "fraction of images": ({"study.evaluation_images": 10.5}, ["study.evaluation_images", "10.5 is not of type 'integer'"]),
+    "fraction of images": (
+        {"samples.evaluation.images": 10.5},
+        ["samples.evaluation.images", "10.5 is not of type 'integer'"],
+    ),
+    "unknown sample": ({"study.sample": "evaluaton"}, ["study.sample: unknown sample 'evaluaton'", "'evaluation'?"]),
+    "samples that do not fit one beside the other": (
+        {"samples.evaluation": {"images": 300, "split": "test"}, "samples.more": {"images": 60, "split": "test"}},
+        ["samples.more.images must be at most the 59 test images of digits (of 359; evaluation come first). Got 60"],
+    ),
+    "sample of a split that is no split": ({"samples.evaluation.split": "tests"}, ["samples.evaluation.split", "'test'?"]),
     "alpha of one": ({"checks.alpha": 1}, ["checks.alpha", "1"]),
     "contrast of an unknown model": (
         {"study.contrasts": [["supcon", "cee"]]},

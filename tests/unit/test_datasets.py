@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from clxai.data.datasets import evaluation_sample, open_prepared, stratified_choice
+from clxai.data.datasets import open_prepared, stratified_choice
 from clxai.errors import ClxaiError
 from clxai.runtime.artefacts import read_arrays, write_arrays
 from hypothesis import given, settings
@@ -38,26 +38,6 @@ def test_stratified_choice_takes_every_item_of_a_class_equally_often():
         times[stratified_choice(labels, 6, np.random.default_rng(seed))] += 1
     expected, sd = 600 * 0.3, np.sqrt(600 * 0.3 * 0.7)
     assert np.abs(times - expected).max() < 4 * sd
-
-
-def test_evaluation_sample_is_of_the_test_split_and_stratified(tiny_data):
-    data = tiny_data.data
-    sample = evaluation_sample(data, 30, seed=0)
-    assert set(sample.tolist()) <= set(data.indices("test").tolist())
-    assert (np.diff(sample) > 0).all()
-    share = np.bincount(data.labels[data.indices("test")], minlength=10) / 2
-    assert (np.abs(np.bincount(data.labels[sample], minlength=10) - share) < 1).all()
-
-
-def test_evaluation_sample_depends_on_the_seed_alone(tiny_data):
-    one, again, other = (evaluation_sample(tiny_data.data, 20, seed) for seed in (0, 0, 1))
-    assert one.tolist() == again.tolist()
-    assert one.tolist() != other.tolist()
-
-
-def test_evaluation_sample_larger_than_the_test_split_is_refused(tiny_data):
-    with pytest.raises(ClxaiError, match=r"study\.evaluation_images must be at most the 60 test images of digits. Got 61"):
-        evaluation_sample(tiny_data.data, 61, seed=0)
 
 
 def test_open_prepared_refuses_labels_of_other_images(tiny_data, tmp_path):

@@ -58,6 +58,15 @@ def test_files_in_another_order_than_the_cells_are_refused(names):
         joined(cells, shuffled)
 
 
+def test_sample_is_the_folder_below_the_stage():
+    cell, place = {"model": "ce", "seed": 1, "sample": "evaluation", "method": "lrp"}, "results/digits/ce/seed1"
+    for path in (f"{place}/attributions/evaluation/lrp.nc", f"{place}/curves/evaluation/grid/lrp.nc"):
+        assert joined([cell], [path]) == [(cell, path)]
+    for path in (f"{place}/curves/other/grid/lrp.nc", f"{place}/attributions/lrp.nc"):
+        with pytest.raises(ClxaiError, match=r"expected the file of sample evaluation, found that of (other|None)"):
+            joined([cell], [path])
+
+
 @pytest.mark.parametrize("path", ["elsewhere/lrp.nc", "seed2/lrp.nc", "supcon/seed/lrp.nc"])
 def test_file_whose_place_names_no_run_is_refused(path):
     with pytest.raises(ClxaiError, match="expected the file of model supcon"):

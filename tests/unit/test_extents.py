@@ -25,7 +25,7 @@ def stranger(monkeypatch, tmp_path, entry):
 def test_source_that_tells_nothing_has_an_unknown_extent(stranger):
     mine = stranger()
     check_source(mine, "datasets.a")
-    assert measure(mine, "datasets.a") == Extent(None, None, None)
+    assert measure(mine, "datasets.a") == Extent({"train": None, "val": None, "test": None}, None)
     assert content(mine) is None
 
 
@@ -42,7 +42,7 @@ def test_module_of_a_source_is_asked(stranger, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     mine = stranger(planning="of_mine")
     check_source(mine, "datasets.a")
-    assert measure(mine, "datasets.a") == Extent(50, 9, (20, 30))
+    assert measure(mine, "datasets.a") == Extent({"train": 50, "val": 5, "test": 9}, (20, 30))
     assert measure(mine, "datasets.a").bounds == {"training_images": 50, "image_size": 20}
     assert content(mine) == "abc"
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 import xarray
 from clxai.attribution.explaining import explain
-from clxai.data.datasets import StoredImages, evaluation_sample, open_prepared
+from clxai.data.datasets import StoredImages, open_prepared
+from clxai.data.samples import draw_sample
 from clxai.errors import ClxaiError
 from clxai.flipping.curves import flip_curves
 from clxai.heads.base import load_head
@@ -29,7 +30,7 @@ def study(tiny_run, tiny_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     for source in (tiny_data.images, tiny_data.labels, *Path(tiny_run.checkpoint).parent.iterdir()):
         shutil.copy(source, folder / Path(source).name)
-    run = tiny_run.at(evaluation_sample(tiny_data.data, 10, 0))
+    run = tiny_run.at(draw_sample(tiny_data.data, "evaluation", "test", 10, 0))
     attributions = explain(run, "saliency", {}, 0)
     settings = {"fills": ["mean"], "steps": 4, "trajectories": 2, "bank_k": 5, "unit_px": 4, "seed": 0}
     settings |= {"batch_size": 64, "precision": "float32"}

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from clxai.data.npz import read_headers
 from clxai.errors import ClxaiError
+from clxai.names import SPLITS
 from clxai.planning.config import check_schema, check_values
 from clxai.planning.extents import measure
 from clxai.planning.reading import check_keys, check_unchanged
@@ -18,7 +19,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
-NAMES = {"datasets": "digits", "models": "ce"}  # an entry of the sections that hold named entries
+NAMES = {"datasets": "digits", "models": "ce", "samples": "evaluation"}  # an entry of the sections that hold named entries
 WRONG_TYPES = {
     "string": 3,
     "integer": "many",
@@ -375,7 +376,7 @@ FITTING = {"flipping.steps": 16}  # k and bank_k, which are not given, fit thems
     [
         ({"heads": {"knn": {"k": 41}}}, "heads.knn.k must be at most the 40 training images of digits. Got 41"),
         ({"flipping.bank_k": 41}, "flipping.bank_k must be at most the 40 training images of digits. Got 41"),
-        ({"study.evaluation_images": 41}, "study.evaluation_images must be at most the 40 test images of digits. Got 41"),
+        ({"samples.evaluation.images": 41}, "samples.evaluation.images must be at most the 40 test images of digits. Got 41"),
         ({"datasets.digits.unit_px": 5}, "datasets.digits.unit_px must tile 16 px"),
         ({"flipping.steps": 17}, "flipping.steps must be at most the 16 units"),
         (methods(occlusion={"window": 17}), "methods.occlusion.window must be at most the 16 px"),
@@ -415,7 +416,7 @@ def image_folder(root, counts):
 def test_images_of_a_folder_are_counted_as_they_will_be_split(config, tmp_path, counts, expected):
     entry = {**config["datasets"]["digits"], "source": "folder", "path": str(image_folder(tmp_path, counts)), "size": None}
     extent = measure(entry, "datasets.digits")
-    assert (extent.train, extent.test) == expected
+    assert (extent.images["train"], extent.images["test"]) == expected
 
 
 def test_measured_counts_are_those_of_the_prepared_data(config, tmp_path):
@@ -425,7 +426,7 @@ def test_measured_counts_are_those_of_the_prepared_data(config, tmp_path):
     entry = {**config["datasets"]["digits"], "limit": {"test": 50}}
     prepare(entry, tmp_path / "images.npy", tmp_path / "labels.nc")
     data, extent = open_prepared("digits", tmp_path / "images.npy", tmp_path / "labels.nc"), measure(entry, "datasets.digits")
-    assert (extent.train, extent.test) == (len(data.indices("train")), len(data.indices("test"))) == (1222, 50)
+    assert extent.images == {split: len(data.indices(split)) for split in SPLITS} == {"train": 1222, "val": 216, "test": 50}
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, ">f4"])

@@ -4,7 +4,7 @@ import pytest
 from clxai.planning.provenance import SILENT
 from project import TINY, Project, copy_project
 
-IMAGES, SAMPLE = "results/digits/data/images.npy", "results/digits/data/evaluation.csv"
+IMAGES, SAMPLE = "results/digits/data/images.npy", "results/digits/data/samples/evaluation.csv"
 MODULE = """
 configfile: "study.yaml"
 module clxai:
@@ -103,7 +103,7 @@ def test_moved_checkout_reruns_nothing(checkout, elsewhere):
     assert Project(elsewhere.folder / "moved", checkout.environment).planned(IMAGES) == {}
 
 
-@pytest.mark.parametrize("arguments", [(), ("--config", "flipping={steps: 8}", "study={evaluation_images: 20}")])
+@pytest.mark.parametrize("arguments", [(), ("--config", "flipping={steps: 8}", "samples={evaluation: {images: 20}}")])
 def test_default_config_is_read_wherever_the_run_is(checkout, elsewhere, arguments):
     place = ("-s", f"{checkout.folder}/Snakefile", "-d", str(elsewhere.folder))
     planned = elsewhere.planned(*place, *arguments, config=None)

@@ -70,7 +70,7 @@ def write_arrays_of(path, first):
 
 def test_file_of_a_user_is_an_input_by_its_content(fresh):
     write_arrays_of(fresh.folder / "own.npz", 1)
-    study = "study: {datasets: [own], evaluation_images: 4}\nflipping: {steps: 4, bank_k: 3}\nheads: {knn: {k: 5}}\n"
+    study = "study: {datasets: [own]}\nsamples: {evaluation: {images: 4}}\nflipping: {steps: 4}\n"
     (fresh.folder / "own.yaml").write_text(study + "datasets: {own: {source: npz, path: own.npz, unit_px: 4}}\n")
     target = "results/own/data/images.npy"
     process = fresh.snakemake("--cores", "1", target, config="own.yaml")

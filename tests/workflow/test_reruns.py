@@ -185,7 +185,7 @@ def test_contracts_hold_with_other_profiles(finished, planned_with_profile, path
         ("ce/seed0/model.safetensors", {"train_model": 1}),
         ("ce/seed0/embeddings.nc", {"embed_images": 1}),
         ("ce/seed0/heads", {"fit_heads": 1}),
-        ("ce/seed0/attributions/random.nc", {"attribute": 1}),
+        ("ce/seed0/attributions/evaluation/random.nc", {"attribute": 1}),
         ("ce/seed0/curves", {"flip": 3}),
     ],
 )

@@ -18,6 +18,6 @@ from clxai.runtime.artefacts import write_arrays
 from clxai.runtime.devices import describe, select_device
 
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
-run = open_run(snakemake.input, snakemake.wildcards.dataset, device).at_evaluation(snakemake.input.evaluation[0])
+run = open_run(snakemake.input, snakemake.wildcards.dataset, device).at_sample(snakemake.input.sample[0])
 print(f"{snakemake.wildcards.method}: {len(run.index)} images, heads {', '.join(run.heads)}, on {describe(device)}")
 write_arrays(explain(run, **snakemake.params.config), snakemake.output[0])

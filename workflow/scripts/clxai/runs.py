@@ -31,8 +31,8 @@ class Run:
         """Return the run looking at these images."""
         return replace(self, index=torch.from_numpy(np.array(index, dtype=np.int64)).to(self.all_embeddings.device))
 
-    def at_evaluation(self, path: str) -> "Run":
-        """Return the run looking at the evaluation sample."""
+    def at_sample(self, path: str) -> "Run":
+        """Return the run looking at the images of a sample's file."""
         return self.at(read_table(path)["image"].to_numpy())
 
     @property

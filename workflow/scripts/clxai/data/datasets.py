@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from clxai.errors import ClxaiError
-from clxai.keys import key_of
 from clxai.names import SPLITS
 from clxai.runtime.artefacts import map_images, read_arrays
 
@@ -87,15 +86,6 @@ def open_prepared(name: str, images_path: str | Path, labels_path: str | Path) -
         mean=tuple(np.atleast_1d(labels.attrs["mean"]).tolist()),
         std=tuple(np.atleast_1d(labels.attrs["std"]).tolist()),
     )
-
-
-def evaluation_sample(data: ImageData, n_images: int, seed: int) -> np.ndarray:
-    """Return the indices of a seeded, stratified sample of the test split, ascending; the same for all models."""
-    test = data.indices("test")
-    if n_images > len(test):
-        raise ClxaiError(f"study.evaluation_images must be at most the {len(test)} test images of {data.name}. Got {n_images}")
-    chosen = stratified_choice(data.labels[test], n_images, np.random.default_rng(key_of("evaluation", seed)))
-    return np.sort(test[chosen])
 
 
 def stratified_choice(labels: np.ndarray, n_chosen: int, rng: np.random.Generator) -> np.ndarray:

@@ -24,7 +24,7 @@ HELP = {  # by setting: what to change when the check does not pass
     "ig_completeness": "raise methods.integrated_gradients.most_steps",
     "lrp_conservation": "widen the limits for networks that absorb more relevance, or leave lrp out of study.methods",
     "degenerate_share": "choose another layer or baseline of the method, or leave it out of study.methods",
-    "alpha": "raise study.evaluation_images, or look for what makes the fill favour some units",
+    "alpha": "raise the images of the study's sample, or look for what makes the fill favour some units",
     "accuracy": "raise models.*.epochs, change the recipe, or leave the head out of study.heads",
 }
 

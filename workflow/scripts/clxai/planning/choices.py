@@ -84,6 +84,13 @@ def recipe_of(config: Mapping[str, Any], model: str) -> dict[str, Any]:
     return recipe
 
 
+def samples_before(config: Mapping[str, Any], name: str) -> list[tuple[str, int]]:
+    """Return name and size of the samples of the same split that the config gives before one: they are drawn first."""
+    samples = config["samples"]
+    earlier = [*samples][: [*samples].index(name)]
+    return [(one, samples[one]["images"]) for one in earlier if samples[one]["split"] == samples[name]["split"]]
+
+
 def contrasts_of(config: Mapping[str, Any]) -> list[list[str]]:
     """Return the pairs of models to compare, by default each later one with each earlier one.
 

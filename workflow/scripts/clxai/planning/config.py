@@ -8,7 +8,7 @@ from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
 from clxai.names import FOLDERS, REFERENCE, STUDIES, allowed_units
-from clxai.planning.choices import SECTIONS, chosen, contrasts_of, heads_of, recipe_of, trajectory_methods
+from clxai.planning.choices import SECTIONS, chosen, contrasts_of, heads_of, recipe_of, samples_before, trajectory_methods
 from clxai.planning.extents import Extent, check_source, measure
 from clxai.planning.needed import check_start, models_needed
 from clxai.planning.networks import check_image, check_methods
@@ -72,6 +72,8 @@ def check_values(config: Mapping[str, Any]) -> None:
         for name in dict.fromkeys([*study[family], *config[family]]):
             chosen(config, family, name)
     trajectory_methods(config)
+    if study["sample"] not in config["samples"]:
+        raise ClxaiError(f"study.sample: {unknown_name('sample', study['sample'], config['samples'])}")
     contrasts_of(config)
     metrics_of(config)
     _check_checks(config["checks"])
@@ -127,9 +129,13 @@ def _check_dataset(config: Mapping[str, Any], name: str) -> None:
 
 
 def _check_counts(config: Mapping[str, Any], name: str, extent: Extent) -> None:
-    wanted = config["study"]["evaluation_images"]
-    if extent.test is not None and wanted > extent.test:
-        raise ClxaiError(f"study.evaluation_images must be at most the {extent.test} test images of {name}. Got {wanted}")
+    for sample, entry in config["samples"].items():
+        before, there = samples_before(config, sample), extent.images[entry["split"]]
+        left = None if there is None else max(0, there - sum(images for _, images in before))
+        if left is not None and entry["images"] > left:
+            taken = f" (of {there}; {', '.join(one for one, _ in before)} come first)" if before else ""
+            images = f"the {left} {entry['split']} images of {name}{taken}"
+            raise ClxaiError(f"samples.{sample}.images must be at most {images}. Got {entry['images']}")
     bank_k = config["flipping"]["bank_k"]
     if bank_k is not None:
         check_bounds({"bank_k": bank_k}, {"bank_k": "training_images"}, "flipping", extent.bounds, name)

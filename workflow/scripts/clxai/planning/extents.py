@@ -1,7 +1,6 @@
 """What planning can tell of a data set before it is prepared, as its source tells it: counts, size, content."""
 
 import importlib
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +13,15 @@ from clxai.registry import declared, keywords_of
 
 @dataclass(frozen=True)
 class Extent:
-    """The most training and test images, and height and width of the prepared images in pixels; None where unknown."""
+    """The most images of each split, and height and width of the prepared images in pixels; None where unknown."""
 
-    train: int | None
-    test: int | None
+    images: Mapping[str, int | None]
     shape: tuple[int, int] | None
 
     @property
     def bounds(self) -> dict[str, int | None]:
         """What options of members can be bounded by (`at_most`), by the name that declarations use."""
-        return {"training_images": self.train, "image_size": min(self.shape) if self.shape else None}
+        return {"training_images": self.images["train"], "image_size": min(self.shape) if self.shape else None}
 
 
 def measure(entry: Mapping[str, Any], where: str) -> Extent:
@@ -31,7 +29,7 @@ def measure(entry: Mapping[str, Any], where: str) -> Extent:
     extent = _told(entry, "extent")
     counts, shape = extent(entry, where) if extent else ({}, None)
     size = entry["size"]
-    return Extent(*_bounds(entry, counts), shape if size is None else (size, size))
+    return Extent(_bounds(entry, counts), shape if size is None else (size, size))
 
 
 def content(entry: Mapping[str, Any]) -> Any:
@@ -78,18 +76,18 @@ def _told(entry: Mapping[str, Any], what: str) -> Callable[..., Any] | None:
         raise ClxaiError(f"{source.file}: source {source.name!r}: planning={name!r} cannot be imported ({error})") from error
 
 
-def _bounds(entry: Mapping[str, Any], counts: Mapping[str, int]) -> tuple[int | None, int | None]:
-    """Return the most training and test images, after the splits that the source lacks are drawn and limits are kept."""
+def _bounds(entry: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str, int | None]:
+    """Return the most images of each split, after the splits that the source lacks are drawn and limits are kept."""
     train, test, val = (counts.get(name) or None for name in ("train", "test", "val"))
     if train is not None and test is None:
         test = round(entry["test_fraction"] * train)
         train -= test
     if train is not None and val is None:
-        train -= round(entry["val_fraction"] * train)
-    limit = entry["limit"]
-    return _least(train, limit.get("train")), _least(test, limit.get("test"))
+        val = round(entry["val_fraction"] * train)
+        train -= val
+    found = {"train": train, "val": val, "test": test}
+    return {name: _least(count, entry["limit"].get(name)) for name, count in found.items()}
 
 
 def _least(*bounds: int | None) -> int | None:
-    least = min((bound for bound in bounds if bound is not None), default=math.inf)
-    return None if least is math.inf else int(least)
+    return min((bound for bound in bounds if bound is not None), default=None)

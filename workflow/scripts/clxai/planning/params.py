@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from clxai.planning.choices import chosen, contrasts_of, heads_of, recipe_of, trajectory_methods
+from clxai.planning.choices import chosen, contrasts_of, heads_of, recipe_of, samples_before, trajectory_methods
 from clxai.planning.extents import content
 from clxai.planning.outputs import metrics_of
 from clxai.planning.reading import plain
@@ -19,8 +19,10 @@ def prepare_data(config: Mapping[str, Any], job: Any) -> Params:
 
 
 def sample_images(config: Mapping[str, Any], job: Any) -> Params:
-    """Return the size and the seed of the evaluation sample."""
-    return {"n_images": config["study"]["evaluation_images"], "seed": config["study"]["seed"]}
+    """Return split, size and seed of a sample, and the samples of that split that are drawn before it."""
+    own = config["samples"][job.sample]
+    drawn = {"split": own["split"], "n_images": own["images"], "seed": config["study"]["seed"]}
+    return plain({**drawn, "before": samples_before(config, job.sample)})
 
 
 def train_model(config: Mapping[str, Any], job: Any) -> Params:
