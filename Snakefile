@@ -31,7 +31,7 @@ include: "rules/report.smk"
 wildcard_constraints:
     dataset=alternatives(config["study"]["datasets"]),
     model=alternatives(models_needed(config)),
-    method=alternatives(config["study"]["methods"]),
+    method=alternatives(methods_needed(config)),
     sample=alternatives(config["samples"]),
     seed=r"\d+",
 

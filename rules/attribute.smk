@@ -7,6 +7,7 @@ rule attribute:
         model=rules.train_model.output.model,
         embeddings=rules.embed_images.output,
         heads=own_head_files,
+        maps=map_files,
         code=code("attribute"),
     output:
         f"{RUN}/attributions/{{sample}}/{{method}}.nc",

@@ -32,7 +32,7 @@ from clxai.errors import ClxaiError
 from clxai.planning import params
 from clxai.planning.choices import heads_of, heads_of_all, trajectory_methods
 from clxai.planning.config import check_schema, check_values
-from clxai.planning.needed import models_needed
+from clxai.planning.needed import methods_needed, models_needed, needs_of
 from clxai.planning.provenance import code_of, edited
 from clxai.planning.reading import (
     check_keys,
@@ -164,6 +164,15 @@ def start_file(wildcards):
     start = config["models"][wildcards.model]["start"]
     names = [] if start is None else [start]
     return expand(f"{RUN}/model.safetensors", model=names, allow_missing=True)
+
+
+def map_files(wildcards):
+    """The maps of the methods that a method needs, of the same run and images."""
+    return expand(
+        f"{RUN}/attributions/{{sample}}/{{method}}.nc",
+        method=needs_of(config, wildcards.method),
+        allow_missing=True,
+    )
 
 
 def head_files(heads):

@@ -18,6 +18,7 @@ KEYWORDS = {
     "reduction",
     "needs_rules",
     "extras",
+    "needs",
     "options",
 }
 TWO_CHANNELS = torch.tensor([[[[1.0, -2.0]], [[-3.0, -4.0]]]])

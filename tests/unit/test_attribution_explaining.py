@@ -1,15 +1,17 @@
 import copy
 import hashlib
+import re
 
 import numpy as np
 import pytest
 import torch
 from clxai.attribution import explaining
 from clxai.attribution.base import METHODS as REGISTERED
-from clxai.attribution.explaining import check_map, explain
+from clxai.attribution.base import Explanation
+from clxai.attribution.explaining import check_map, explain, read_maps
 from clxai.errors import ClxaiError
 from clxai.heads.base import log_odds
-from clxai.registry import declared
+from clxai.registry import Entry, declared, fill_keywords
 from clxai.runtime.artefacts import read_arrays, write_arrays
 from clxai.units.base import fill_images
 
@@ -219,3 +221,57 @@ def test_head_independent_method_is_computed_once(few, monkeypatch):
     monkeypatch.setitem(REGISTERED._entries, "random", type(entry)(entry.name, counted, entry.semantics))
     explain(few, "random", {}, 0)
     assert calls == [5]
+
+
+@pytest.fixture
+def averaged(monkeypatch):
+    """A method that averages the maps of two others, each over its own largest value; returns the names it needs."""
+    needs = ("saliency", "grad_cam")
+
+    def mean_map(problem, options):
+        maps = [problem.maps[name] / problem.maps[name].amax(dim=(1, 2), keepdim=True) for name in needs]
+        assert [len(own) for own in maps] == [len(problem.images)] * 2
+        return Explanation(torch.stack(maps).mean(dim=0)[:, None])
+
+    semantics = fill_keywords({"family": "perturbation", "reduction": "none", "needs": needs}, REGISTERED.keywords, "test")
+    monkeypatch.setitem(REGISTERED._entries, "averaged", Entry("averaged", mean_map, semantics))
+    return needs
+
+
+def test_method_is_given_the_maps_that_it_needs_of_its_own_head_and_images(averaged, explained, few, monkeypatch):
+    monkeypatch.setattr(explaining, "BATCH", 2)
+    maps = {name: explained[name] for name in reversed(averaged)}
+    found = explain(few, "averaged", {}, 0, {**maps, "random": explained["random"]})
+    scaled = [maps[name]["attribution"] / maps[name]["attribution"].max(("y", "x")) for name in averaged]
+    np.testing.assert_allclose(found["attribution"], (scaled[0] + scaled[1]) / 2, rtol=1e-5, atol=1e-6)
+    assert found.attrs["needs"] == "saliency, grad_cam"
+
+
+def test_maps_are_read_by_the_names_of_their_files(averaged, explained, few, tmp_path):
+    for name in averaged:
+        write_arrays(explained[name], tmp_path / f"{name}.nc")
+    maps = read_maps([tmp_path / f"{name}.nc" for name in averaged])
+    found, expected = (explain(few, "averaged", {}, 0, given) for given in (maps, {name: explained[name] for name in averaged}))
+    np.testing.assert_array_equal(found["attribution"], expected["attribution"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda maps: maps.pop("grad_cam"), "method 'averaged' needs the maps of 'grad_cam'. Got saliency"),
+        (
+            lambda maps: maps.update(saliency=maps["saliency"].isel(image=[1, 0, 2, 3, 4])),
+            "maps of 'saliency' are of other images",
+        ),
+        (
+            lambda maps: maps.update(grad_cam=maps["grad_cam"].isel(head=[0, 1])),
+            "maps of 'grad_cam' are of other images or heads",
+        ),
+    ],
+    ids=["missing", "images", "heads"],
+)
+def test_maps_that_do_not_belong_are_refused(averaged, explained, few, change, message):
+    maps = {name: explained[name] for name in averaged}
+    change(maps)
+    with pytest.raises(ClxaiError, match=re.escape(message)):
+        explain(few, "averaged", {}, 0, maps)

@@ -1,11 +1,15 @@
 """What a study needs besides what it shows is found, and refused where it leads back to itself."""
 
 import re
+from pathlib import Path
 
 import pytest
 from clxai.errors import ClxaiError
+from clxai.planning import choices
+from clxai.planning import needed as needed_module
 from clxai.planning.config import check_values
-from clxai.planning.needed import models_needed
+from clxai.planning.needed import methods_needed, models_needed, needs_of
+from clxai.registry import Declaration, declared
 
 
 @pytest.fixture
@@ -42,6 +46,7 @@ def test_models_needed_are_those_of_the_study_and_what_they_start_from(family, s
         ({"a": "a"}, "models.a.start leads back to 'a': a <- a"),
         ({"a": "b", "b": "a"}, "models.b.start leads back to 'a': a <- b <- a"),
         ({"a": "b", "b": "c", "c": "b"}, "models.c.start leads back to 'b': b <- c <- b"),
+        ({"a": "b", "b": "c", "c": "a"}, "models.c.start leads back to 'a': a <- b <- c <- a"),
         ({"a": "bb", "b": None}, "models.a.start: unknown model 'bb'. Did you mean 'b'? Known: a, b"),
     ],
 )
@@ -93,3 +98,65 @@ def test_start_may_be_used_as_it_is_or_with_parts_drawn_anew(family, changes):
     config = family(["b"], a=None, b="a")
     config["models"]["b"] |= changes
     check_values(config)
+
+
+@pytest.fixture
+def needing(config, monkeypatch):
+    """Declare methods that need others: names by method; returns the config with all of them in the study."""
+    known = declared("methods")
+
+    def declare(**needs):
+        semantics = known["sobel"].semantics
+        own = {name: Declaration(name, {**semantics, "needs": needed}, "", Path()) for name, needed in needs.items()}
+        for module in (needed_module, choices):
+            monkeypatch.setattr(module, "declared", lambda family: {**known, **own} if family == "methods" else declared(family))
+        config["study"]["methods"] = ["random", *needs]
+        return config
+
+    return declare
+
+
+def test_method_without_needs_needs_nothing(config):
+    assert methods_needed(config) == config["study"]["methods"]
+    assert all(needs_of(config, name) == [] for name in config["study"]["methods"])
+
+
+@pytest.mark.parametrize(
+    ("needs", "expected"),
+    [
+        ({"mine": ("lrp", "saliency")}, ["random", "mine", "lrp", "saliency"]),
+        ({"mine": ("other",), "other": ("lrp", "random")}, ["random", "mine", "other", "lrp"]),
+    ],
+)
+def test_methods_needed_are_those_of_the_study_and_those_whose_maps_they_need(needing, needs, expected):
+    assert methods_needed(needing(**needs)) == expected
+
+
+def test_name_of_ones_own_needs_what_its_method_needs(needing):
+    config = needing(mine=("saliency",))
+    config["methods"]["again"] = {"method": "mine"}
+    config["study"]["methods"] = ["random", "again"]
+    assert methods_needed(config) == ["random", "again", "saliency"]
+
+
+@pytest.mark.parametrize(
+    ("needs", "message"),
+    [
+        ({"mine": ("mine",)}, "attribution method 'mine', by its needs, leads back to 'mine': mine <- mine"),
+        ({"mine": ("other",), "other": ("mine",)}, "attribution method 'other', by its needs, leads back to 'mine'"),
+        (
+            {"mine": ("saliancy",)},
+            "needs of attribution method 'mine': unknown attribution method 'saliancy'. Did you mean 'saliency'?",
+        ),
+    ],
+)
+def test_needs_that_cannot_be_met_are_refused(needing, needs, message):
+    with pytest.raises(ClxaiError, match=re.escape(message)):
+        methods_needed(needing(**needs))
+
+
+def test_options_of_a_needed_method_are_checked(needing):
+    config = needing(mine=("smoothgrad",))
+    config["methods"]["smoothgrad"] = {"sample": 3}
+    with pytest.raises(ClxaiError, match=r"methods\.smoothgrad: unknown option 'sample'"):
+        check_values(config)

@@ -7,7 +7,8 @@ family: gradient, cam, propagation, perturbation or control. aligned_to: what th
 pixels, "input" or "layer". signed: negative values mean evidence against the target. stochastic: depends on the seed. per_head:
 False if the map is the same for every head. baseline: default fill of a method that needs one, else None. reduction: how
 channels become one map. needs_rules: the network must have rules for relevance propagation. extras: names of the per-image
-numbers it returns besides. options: allowed keys with their defaults; `layer` is one that the network declares, or `last`.
+numbers it returns besides. needs: registered methods whose maps of the same images it is given, run first if the study does not
+have them. options: allowed keys with their defaults; `layer` is one that the network declares, or `last`.
 at_most (may be left out): upper bounds of options, each a number or the name of another option.
 """
 
@@ -37,6 +38,7 @@ METHODS = Family(
         "reduction": {"enum": ["sum", "abs_sum", "mean", "none"]},
         "needs_rules": {"type": "boolean", "default": False},
         "extras": {"type": "array", "items": {"type": "string"}, "default": []},
+        "needs": {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "default": []},
     },
 )
 method = METHODS.register
@@ -55,7 +57,8 @@ class Problem:
 
     Methods differentiate with respect to the normalised input. `rows` numbers the images of the batch, so that a method that
     repeats inputs can say whose copy each one is. `baseline` is normalised, or None. `checkpoint` is the file of the network, for
-    methods that need it as it was trained, with its batch norms.
+    methods that need it as it was trained, with its batch norms. `maps` has the maps of each method that is needed, after channel
+    reduction, for this batch and head.
     """
 
     encoder: Encoder
@@ -67,6 +70,7 @@ class Problem:
     target: Int[Tensor, " image"]
     baseline: Float[Tensor, "image channel y x"] | None
     seed: int
+    maps: Mapping[str, Float[Tensor, "image y x"]] = field(default_factory=dict)
 
     @property
     def inputs(self) -> Float[Tensor, "image channel y x"]:

@@ -1,7 +1,8 @@
 """Run one method for all heads of a model and keep what was computed together with what it means."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from clxai.errors import ClxaiError
 from clxai.heads.base import Head, log_odds
 from clxai.registry import Entry
 from clxai.runs import Run
+from clxai.runtime.artefacts import read_arrays
 from clxai.runtime.chunks import in_chunks
 from clxai.units.base import fill_images, tie_fraction
 
@@ -22,13 +24,17 @@ BATCH = 64  # images explained at once, at most
 BATCH_PIXELS = BATCH * 96 * 96  # larger images come in smaller batches: gradients keep every activation
 
 
-def explain(run: Run, method_name: str, options: Mapping[str, Any], seed: int) -> xarray.Dataset:
+def explain(
+    run: Run, method_name: str, options: Mapping[str, Any], seed: int, maps: Mapping[str, xarray.Dataset] | None = None
+) -> xarray.Dataset:
     """Explain the log-odds of every head on the run's images and return [head, image, y, x] with its record.
 
     A method that does not depend on the head is computed once and repeated. Values that are not finite stay in the file: the
-    flipping engine ranks such maps at random and counts them.
+    flipping engine ranks such maps at random and counts them. `maps` are what this function returned for the methods that this
+    one needs.
     """
     entry = METHODS[method_name]
+    needed = _needed_maps(run, entry, maps or {})
     settings = entry.options(options, image_size=min(run.images.shape[-2:]))
     mode = settings.pop("baseline", entry.semantics["baseline"])
     baseline = _baseline(run, mode, seed)
@@ -37,10 +43,34 @@ def explain(run: Run, method_name: str, options: Mapping[str, Any], seed: int) -
         if rows and not entry.semantics["per_head"]:
             _append(rows, {column: rows[column][-1] for column in ("attribution", *entry.semantics["extras"])})
         else:
-            _append(rows, _explain_head(run, head, baseline, entry, settings, seed))
+            _append(rows, _explain_head(run, head, baseline, entry, settings, seed, needed[name]))
             check_map(rows["attribution"][-1], method_name, name)
         _append(rows, _targets(head, run.embeddings))
     return _labelled(rows, list(run.heads), run.index, entry, settings, _baseline_record(baseline, mode), seed)
+
+
+def read_maps(paths: Iterable[str | Path]) -> dict[str, xarray.Dataset]:
+    """Read the maps of several methods, by the name of each file without its ending: that of its method."""
+    return {Path(path).stem: read_arrays(path) for path in paths}
+
+
+def _needed_maps(run: Run, entry: Entry, maps: Mapping[str, xarray.Dataset]) -> dict[str, dict[str, Tensor]]:
+    """Return, for each head, the maps [image, y, x] of each method that a method needs.
+
+    Raises ClxaiError if one is missing, of other images or lacks a head.
+    """
+    needed: dict[str, dict[str, Tensor]] = {head: {} for head in run.heads}
+    for name in entry.semantics["needs"]:
+        if name not in maps:
+            raise ClxaiError(f"method {entry.name!r} needs the maps of {name!r}. Got {', '.join(maps) or 'none'}")
+        found = maps[name]["attribution"]
+        if not set(run.heads) <= set(found["head"].values) or found["image"].values.tolist() != run.index.tolist():
+            raise ClxaiError(
+                f"method {entry.name!r}: the maps of {name!r} are of other images or heads: delete them and run again"
+            )
+        for head, own in needed.items():
+            own[name] = torch.from_numpy(found.sel(head=head).values).to(run.index.device)
+    return needed
 
 
 def check_map(maps: np.ndarray, method_name: str, head_name: str) -> None:
@@ -61,7 +91,13 @@ def _targets(head: Head, embeddings: Tensor) -> dict[str, np.ndarray]:
 
 
 def _explain_head(
-    run: Run, head: Head, baseline: Tensor | None, entry: Entry, settings: Mapping[str, Any], seed: int
+    run: Run,
+    head: Head,
+    baseline: Tensor | None,
+    entry: Entry,
+    settings: Mapping[str, Any],
+    seed: int,
+    maps: Mapping[str, Tensor],
 ) -> dict[str, np.ndarray]:
     """Explain one head batch by batch; each batch freezes its own neighbours."""
     images, embeddings, target = run.images, run.embeddings, head.predict(run.embeddings)
@@ -77,6 +113,7 @@ def _explain_head(
             target=target[rows],
             baseline=None if baseline is None else baseline[rows],
             seed=seed,
+            maps={name: values[rows] for name, values in maps.items()},
         )
         return entry.definition(problem, settings)
 
@@ -110,6 +147,7 @@ def _labelled(
     variables["zero_fraction"] = (("head", "image"), (maps == 0).float().mean(-1).numpy())
     attrs = {name: int(value) if isinstance(value, bool) else value for name, value in entry.semantics.items() if name in _STORED}
     attrs |= {"method": entry.name, "seed": seed, **{f"option_{name}": value for name, value in settings.items()}}
+    attrs |= {"needs": ", ".join(entry.semantics["needs"])} if entry.semantics["needs"] else {}
     attrs |= baseline
     return xarray.Dataset(variables, coords={"head": heads, "image": index.cpu().numpy()}, attrs=attrs)
 

@@ -10,7 +10,7 @@ from clxai.errors import ClxaiError, unknown_name
 from clxai.names import FOLDERS, REFERENCE, STUDIES, allowed_units
 from clxai.planning.choices import SECTIONS, chosen, contrasts_of, heads_of, recipe_of, samples_before, trajectory_methods
 from clxai.planning.extents import Extent, check_source, measure
-from clxai.planning.needed import check_start, models_needed
+from clxai.planning.needed import check_start, methods_needed, models_needed
 from clxai.planning.networks import check_image, check_methods
 from clxai.planning.options import check_bounds, check_options
 from clxai.planning.outputs import metrics_of
@@ -71,6 +71,7 @@ def check_values(config: Mapping[str, Any]) -> None:
     for family in SECTIONS:
         for name in dict.fromkeys([*study[family], *config[family]]):
             chosen(config, family, name)
+    methods_needed(config)
     trajectory_methods(config)
     if study["sample"] not in config["samples"]:
         raise ClxaiError(f"study.sample: {unknown_name('sample', study['sample'], config['samples'])}")
@@ -144,7 +145,7 @@ def _check_counts(config: Mapping[str, Any], name: str, extent: Extent) -> None:
 def _options_in_use(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
     """Yield key, declared keywords and given options of each member with options that the study uses."""
     for family in SECTIONS:
-        for name in config["study"][family]:
+        for name in methods_needed(config) if family == "methods" else config["study"][family]:
             member, options = chosen(config, family, name)
             yield f"{family}.{name}", declared(family)[member].semantics, options
     for name in config["study"]["models"]:

@@ -1,10 +1,10 @@
-"""What a study needs besides what it shows: the models that its models start from."""
+"""What a study needs besides what it shows: models that its models start from, methods whose maps its methods need."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
-from clxai.planning.choices import network_of
+from clxai.planning.choices import network_of, semantics_of
 from clxai.registry import declared
 
 TOP, STEM = "top", "stem"  # what can be re-initialised besides the layers of a network
@@ -24,6 +24,23 @@ def _start(config: Mapping[str, Any], name: str) -> list[str]:
     if start is not None and start not in config["models"]:
         raise ClxaiError(f"models.{name}.start: {unknown_name('model', start, config['models'])}")
     return [] if start is None else [start]
+
+
+def methods_needed(config: Mapping[str, Any]) -> list[str]:
+    """Return the methods of the study, then those whose maps they need, directly or not.
+
+    Raises ClxaiError if a method that is needed is unknown or needs, in the end, its own maps.
+    """
+    return _closed(config["study"]["methods"], lambda name: needs_of(config, name), "attribution method {!r}, by its needs,")
+
+
+def needs_of(config: Mapping[str, Any], name: str) -> list[str]:
+    """Return the methods whose maps a method needs: registered ones, with the options that `methods` gives them."""
+    needs, known = semantics_of(config, "methods", name)["needs"], declared("methods")
+    for needed in needs:
+        if needed not in known:
+            raise ClxaiError(f"needs of attribution method {name!r}: {unknown_name('attribution method', needed, known)}")
+    return list(needs)
 
 
 def check_start(config: Mapping[str, Any], name: str) -> None:
@@ -54,7 +71,7 @@ def _closed(names: Iterable[str], needs: Callable[[str], Iterable[str]], where: 
     def follow(name: str, path: tuple[str, ...]) -> None:
         if name in path:
             circle = (*path[path.index(name) :], name)
-            raise ClxaiError(f"{where.format(path[-1])} leads back to {name!r}: {' <- '.join(reversed(circle))}")
+            raise ClxaiError(f"{where.format(path[-1])} leads back to {name!r}: {' <- '.join(circle)}")
         for needed in needs(name):
             follow(needed, (*path, name))
             found.setdefault(needed)

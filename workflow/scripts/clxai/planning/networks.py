@@ -7,6 +7,7 @@ from clxai.errors import ClxaiError, unknown_name
 from clxai.names import LAST
 from clxai.networks.geometry import check_side
 from clxai.planning.choices import chosen, network_of
+from clxai.planning.needed import methods_needed
 from clxai.registry import declared
 
 
@@ -20,7 +21,7 @@ def check_methods(config: Mapping[str, Any], model: str) -> None:
     """Raise ClxaiError if a method of the study asks for what the network of a model has not: a layer, or rules for LRP."""
     name, _ = network_of(config, model)
     own = declared("networks")[name].semantics
-    for method in config["study"]["methods"]:
+    for method in methods_needed(config):
         kind, options = chosen(config, "methods", method)
         layer = options.get("layer", LAST)
         if layer not in (LAST, *own["layers"]):
