@@ -57,6 +57,20 @@ def test_loss(example):
     assert entry.definition(outputs, labels, **entry.options({})) < plain
 
 
+def test_network(example):
+    """Trained as it is or used for inference, with batch norms folded where it has any, it gives the same embeddings."""
+    from clxai.networks.architecture import Architecture
+    from clxai.networks.inference import Encoder
+    from clxai.networks.models import Network
+
+    entry = example("networks")
+    shape, statistics = (8, 12), {"mean": (0.5,), "std": (0.2,)}
+    network = Network(Architecture(entry.name, entry.options({}), shape, **statistics, n_classes=3, top="classifier")).eval()
+    images = torch.rand(4, 1, *shape)
+    assert network(images).shape == (4, 16)
+    torch.testing.assert_close(Encoder(network)(images), network(images))
+
+
 def test_head(example, tiny_run, tmp_path):
     """It fits, is stored, read again, and classifies most of its training images."""
     from clxai.heads.base import load_head, save_head

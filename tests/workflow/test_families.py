@@ -28,8 +28,19 @@ NEW_MODEL = ("models: [ce, supcon]", "models: [ce, supcon, third]")
 # by file: the edit of the config that names the member, and the jobs that run
 ADDITIONS = {
     "losses/focal.py": (
-        replace(NEW_MODEL, (f"  {RECIPE}", f"  third: {{loss: focal, epochs: 2, network_options: {{width: 4}}, batch_size: 40}}\n  {RECIPE}")),
+        replace(
+            NEW_MODEL,
+            (f"  {RECIPE}", f"  third: {{loss: focal, epochs: 2, network_options: {{width: 4}}}}\n  {RECIPE}"),
+        ),
         ONE_MODEL,
+    ),
+    "networks/two_layers.py": (
+        replace(
+            NEW_MODEL,
+            (f"  {RECIPE}", f"  third: {{loss: cross_entropy, epochs: 2, network: two_layers}}\n  {RECIPE}"),
+            ("methods: [random, saliency, grad_cam]", "methods: [random, saliency]"),  # whose layer3 the network lacks
+        ),
+        {**ONE_MODEL, "attribute": 2, "flip": 2},
     ),
     "heads/centroid.py": (
         replace(("[softmax, knn]", "[softmax, knn, centroid]")),
