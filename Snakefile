@@ -5,7 +5,7 @@
 #   results/{dataset}/{model}/seed{seed}/embeddings.nc
 #   results/{dataset}/{model}/seed{seed}/heads/{head}.safetensors      + metrics.csv
 #   results/{dataset}/{model}/seed{seed}/attributions/{sample}/{method}.nc
-#   results/{dataset}/{model}/seed{seed}/curves/{sample}/{method}.nc
+#   results/{dataset}/{model}/seed{seed}/curves/{sample}/{units}/{method}.nc
 #   results/studies/{study}/{dataset}/tables/*.csv                     results/studies/{study}/{dataset}/figures/*.{svg,pdf}
 from snakemake.utils import min_version
 
@@ -33,6 +33,7 @@ wildcard_constraints:
     model=alternatives(models_needed(config)),
     method=alternatives(methods_needed(config)),
     sample=alternatives(config["samples"]),
+    units=alternatives(config["flipping"]["units"]),
     seed=r"\d+",
 
 

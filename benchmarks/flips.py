@@ -5,8 +5,9 @@ from importlib.util import find_spec
 
 import numpy as np
 import torch
-from clxai.flipping.engine import Flipping, Observer, flip
-from clxai.networks.inference import Encoder, prepare_for_flipping
+from clxai.flipping.engine import Flipping, flip
+from clxai.flipping.observing import Observer
+from clxai.networks.inference import Encoder, prepared_for_flipping
 from torch import Tensor, nn
 
 from benchmarks import problems
@@ -38,10 +39,10 @@ def against_forward(setting: Setting, problem: problems.Problem, fill: str, bar:
     images = problems.images_of(problem, setting.size(problem.n_flipped), setting.device)
     heads = problems.heads_of(encoder, problem)
     observer = problems.observer_for(encoder, problem, images, heads)
-    prepare_for_flipping(encoder.backbone, precision)
+    encoder = prepared_for_flipping(encoder, precision)
     plan = problems.flipping_of(problem, (fill,), STEPS, setting.batch(BATCH), precision)
     rank = problems.ranks_of(problem, 1, len(images), setting.device)
-    per_image = 2 * len(rank) * (len(plan.counts) - 2)
+    per_image = 2 * len(rank) * (plan.counts.shape[1] - 2)
     n_forward = len(images) * (2 + per_image)
     bare = encoder.normalise(problems.images_of(problem, plan.batch_size, setting.device)).to(plan.dtype)
     bare = bare.contiguous(memory_format=torch.channels_last)
@@ -87,7 +88,7 @@ def against_quantus(setting: Setting) -> Comparison:
     observer = problems.observer_for(encoder, problem, images, head)
     rank = problems.ranks_of(problem, 1, len(images), setting.device)
     plan = problems.flipping_of(problem, ("mean",), n_steps, setting.batch(BATCH))
-    prepare_for_flipping(encoder.backbone, "float32")
+    encoder = prepared_for_flipping(encoder, "float32")
     model = _Classifier(network).to(memory_format=torch.contiguous_format).eval()
     inputs = network.normalise(images.contiguous()).cpu().numpy()
     metric = quantus.PixelFlipping(

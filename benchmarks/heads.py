@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 from clxai.heads.base import HEADS
-from clxai.networks.inference import prepare_for_flipping
+from clxai.networks.inference import prepared_for_flipping
 from clxai.networks.neighbours import search
 from sklearn.neighbors import NearestNeighbors
 from torch.nn import functional
@@ -21,7 +21,7 @@ def scores_against_forward(setting: Setting, problem: problems.Problem) -> Compa
     """Score a batch of embeddings by all four heads, beside the forward pass that made it."""
     setting.use_threads(problem.threads)
     encoder = problems.encoder_of(problem, setting.device)
-    prepare_for_flipping(encoder.backbone, "float32")
+    encoder = prepared_for_flipping(encoder, "float32")
     heads = problems.heads_of(encoder, problem)
     images = problems.images_of(problem, BATCH, setting.device)
     embeddings = encoder(images)

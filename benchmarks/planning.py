@@ -22,7 +22,7 @@ METHODS = (
 def large_study() -> dict[str, object]:
     """Return a config of 10 models x 5 seeds x 12 methods x 3 data sets."""
     recipe = {"loss": "cross_entropy", "epochs": 12, "network_options": {"width": 16}}
-    entry = {"source": "digits", "size": 24, "unit_px": 3}
+    entry = {"source": "digits", "size": 24}
     return {
         "study": {
             "datasets": [f"digits{number}" for number in range(N_DATASETS)],

@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 
 import torch
+from clxai.fills.base import fills_of
 from clxai.flipping.curves import class_centroids
-from clxai.flipping.engine import Flipping, Observer
+from clxai.flipping.engine import Flipping
+from clxai.flipping.observing import Observer
 from clxai.heads.base import HEADS, Head
 from clxai.networks.architecture import Architecture
 from clxai.networks.inference import Encoder
 from clxai.networks.models import Network
-from clxai.units.base import removal_counts
+from clxai.units.base import cut_images
+from clxai.units.removal import removal_counts
 from torch import Tensor
 from torch.nn import functional
 
@@ -100,7 +103,9 @@ def observer_for(encoder: Encoder, problem: Problem, images: Tensor, heads: dict
 
 def flipping_of(problem: Problem, fills: tuple[str, ...], n_steps: int, batch_size: int, precision: str = "float32") -> Flipping:
     """Return the plan of a flipping run."""
-    return Flipping(fills, removal_counts(problem.n_units, n_steps), problem.unit_px, SEED, batch_size, precision)
+    sides = {"height": problem.unit_px, "width": problem.unit_px}
+    cut = cut_images("grid", sides, torch.empty(1, 1, problem.size, problem.size))
+    return Flipping(fills_of(fills), cut, removal_counts(cut.n_units, n_steps), SEED, batch_size, precision)
 
 
 def ranks_of(problem: Problem, n_explained: int, n_images: int, device: torch.device) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from clxai.networks.inference import prepare_for_flipping
+from clxai.networks.inference import prepared_for_flipping
 from clxai.runtime.devices import keep_freed_memory
 from clxai.runtime.memory import chosen_batch
 
@@ -29,7 +29,7 @@ def measure(images: int, steps: int, heads: int, device: torch.device) -> dict[s
     kinds = list(problems.heads_of(encoder, problem).items())
     chosen = dict([(f"{name}{number}", head) for number in range(4) for name, head in kinds][:heads])
     observer = problems.observer_for(encoder, problem, pictures, chosen)
-    prepare_for_flipping(encoder.backbone, "float32")
+    encoder = prepared_for_flipping(encoder, "float32")
     plan = problems.flipping_of(problem, ("mean",), steps, chosen_batch(None, encoder.architecture, device))
     rank = problems.ranks_of(problem, 1, images, device)
     run = partial(run_through, encoder, observer, pictures, rank, plan)

@@ -72,6 +72,7 @@ if workflow.is_main_process:
 os.environ.update(MPLBACKEND="agg")
 os.environ.pop("MATPLOTLIBRC", None)
 STUDY = config["study"]
+UNITS = config["flipping"]["units"]
 TABLE_FIGURES = (
     "accuracy",
     "deletion",
@@ -124,11 +125,12 @@ def params_of(script):
 
 
 def runs(pattern):
-    """A pattern expanded over those of the models, seeds and methods of the study that it names; the data set stays open."""
+    """A pattern expanded over those of the models, seeds, units and methods of the study that it names; the data set stays open."""
     levels = {
         "model": STUDY["models"],
         "seed": STUDY["seeds"],
         "sample": [STUDY["sample"]],
+        "units": UNITS,
         "method": STUDY["methods"],
     }
     named = {

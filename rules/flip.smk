@@ -9,11 +9,11 @@ rule flip:
         attributions=rules.attribute.output,
         code=code("flip"),
     output:
-        f"{RUN}/curves/{{sample}}/{{method}}.nc",
+        f"{RUN}/curves/{{sample}}/{{units}}/{{method}}.nc",
     log:
-        f"{RUN}/logs/flip/{{sample}}/{{method}}.log",
+        f"{RUN}/logs/flip/{{sample}}/{{units}}/{{method}}.log",
     benchmark:
-        f"{RUN}/benchmarks/flip/{{sample}}/{{method}}.tsv"
+        f"{RUN}/benchmarks/flip/{{sample}}/{{units}}/{{method}}.tsv"
     conda:
         "../envs/clxai.yaml"
     threads: 1
@@ -36,6 +36,7 @@ rule curves_all:
             model=STUDY["models"],
             seed=STUDY["seeds"],
             sample=STUDY["sample"],
+            units=UNITS,
             method=STUDY["methods"],
         ),
     localrule: True

@@ -45,6 +45,7 @@ rule plot_trajectories:
             model=STUDY["models"],
             seed=STUDY["seeds"][0],
             sample=STUDY["sample"],
+            units=UNITS[0],
             method=TRAJECTORY_METHODS,
             allow_missing=True,
         ),

@@ -30,6 +30,11 @@ def filled_config(**changes):
     return config
 
 
+def grid(height, width=None):
+    """Units as a job of flipping is told to use them: a grid of squares, or of rectangles."""
+    return {"name": "grid", "units": "grid", "options": {"height": height, "width": width or height}}
+
+
 @dataclass(frozen=True)
 class Project:
     """A copy of the project to run Snakemake in."""

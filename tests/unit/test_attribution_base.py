@@ -3,8 +3,7 @@ import torch
 from clxai.attribution.base import REDUCTIONS, Problem, layer_of
 from clxai.errors import ClxaiError
 from clxai.heads.base import log_odds
-from clxai.names import FILLS
-from clxai.registry import declared, load
+from clxai.registry import DATA_BOUNDS, declared, load
 
 METHODS = declared("methods")
 HEADS = ["softmax", "linear", "knn", "mahalanobis"]
@@ -37,11 +36,11 @@ def test_declaration_is_complete_and_uses_known_words(name):
     assert semantics["family"] in {"gradient", "cam", "propagation", "perturbation", "control"}
     assert semantics["aligned_to"] in {"input", "layer"}
     assert semantics["reduction"] in REDUCTIONS
-    assert semantics["baseline"] in {None, *FILLS}
+    assert semantics["baseline"] in {None, *declared("fills")}
     assert {type(semantics[flag]) for flag in ("signed", "stochastic", "per_head")} == {bool}
     for option, bound in semantics.get("at_most", {}).items():
         assert option in semantics["options"]
-        assert isinstance(bound, int | float) or bound in semantics["options"]
+        assert isinstance(bound, int | float) or bound in {*semantics["options"], *DATA_BOUNDS}
 
 
 @pytest.mark.parametrize("name", [name for name, entry in METHODS.items() if entry.semantics["signed"]])

@@ -10,10 +10,10 @@ from clxai.attribution.base import METHODS as REGISTERED
 from clxai.attribution.base import Explanation
 from clxai.attribution.explaining import check_map, explain, read_maps
 from clxai.errors import ClxaiError
+from clxai.fills.base import fill_images, fill_of
 from clxai.heads.base import log_odds
 from clxai.registry import Entry, declared, fill_keywords
 from clxai.runtime.artefacts import read_arrays, write_arrays
-from clxai.units.base import fill_images
 
 METHODS = declared("methods")
 QUICK = {
@@ -179,7 +179,7 @@ def test_target_and_log_odds_are_the_heads_own_on_the_clean_image(explained, few
 @pytest.mark.parametrize("mode", ["mean", "noise"])
 def test_baseline_is_recorded_with_mode_shape_and_digest(few, mode):
     stored = explain(few, "occlusion", {"window": 8, "stride": 8, "baseline": mode}, 7).attrs
-    filled = fill_images(mode, few.images, few.encoder.mean, few.index, 7)
+    filled = fill_images(fill_of(mode), few.images, few.encoder.mean, few.index, 7)
     normalised = ((filled - few.encoder.mean) / few.encoder.std).numpy()
     assert stored["baseline"] == mode
     assert stored["baseline_shape"] == [5, 1, 16, 16]

@@ -6,12 +6,12 @@ import pytest
 import torch
 from clxai.attribution.base import Problem
 from clxai.attribution.explaining import explain
+from clxai.fills.base import fill_images, fill_of
 from clxai.heads.affine import Softmax
 from clxai.networks.architecture import Architecture
 from clxai.networks.inference import Encoder
 from clxai.networks.models import Normalised, load_network
 from clxai.registry import load
-from clxai.units.base import fill_images
 from torch import nn
 from torch.nn import functional
 
@@ -232,7 +232,7 @@ def test_guided_grad_cam_is_guided_backpropagation_times_grad_cam(few, name, lay
 def test_integrated_gradients_start_from_the_configured_baseline(few, fill):
     result = explain(few, "integrated_gradients", {"baseline": fill, "steps": 256, "most_steps": 256}, 0)
     problem = problem_of(few, "softmax")
-    filled = fill_images(fill, few.images, few.encoder.mean, few.index, 0)
+    filled = fill_images(fill_of(fill), few.images, few.encoder.mean, few.index, 0)
     with torch.no_grad():
         start = problem.log_odds(few.encoder.normalise(filled), problem.rows)
         difference = (problem.log_odds(problem.inputs, problem.rows) - start).numpy()

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from clxai.errors import ClxaiError
 from clxai.measures.identities import CHECKED_METRICS
-from clxai.names import FILLS, SPLITS
+from clxai.names import SPLITS
 from clxai.planning.choices import chosen, contrasts_of, heads_of
 from clxai.planning.config import check_schema, check_values
 from clxai.planning.options import check_options
@@ -53,9 +53,17 @@ def test_default_config_needs_nothing_filled_in():
     check_schema(yaml.safe_load((ROOT / "config" / "config.yaml").read_text()), SCHEMA)
 
 
+EIGHT = {"flipping.steps": 4}
 GOOD = {
     "own name of a method": {"methods": {"cam3": {"method": "grad_cam", "layer": "layer3"}}, "study.methods": ["random", "cam3"]},
-    "all fills": {"flipping.fills": list(FILLS)},
+    "all fills": {"flipping.fills": list(declared("fills"))},
+    "all units": {"flipping.units": list(declared("units")), "units": {"grid": None, "superpixels": {"n_segments": 16}}, **EIGHT},
+    "own name of a fill": {"fills": {"wide": {"fill": "blur", "sigma": 0.3}}, "flipping.fills": ["wide"]},
+    "own name of a fill as baseline": {
+        "fills": {"wide": {"fill": "blur", "sigma": 0.3}},
+        "methods": {"occlusion": {"baseline": "wide"}},
+    },
+    "own name of units": {"units": {"rows": {"units": "grid", "height": 1, "width": 8}}, "flipping.units": ["rows"]},
     "whole number for a real option": {"heads": {"linear": {"C": 1}}},
     "exactly all units as steps": {"flipping.steps": 64},
     "contrastive model with softmax among the heads": {"study.models": ["supcon"]},
@@ -65,7 +73,7 @@ GOOD = {
     "baseline of a method that has one": {"methods": {"occlusion": {"baseline": "blur"}}},
     "fractional warm-up": {"models.ce.warmup_epochs": 0.5},
     "a single epoch": {"models.ce.epochs": 1},
-    "large network of large images": {"datasets.digits.size": 96, "datasets.digits.unit_px": 8},
+    "large network of large images": {"datasets.digits.size": 96, "units.grid": {"height": 8, "width": 12}},
 }
 
 
@@ -117,7 +125,7 @@ WRONG = {
     ),
     "unknown fill": (
         {"flipping.fills": ["meen"]},
-        ["flipping.fills.0: unknown value 'meen'", "'mean'", "blur, mean, noise, zero"],
+        ["flipping.fills: unknown fill 'meen'", "'mean'?", "blur, mean, noise, zero"],
     ),
     "unknown optimiser": ({"models.ce.optimiser": "adam"}, ["models.ce.optimiser", "'adam'", "adamw, sgd"]),
     "unknown schedule": ({"models.ce.schedule": "cosin"}, ["models.ce.schedule", "'cosin'", "constant, cosine"]),
@@ -194,13 +202,30 @@ WRONG = {
     ),
     "exponent without a dot": ({"models.ce.learning_rate": "1e-3"}, ["models.ce.learning_rate", "'1e-3'", "1.0e-3, not 1e-3"]),
     "unit that does not tile": (
-        {"datasets.digits.unit_px": 5},
-        ["datasets.digits.unit_px must tile 16 px", "[1, 2, 4, 8]", "5"],
+        {"units.grid": {"height": 5, "width": 4}},
+        ["units.grid.height must tile 16 px of datasets.digits: one of [1, 2, 4, 8]. Got 5"],
     ),
-    "unit as large as the image": ({"datasets.digits.unit_px": 16}, ["datasets.digits.unit_px must tile 16 px", "Got 16"]),
+    "unit as large as the image": (
+        {"units.grid": {"width": 16}},
+        ["units.grid.width must tile 16 px", "Got 16"],
+    ),
+    "more steps than bands": (
+        {"flipping.units": ["bands"]},
+        ["flipping.steps must be at most the 4 units of units.bands on images of datasets.digits. Got 16"],
+    ),
+    "more steps than superpixels are wanted": (
+        {"flipping.units": ["superpixels"], "units.superpixels": {"n_segments": 10}},
+        ["flipping.steps must be at most the 10 units of units.superpixels", "Got 16"],
+    ),
+    "unknown units": ({"flipping.units": ["gird"]}, ["flipping.units: unknown kind of units 'gird'", "'grid'?"]),
+    "unknown option of units": ({"units.grid": {"hieght": 2}}, ["units.grid: unknown option 'hieght'", "'height'?"]),
+    "baseline that is no fill": (
+        {"methods": {"occlusion": {"baseline": "blurr"}}},
+        ["methods.occlusion.baseline: unknown fill 'blurr'", "'blur'?"],
+    ),
     "more steps than units": (
         {"flipping.steps": 65},
-        ["flipping.steps must be at most the 64 units of datasets.digits", "Got 65"],
+        ["flipping.steps must be at most the 64 units of units.grid on images of datasets.digits. Got 65"],
     ),
     "one step": ({"flipping.steps": 1}, ["flipping.steps", "1 is less than the minimum of 2"]),
     "image too small for the stem": (
@@ -392,10 +417,6 @@ def test_enums_of_the_schema_are_the_names_of_the_code(path, names):
     assert set(LEAVES[path][0]["enum"]) == names
 
 
-def test_fills_of_the_schema_are_those_of_the_code():
-    assert LEAVES["config.flipping.fills"][0]["items"]["enum"] == list(FILLS)
-
-
 def test_splits_of_the_schema_are_those_of_the_code():
     assert list(LEAVES["config.datasets.*.limit"][0]["properties"]) == list(SPLITS)
 
@@ -407,15 +428,22 @@ def in_brackets(path):
 
 @pytest.mark.parametrize(
     ("path", "family"),
-    [("config.study.heads", "heads"), ("config.datasets.*.source", "sources"), ("config.models.*.loss", "losses")],
+    [
+        ("config.study.heads", "heads"),
+        ("config.datasets.*.source", "sources"),
+        ("config.models.*.loss", "losses"),
+        ("config.flipping.fills", "fills"),
+        ("config.flipping.units", "units"),
+    ],
 )
 def test_descriptions_list_exactly_what_is_declared(path, family):
     assert sorted(in_brackets(path)) == sorted(declared(family))
 
 
-def test_description_of_the_heads_lists_their_options():
-    found = re.findall(r"(\w+) \{([^{}]*)\}", LEAVES["config.heads"][0]["description"])
-    known = {name: list(head.semantics["options"]) for name, head in declared("heads").items() if head.semantics["options"]}
+@pytest.mark.parametrize("family", ["heads", "fills", "units"])
+def test_description_of_a_section_lists_the_options_of_its_family(family):
+    found = re.findall(r"(\w+) \{([^{}:]*)\}", LEAVES[f"config.{family}"][0]["description"])
+    known = {name: list(member.semantics["options"]) for name, member in declared(family).items() if member.semantics["options"]}
     assert {name: options.split(", ") for name, options in found} == known
 
 

@@ -5,18 +5,18 @@ import pytest
 import torch
 from clxai.attribution.explaining import explain
 from clxai.errors import ClxaiError
-from clxai.flipping.curves import centroid_spread, check_clean, class_centroids, flip_curves, observer_of
-from clxai.flipping.engine import Flipping, flip
+from clxai.flipping.curves import _Ranking, centroid_spread, check_clean, class_centroids, flip_curves, observer_of, plan_of
+from clxai.flipping.engine import flip
 from clxai.networks.embeddings import embed_dataset
 from clxai.networks.inference import Encoder
 from clxai.networks.models import Network
 from clxai.runtime.artefacts import read_arrays, write_arrays
-from clxai.units.base import rank_units, removal_counts, unit_scores
+from project import grid
 
 SETTINGS = {
     "fills": ["mean", "blur"],
     "steps": 6,
-    "unit_px": 4,
+    "units": grid(4),
     "seed": 2,
     "batch_size": 8,
     "precision": "float32",
@@ -43,7 +43,8 @@ def curves(few, saliency):
 def test_file_has_the_documented_axes_and_survives_writing(curves, few, tmp_path):
     heads = list(few.heads)
     assert dict(curves.sizes) == {
-        "explained_by": 4, "scored_by": 4, "fill": 2, "order": 2, "image": 5, "step": 7, "trajectory": 3, "feature": 32
+        "explained_by": 4, "scored_by": 4, "fill": 2, "order": 2, "image": 5, "step": 7, "trajectory": 3, "feature": 32,
+        "y": 16, "x": 16,
     }  # fmt: skip
     assert curves["log_odds"].dims == ("explained_by", "scored_by", "fill", "order", "image", "step")
     assert curves["drift_l2"].dims == ("explained_by", "fill", "order", "image", "step")
@@ -69,9 +70,8 @@ def test_curves_start_at_the_explained_log_odds_and_target(curves, saliency):
 
 
 def test_trajectories_are_the_embedding_paths_of_the_first_images(curves, few, saliency):
-    maps = unit_scores(torch.from_numpy(saliency["attribution"].values), 4)
-    rank = torch.stack([rank_units(scores, few.index, 2)[0] for scores in maps])
-    plan = Flipping(("mean", "blur"), removal_counts(16, 6), 4, 2, 512)
+    plan = plan_of(few, few.images, {**SETTINGS, "batch_size": 512})
+    rank = _Ranking.of(torch.from_numpy(saliency["attribution"].values), few.index, plan).rank
     assert curves["trajectory"].values.tolist() == few.index[:3].tolist()
     for (explained, fill, order, group), _, path in flip(few.encoder, observer_of(few, 5), few.images, few.index, rank, plan):
         assert group == slice(0, 5)
@@ -152,8 +152,8 @@ def test_attributions_of_other_heads_are_refused(few, saliency):
     ("changes", "message"),
     [
         ({"bank_k": 500}, r"flipping\.bank_k must be at most the 200 training images\. Got 500"),
-        ({"unit_px": 5}, r"unit_px must tile the image size 16 px: one of \[1, 2, 4, 8\]\. Got 5"),
-        ({"steps": 17}, r"flipping\.steps must be in 1\.\.16, the number of units\. Got 17"),
+        ({"units": grid(5, 4)}, r"units\.grid\.height must tile 16 px: one of \[1, 2, 4, 8\]\. Got 5"),
+        ({"steps": 17}, r"flipping\.steps must be in 1\.\.16, the least number of units of an image by units\.grid\. Got 17"),
     ],
 )
 def test_settings_that_do_not_fit_the_run_are_refused(few, saliency, changes, message):

@@ -5,7 +5,7 @@ from clxai.errors import ClxaiError
 from clxai.runtime.artefacts import write_arrays
 from snakemake.io import expand
 
-SETTINGS = {"models": ["supcon", "ce"], "seeds": [2, 0], "methods": ["random", "lrp", "saliency"]}
+SETTINGS = {"models": ["supcon", "ce"], "seeds": [2, 0], "methods": ["random", "lrp", "saliency"], "units": ["grid", "bands"]}
 
 
 def test_combinations_are_in_the_order_in_which_snakemake_expands_files():
@@ -47,10 +47,10 @@ def test_number_of_files_must_be_that_of_the_cells(paths, n_files):
         joined(design(SETTINGS, "model", "seed"), (paths + paths)[:n_files])
 
 
-@pytest.mark.parametrize("names", [("seed", "model"), ("model",), ("method", "model")])
+@pytest.mark.parametrize("names", [("seed", "model"), ("model",), ("method", "model"), ("method", "units")])
 def test_files_in_another_order_than_the_cells_are_refused(names):
-    pattern = "results/digits/{model}/seed{seed}/curves/{method}.nc"
-    cells = design(SETTINGS, "model", "seed", "method")
+    pattern = "results/digits/{model}/seed{seed}/curves/{units}/{method}.nc"
+    cells = design(SETTINGS, "model", "seed", "units", "method")
     files = [pattern.format(**cell) for cell in cells]
     assert [path for _, path in joined(cells, files)] == files
     shuffled = sorted(files, key=lambda file: [cells[files.index(file)][name] for name in names][::-1])

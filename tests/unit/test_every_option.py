@@ -1,8 +1,5 @@
 """Every key of `flipping`, and every option that a head or a method declares, has its effect; one without a case here fails."""
 
-import copy
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -12,13 +9,13 @@ from clxai.flipping import curves
 from clxai.flipping.curves import flip_curves
 from clxai.heads.base import HEADS
 from clxai.registry import declared
-from project import ROOT
+from project import ROOT, grid
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
 SETTINGS = {
     "fills": ["mean"],
     "steps": 4,
-    "unit_px": 4,
+    "units": grid(4),
     "seed": 0,
     "batch_size": 64,
     "precision": "float32",
@@ -80,9 +77,10 @@ def of_bank_k(run, before, after):
         np.testing.assert_allclose(dataset["bank_distance"][0, 0, 0, :, 0], unit_distances(run)[:, k - 1], atol=1e-3)
 
 
-def of_unit_px(run, before, after):
+def of_units(run, before, after):
     np.testing.assert_allclose(after["fraction"], np.arange(5) / 4)
-    assert (after.attrs["unit_px"], before.attrs["unit_px"]) == (8, 4)
+    assert [after.attrs[name] for name in ("units", "units_member", "units_height", "units_width")] == ["grid", "grid", 8, 4]
+    assert after["unit"].values.tolist() == [[4 * (y // 8) + x // 4 for x in range(16)] for y in range(16)]
 
 
 def of_seed(run, before, after):
@@ -91,7 +89,7 @@ def of_seed(run, before, after):
     np.testing.assert_array_equal(after["log_odds"], before["log_odds"])
 
 
-# key: (value, its effect); unit_px and seed come from the data set and the study
+# key: (value, its effect); the seed is the study's
 FLIPPING = {
     "fills": (["zero", "mean"], of_fills),
     "steps": (6, of_steps),
@@ -99,21 +97,20 @@ FLIPPING = {
     "precision": ("bfloat16", of_precision),
     "trajectories": (3, of_trajectories),
     "bank_k": (40, of_bank_k),
-    "unit_px": (8, of_unit_px),
+    "units": (grid(8, 4), of_units),
     "seed": (7, of_seed),
 }
 
 
 def test_every_key_of_flipping_has_a_case_here():
-    assert FLIPPING.keys() == SCHEMA["properties"]["flipping"]["properties"].keys() | {"unit_px", "seed"} == SETTINGS.keys()
+    assert FLIPPING.keys() == SCHEMA["properties"]["flipping"]["properties"].keys() | {"seed"} == SETTINGS.keys()
 
 
 @pytest.mark.parametrize("key", FLIPPING)
 def test_flipping_does_what_its_key_says(few, maps, plain, monkeypatch, key):
     monkeypatch.setattr(curves, "check_precision", lambda *given: None)  # this network is too small for bfloat16
     value, effect = FLIPPING[key]
-    own = replace(few, encoder=copy.deepcopy(few.encoder))  # flipping in bfloat16 changes it
-    effect(few, plain, flip_curves(own, maps, {**SETTINGS, key: value}))
+    effect(few, plain, flip_curves(few, maps, {**SETTINGS, key: value}))
 
 
 def fitted(run, name, options):

@@ -4,15 +4,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from clxai.fills.base import fill_images, fill_of, fills_of
 from clxai.flipping.curves import observer_of
-from clxai.flipping.engine import Flipping, Observer, flip
+from clxai.flipping.engine import Flipping, flip
+from clxai.flipping.observing import Observer
 from clxai.heads.affine import Softmax
 from clxai.heads.base import log_odds
 from clxai.names import ORDERS
 from clxai.networks.architecture import Architecture
 from clxai.networks.inference import Encoder
 from clxai.networks.models import Normalised, load_network
-from clxai.units.base import fill_images, removal_counts
+from clxai.units.base import cut_images
+from clxai.units.removal import removal_counts
 from torch import nn
 
 FILLS = ("mean", "noise")
@@ -40,9 +43,15 @@ def rank():
     return torch.from_numpy(np.stack([[rng.permutation(16) for _ in range(3)] for _ in range(2)]))
 
 
+def plan_of(fills, size, unit, steps, batch_size):
+    """Squares of `unit` pixels."""
+    cut = cut_images("grid", {"height": unit, "width": unit}, torch.empty(1, 1, size, size))
+    return Flipping(fills_of(fills), cut, removal_counts(cut.n_units, steps), SEED, batch_size)
+
+
 def flipped(run, rank, batch_size=512, fills=FILLS, steps=STEPS):
     """All quantities of all pieces as arrays [explained, fill, order, ..., image, step], and the paths."""
-    plan = Flipping(fills, removal_counts(16, steps), UNIT, SEED, batch_size)
+    plan = plan_of(fills, 16, UNIT, steps, batch_size)
     shape = (len(rank), len(fills), len(ORDERS))
     pieces = {place: {} for place in np.ndindex(shape)}
     for (explained, fill, order, group), quantities, path in flip(
@@ -84,7 +93,7 @@ def odds_of(scores, target):
 def slow_path(network, run, image, ranks, fill, order):
     """One step at a time, one unit at a time, through the unfolded network in float64."""
     clean = run.images[image].double()
-    filled = fill_images(fill, run.images[image : image + 1], run.encoder.mean, run.index[image : image + 1], SEED)[0]
+    filled = fill_images(fill_of(fill), run.images[image : image + 1], run.encoder.mean, run.index[image : image + 1], SEED)[0]
     path = []
     for count in [round(step * 16 / STEPS) for step in range(STEPS + 1)]:
         changed = clean.clone()
@@ -193,7 +202,7 @@ def test_both_ends_are_shared_by_orders_and_explanations(fast):
 
 def test_fully_removed_image_is_the_fill_alone(few, fast):
     for number, fill in enumerate(FILLS):
-        filled = fill_images(fill, few.images, few.encoder.mean, few.index, SEED)
+        filled = fill_images(fill_of(fill), few.images, few.encoder.mean, few.index, SEED)
         np.testing.assert_allclose(fast["path"][0, number, 0, :, -1], few.encoder(filled), rtol=1e-4, atol=1e-4)
 
 
@@ -220,7 +229,7 @@ def test_network_sees_whole_units_of_all_channels_replaced_by_the_normalised_fil
     head = Softmax({"weight": torch.randn(2, n_features), "bias": torch.zeros(2)})
     observer = Observer({"softmax": head}, torch.zeros(1, 1).long(), torch.randn(2, n_features), torch.randn(4, n_features), 1)
     rank = torch.tensor([3, 0, 2, 1])[None, None]
-    plan = Flipping(("zero",), removal_counts(4, 4), 8, 0, 64)
+    plan = plan_of(("zero",), 16, 8, 4, 64)
     (_, _, path), (_, _, lerf) = flip(encoder, observer, images, torch.arange(1), rank, plan)
     expected = images[0].clone()
     for step, (top, left) in enumerate([(0, 8), (8, 8), (8, 0), (0, 0)], start=1):

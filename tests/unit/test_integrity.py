@@ -19,6 +19,7 @@ from clxai.flipping.curves import flip_curves
 from clxai.heads.base import load_head
 from clxai.networks.inference import load_encoder
 from clxai.runtime.artefacts import read_arrays, read_record, read_tensors, write_arrays, write_record, write_table
+from project import grid
 
 FLIPS = 150  # per kind of file, one at a time
 CPU = torch.device("cpu")
@@ -32,7 +33,7 @@ def study(tiny_run, tiny_data, tmp_path_factory):
         shutil.copy(source, folder / Path(source).name)
     run = tiny_run.at(draw_sample(tiny_data.data, "evaluation", "test", 10, 0))
     attributions = explain(run, "saliency", {}, 0)
-    settings = {"fills": ["mean"], "steps": 4, "trajectories": 2, "bank_k": 5, "unit_px": 4, "seed": 0}
+    settings = {"fills": ["mean"], "steps": 4, "trajectories": 2, "bank_k": 5, "units": grid(4), "seed": 0}
     settings |= {"batch_size": 64, "precision": "float32"}
     write_arrays(attributions, folder / "attributions.nc")
     write_arrays(flip_curves(run, attributions, settings), folder / "curves.nc")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from clxai.networks.architecture import Architecture
 from clxai.networks.base import NETWORKS
-from clxai.networks.inference import Encoder, prepare_for_flipping
+from clxai.networks.inference import Encoder, prepared_for_flipping
 from clxai.networks.models import Network
 from clxai.runtime import memory
 from clxai.runtime.memory import MOST_AT_ONCE, chosen_batch, free_bytes
@@ -56,9 +56,8 @@ def test_a_control_group_lowers_what_is_free(tmp_path, monkeypatch):
 )
 def test_the_estimate_bounds_what_a_forward_pass_allocates(network, shape, width, stem):
     """Torch's own profiler counts every allocation; a batch must peak below the estimate, and not far below."""
-    encoder = encoder_of(shape, width, stem, network)
+    encoder = prepared_for_flipping(encoder_of(shape, width, stem, network), "float32")
     estimate = 8 * encoder.bytes_per_image()
-    prepare_for_flipping(encoder.backbone, "float32")
     images = torch.rand(8, 3, *shape).contiguous(memory_format=torch.channels_last)
     with torch.no_grad(), torch.profiler.profile(profile_memory=True, record_shapes=False) as profiler:
         encoder.backbone(images)

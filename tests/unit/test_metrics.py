@@ -10,6 +10,7 @@ from clxai.measures.metrics.monotonicity import monotonicity
 from clxai.measures.metrics.path import roughness, straightness
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from project import grid
 from scipy import stats
 
 quick = settings(max_examples=40, deadline=None)
@@ -248,7 +249,7 @@ def real(tiny_run):
     settings = {
         "fills": ["mean", "noise"],
         "steps": 8,
-        "unit_px": 4,
+        "units": grid(4),
         "seed": 0,
         "batch_size": 128,
         "precision": "float32",

@@ -1,16 +1,19 @@
 """A quicker arithmetic is used only where it leaves the AUCs as they are."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from clxai.errors import ClxaiError
+from clxai.fills.base import fills_of
 from clxai.flipping import precision
 from clxai.flipping.curves import observer_of
 from clxai.flipping.engine import Flipping
 from clxai.flipping.precision import AUC_TOLERANCE, auc_difference, check_precision
-from clxai.networks.inference import prepare_for_flipping
-from clxai.units.base import removal_counts
+from clxai.networks.inference import prepared_for_flipping
+from clxai.units.base import cut_images
+from clxai.units.removal import removal_counts
 
 
 @pytest.fixture
@@ -18,7 +21,8 @@ def problem(tiny_run):
     """Encoder, observer, images, index, ranks and a plan in bfloat16."""
     run = tiny_run.at(tiny_run.index[:20].numpy())
     rank = torch.rand(2, 20, 16, generator=torch.Generator().manual_seed(0)).argsort(dim=-1)
-    plan = Flipping(("mean", "zero"), removal_counts(16, 4), 4, 0, 64, "bfloat16")
+    cut = cut_images("grid", {}, run.images)
+    plan = Flipping(fills_of(["mean", "zero"]), cut, removal_counts(cut.n_units, 4), 0, 64, "bfloat16")
     return run.encoder, observer_of(run, 5), run.images, run.index, rank, plan
 
 
@@ -31,7 +35,7 @@ def test_bfloat16_differs_from_float32_a_little(problem):
 def test_the_encoder_given_stays_as_it_is(problem):
     encoder = copy.deepcopy(problem[0])
     encoder.backbone.relu.inplace = False
-    check_precision(encoder, *problem[1:-1], Flipping(("mean",), removal_counts(16, 4), 4, 0, 64, "float32"))
+    check_precision(encoder, *problem[1:-1], replace(problem[-1], precision="float32"))
     auc_difference(encoder, *problem[1:])
     assert encoder.backbone.conv1.weight.dtype == torch.float32
     assert not encoder.backbone.relu.inplace
@@ -52,4 +56,4 @@ def test_a_moved_mean_auc_is_refused(problem, monkeypatch, difference, refused):
 
 def test_an_unknown_precision_is_refused(problem):
     with pytest.raises(ClxaiError, match=r"flipping\.precision must be one of float32, bfloat16\. Got 'float16'"):
-        prepare_for_flipping(problem[0].backbone, "float16")
+        prepared_for_flipping(problem[0], "float16")

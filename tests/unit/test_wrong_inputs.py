@@ -214,13 +214,13 @@ def test_config_that_cannot_work_is_refused(config, case):
 
 @pytest.mark.parametrize("name", ["CIFAR10", "FashionMNIST", "SVHN", "STL10", "GTSRB", "Country211"])
 def test_torchvision_set_that_needs_nothing_more_passes(config, name):
-    for path, value in torchvision(name, size=32, unit_px=4).items():
+    for path, value in torchvision(name, size=32).items():
         with_value(config, path.split("."), value)
     check(config)
 
 
 def test_emnist_with_its_argument_passes(config):
-    for path, value in torchvision("EMNIST", size=28, unit_px=4, arguments={"split": "balanced"}).items():
+    for path, value in torchvision("EMNIST", size=28, arguments={"split": "balanced"}).items():
         with_value(config, path.split("."), value)
     check(config)
 
@@ -367,8 +367,8 @@ def test_npz_that_cannot_work_is_refused_while_planning(config, tmp_path, monkey
     assert not (tmp_path / "harm").exists()
 
 
-NPZ = {"source": "npz", "size": None, "unit_px": 4}
-FITTING = {"flipping.steps": 16}  # k and bank_k, which are not given, fit themselves
+NPZ = {"source": "npz", "size": None}
+FITTING = {"units": {"grid": {"height": 4, "width": 4}}, "flipping.steps": 16}  # k and bank_k, not given, fit themselves
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,7 @@ FITTING = {"flipping.steps": 16}  # k and bank_k, which are not given, fit thems
         ({"heads": {"knn": {"k": 41}}}, "heads.knn.k must be at most the 40 training images of digits. Got 41"),
         ({"flipping.bank_k": 41}, "flipping.bank_k must be at most the 40 training images of digits. Got 41"),
         ({"samples.evaluation.images": 41}, "samples.evaluation.images must be at most the 40 test images of digits. Got 41"),
-        ({"datasets.digits.unit_px": 5}, "datasets.digits.unit_px must tile 16 px"),
+        ({"units.grid.height": 5}, "units.grid.height must tile 16 px of datasets.digits"),
         ({"flipping.steps": 17}, "flipping.steps must be at most the 16 units"),
         (methods(occlusion={"window": 17}), "methods.occlusion.window must be at most the 16 px"),
         ({"models.ce.network_options": {"stem": "large"}}, "datasets.digits.size must be at least 64 px for models.ce"),

@@ -24,7 +24,7 @@ KILLS = 21
 KILLS_PER_RULE = 4  # so that the first jobs do not get them all
 TARGET = "tables_all"
 MODEL = "results/digits/ce/seed0/model.safetensors"
-CURVES = "results/digits/ce/seed0/curves/evaluation/random.nc"
+CURVES = "results/digits/ce/seed0/curves/evaluation/grid/random.nc"
 
 
 def start(project, *arguments, config=TINY):

@@ -54,7 +54,7 @@ ADDITIONS = {
     "data/sources/stripes.py": (
         replace(
             ("datasets: [digits]", "datasets: [digits, stripes]"),
-            ("datasets:\n  digits", "datasets:\n  stripes: {source: stripes, unit_px: 4}\n  digits"),
+            ("datasets:\n  digits", "datasets:\n  stripes: {source: stripes}\n  digits"),
         ),
         {
             **{"prepare_data": 1, "sample_images": 1, "train_model": 2, "embed_images": 2},

@@ -40,8 +40,8 @@ def test_fashionmnist_study_is_config_alone(fresh):
         ("models: {ce: {loss: cross_entrop}}", "unknown loss 'cross_entrop'. Did you mean 'cross_entropy'?"),
         ("models: {supcon: {loss_options: {temperature: 0}}}", "models.supcon.loss_options.temperature must be > 0. Got 0"),
         ("heads: {knn: {k: 5000}}", "heads.knn.k must be at most the"),
-        ("datasets: {digits: {size: 8, unit_px: 2}}", "datasets.digits.size must be at least 16"),
-        ("datasets: {digits: {unit_px: 5}}", "datasets.digits.unit_px must tile 16 px: one of"),
+        ("datasets: {digits: {size: 8}}", "datasets.digits.size must be at least 16"),
+        ("units: {grid: {height: 5}}", "units.grid.height must tile 16 px of datasets.digits: one of"),
         ("datasets: {digits: {source: digit}}", "unknown data source 'digit'. Did you mean 'digits'?"),
         ("study: {methods: [random, occlusion]}\nmethods: {occlusion: {window: 25}}", "methods.occlusion.window must be at most"),
         ("datasets: {digits: {source: npz, path: Snakefile}}", "Snakefile: not a readable npz file"),
@@ -71,7 +71,7 @@ def write_arrays_of(path, first):
 def test_file_of_a_user_is_an_input_by_its_content(fresh):
     write_arrays_of(fresh.folder / "own.npz", 1)
     study = "study: {datasets: [own]}\nsamples: {evaluation: {images: 4}}\nflipping: {steps: 4}\n"
-    (fresh.folder / "own.yaml").write_text(study + "datasets: {own: {source: npz, path: own.npz, unit_px: 4}}\n")
+    (fresh.folder / "own.yaml").write_text(study + "datasets: {own: {source: npz, path: own.npz}}\n")
     target = "results/own/data/images.npy"
     process = fresh.snakemake("--cores", "1", target, config="own.yaml")
     assert process.returncode == 0, process.stdout + process.stderr

@@ -106,7 +106,7 @@ def test_order_of_keys_is_not_noticed(finished):
 
 
 def test_other_unit_size_flips_again_without_training(finished):
-    with finished.edited("tests/workflow/tiny.yaml", lambda text: text.replace("unit_px: 4", "unit_px: 2")):
+    with finished.edited("tests/workflow/tiny.yaml", lambda text: text.replace("height: 4", "height: 2")):
         planned = finished.planned()
     assert planned == {"flip": 6, **AFTER_CURVES}
 

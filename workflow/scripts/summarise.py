@@ -19,7 +19,7 @@ from clxai.runtime.artefacts import write_table
 
 settings = snakemake.params.config
 metrics, draws, seed = settings["metrics"], settings["bootstrap_draws"], settings["seed"]
-cells, trainings = design(settings, "model", "seed", "method"), design(settings, "model", "seed")
+cells, trainings = design(settings, "model", "seed", "units", "method"), design(settings, "model", "seed")
 ranked = []
 runs = read_runs(cells, snakemake.input.curves, leave_out=("trajectory_embedding",))
 images, curves = measure_runs(keep(runs, ("degenerate", "tie_fraction"), ranked), metrics)
@@ -28,7 +28,7 @@ write_table(summary_table(images, metrics, draws, seed), snakemake.output.summar
 write_table(curves, snakemake.output.curves)
 write_table(contrast_table(images, metrics, settings["contrasts"], settings["margin"]), snakemake.output.contrasts)
 write_table(variance_table(images, metrics), snakemake.output.variance)
-maps = read_runs(cells, snakemake.input.attributions, leave_out=("attribution",))
+maps = read_runs(design(settings, "model", "seed", "method"), snakemake.input.attributions, leave_out=("attribution",))
 write_table(map_table(ranked, maps), snakemake.output.maps)
 write_table(head_table(trainings, snakemake.input.heads), snakemake.output.heads)
 write_table(model_table(trainings, snakemake.input.records), snakemake.output.models)

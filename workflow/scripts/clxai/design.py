@@ -11,7 +11,7 @@ import xarray
 from clxai.errors import ClxaiError
 from clxai.runtime.artefacts import read_arrays
 
-_FIELDS = {"model": "models", "seed": "seeds", "method": "methods"}
+_FIELDS = {"model": "models", "seed": "seeds", "units": "units", "method": "methods"}
 
 
 def design(settings: Mapping[str, Any], *names: str) -> list[dict[str, Any]]:
@@ -23,8 +23,8 @@ def design(settings: Mapping[str, Any], *names: str) -> list[dict[str, Any]]:
 def joined(cells: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> list[tuple[Mapping[str, Any], str]]:
     """Return each cell with its file, one after the other.
 
-    A file's place names it: `.../{model}/seed{seed}/{stage}/{sample}/.../{method}.nc`. Raises ClxaiError if there are more files
-    than cells or fewer, or if a file lies elsewhere: a wrong order would give the results of one run the name of another.
+    A file's place names it: `.../{model}/seed{seed}/{stage}/{sample}/{units}/{method}.nc`. Raises ClxaiError if there are more
+    files than cells or fewer, or if a file lies elsewhere: a wrong order would give the results of one run the name of another.
     """
     if len(cells) != len(paths):
         raise ClxaiError(f"{len(paths)} files for {len(cells)} runs of the study: the rule and its script disagree")
@@ -40,9 +40,11 @@ def joined(cells: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> list[tup
 
 
 def _named(path: Path, name: str) -> str | None:
-    """Return the model, seed, sample or method that the place of a run's file names; None if it names none."""
+    """Return the model, seed, sample, units or method that the place of a run's file names; None if it names none."""
     if name == "method":
         return path.stem
+    if name == "units":
+        return path.parent.name
     folders = list(path.parent.parts)
     place = next((n for n in reversed(range(1, len(folders))) if re.fullmatch(r"seed\d+", folders[n])), None)
     if place is None:

@@ -1,7 +1,6 @@
 """Names and limits that the config check and the library share; free of imports, so that planning stays quick."""
 
 SPLITS = ("train", "val", "test")
-FILLS = ("mean", "zero", "blur", "noise")
 ORDERS = ("morf", "lerf")
 FLIPPING_PRECISIONS = ("float32", "bfloat16")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -10,8 +9,3 @@ STUDIES = "studies"  # the folder of what belongs to one study, beside those of 
 ALL = "all"  # in tables: not one name but the mean over all
 LAST = "last"  # of the layers of a network, the deepest that has a spatial output
 REFERENCE = "random"  # the attribution that every other one is compared with
-
-
-def allowed_units(size: int) -> list[int]:
-    """Return the unit sizes in pixels that tile an image of `size` pixels at least 2 x 2 times."""
-    return [px for px in range(1, size // 2 + 1) if size % px == 0]

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from clxai.attribution.base import METHODS, REDUCTIONS, Explanation, Problem
 from clxai.errors import ClxaiError
+from clxai.fills.base import Fill, fill_images, fill_of
 from clxai.heads.base import Head, log_odds
 from clxai.registry import Entry
 from clxai.runs import Run
 from clxai.runtime.artefacts import read_arrays
 from clxai.runtime.chunks import in_chunks
-from clxai.units.base import fill_images, tie_fraction
+from clxai.units.removal import tie_fraction
 
 _STORED = ("family", "aligned_to", "signed", "stochastic", "per_head", "reduction")  # keywords of a method, beside its maps
 BATCH = 64  # images explained at once, at most
@@ -37,7 +38,8 @@ def explain(
     needed = _needed_maps(run, entry, maps or {})
     settings = entry.options(options, image_size=min(run.images.shape[-2:]))
     mode = settings.pop("baseline", entry.semantics["baseline"])
-    baseline = _baseline(run, mode, seed)
+    fill = None if mode is None else fill_of(mode)
+    baseline = None if fill is None else _baseline(run, fill, seed)
     rows: dict[str, list[np.ndarray]] = {}
     for name, head in run.heads.items():
         if rows and not entry.semantics["per_head"]:
@@ -46,7 +48,7 @@ def explain(
             _append(rows, _explain_head(run, head, baseline, entry, settings, seed, needed[name]))
             check_map(rows["attribution"][-1], method_name, name)
         _append(rows, _targets(head, run.embeddings))
-    return _labelled(rows, list(run.heads), run.index, entry, settings, _baseline_record(baseline, mode), seed)
+    return _labelled(rows, list(run.heads), run.index, entry, settings, _baseline_record(baseline, fill), seed)
 
 
 def read_maps(paths: Iterable[str | Path]) -> dict[str, xarray.Dataset]:
@@ -125,10 +127,8 @@ def _explain_head(
     return {name: value.float().cpu().numpy() for name, value in {"attribution": maps, **values}.items()}
 
 
-def _baseline(run: Run, mode: str | None, seed: int) -> Tensor | None:
-    if mode is None:
-        return None
-    return run.encoder.normalise(fill_images(mode, run.images, run.encoder.mean, run.index, seed))
+def _baseline(run: Run, fill: Fill, seed: int) -> Tensor:
+    return run.encoder.normalise(fill_images(fill, run.images, run.encoder.mean, run.index, seed))
 
 
 def _labelled(
@@ -152,8 +152,8 @@ def _labelled(
     return xarray.Dataset(variables, coords={"head": heads, "image": index.cpu().numpy()}, attrs=attrs)
 
 
-def _baseline_record(baseline: Tensor | None, mode: str | None) -> dict[str, Any]:
-    if baseline is None:
+def _baseline_record(baseline: Tensor | None, fill: Fill | None) -> dict[str, Any]:
+    if baseline is None or fill is None:
         return {"baseline": "none"}
     digest = hashlib.sha256(baseline.cpu().contiguous().numpy().tobytes()).hexdigest()
-    return {"baseline": mode, "baseline_shape": list(baseline.shape), "baseline_sha256": digest}
+    return {"baseline": fill.name, "baseline_shape": list(baseline.shape), "baseline_sha256": digest}

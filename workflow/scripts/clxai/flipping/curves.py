@@ -1,6 +1,7 @@
-"""The curves artefact: one flipping job's quantities with named axes, and the meaning of each as attributes."""
+"""The curves artefact: one flipping job's quantities with the axes and meanings of `schema`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,30 +11,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from clxai.errors import ClxaiError
-from clxai.flipping.engine import Flipping, Observer, Place, flip
+from clxai.fills.base import fills_of
+from clxai.flipping.engine import Flipping, Place, flip
+from clxai.flipping.observing import Observer
 from clxai.flipping.precision import check_precision
+from clxai.flipping.schema import QUANTITIES, RANKING, SCORED, TRAJECTORY, UNIT
 from clxai.names import ORDERS
-from clxai.networks.inference import prepare_for_flipping
+from clxai.networks.inference import prepared_for_flipping
 from clxai.runs import Run
 from clxai.runtime.memory import chosen_batch
-from clxai.units.base import check_unit, rank_units, removal_counts, tie_fraction, unit_scores
+from clxai.units.base import Cut, cut_images
+from clxai.units.removal import rank_units, removal_counts, tie_fraction
 
-PATH = ("explained_by", "fill", "order", "image", "step")
-SCORED = ("explained_by", "scored_by", "fill", "order", "image", "step")
-_MEANING = {
-    "probability": (SCORED, "1", "softmax probability of the target at temperature 1"),
-    "probability_matched": (SCORED, "1", "the same at the head's fitted temperature"),
-    "probability_matched_low": (SCORED, "1", "the same at the lower end of the temperature's interval"),
-    "probability_matched_high": (SCORED, "1", "the same at the upper end of the temperature's interval"),
-    "log_odds": (SCORED, "nat", "score of the target minus logsumexp of the others"),
-    "prediction": (SCORED, "class", "predicted class"),
-    "drift_l2": (PATH, "embedding", "Euclidean distance to the clean embedding"),
-    "drift_cosine": (PATH, "1", "1 - cosine with the clean embedding"),
-    "bank_distance": (PATH, "1", "distance to the k-th nearest training embedding, unit sphere"),
-    "centroid_distance": (PATH, "embedding", "distance to the centroid of the explaining head's target"),
-    "step_length": (PATH, "embedding", "distance to the embedding one step before"),
-    "acceleration": (PATH, "embedding", "norm of the second divided difference against the removed fraction"),
-}
 BANK_K = 10  # the neighbour whose distance counts, unless flipping.bank_k says
 # Relative difference allowed between the stored clean embedding, float32, and the one met while flipping.
 CLEAN_TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
@@ -61,38 +50,57 @@ def flip_curves(run: Run, attributions: xarray.Dataset, settings: Mapping[str, A
     """Flip every explanation of one attribution file and return the curves with their axes.
 
     The forward passes must agree with the stored clean embeddings. A method that does not depend on the head is flipped once
-    and repeated along `explained_by`.
+    and repeated along `explained_by`. The run's encoder stays as it is.
 
     Raises ClxaiError if the embeddings do not belong to the model, if the file explains other heads, or if units or steps do
-    not fit the image size.
+    not fit the images.
     """
     run = run.at(attributions["image"].values)
     check_heads(list(run.heads), attributions)
     images, embeddings, observer = run.images, run.embeddings, observer_of(run, settings["bank_k"])
-    check_unit(images.shape[-1], settings["unit_px"])
+    plan = plan_of(run, images, settings)
     maps = torch.from_numpy(attributions["attribution"].values).to(images.device)
-    maps = maps if attributions.attrs["per_head"] else maps[:1]
-    scores = unit_scores(maps, settings["unit_px"])
-    ranked = [rank_units(explained, run.index, settings["seed"]) for explained in scores]
-    plan = Flipping(
-        fills=tuple(settings["fills"]),
-        counts=removal_counts(scores.shape[-1], settings["steps"]),
-        unit_px=settings["unit_px"],
+    ranking = _Ranking.of(maps if attributions.attrs["per_head"] else maps[:1], run.index, plan)
+    check_precision(run.encoder, observer, images, run.index, ranking.rank, plan)
+    arrays = _Collected(observer, len(ranking.rank), len(images), plan, settings["trajectories"])
+    encoder = prepared_for_flipping(run.encoder, plan.precision)
+    for place, quantities, path in flip(encoder, observer, images, run.index, ranking.rank, plan):
+        if place[:3] == (0, 0, 0):
+            check_clean(path[:, 0], embeddings[place[3]], CLEAN_TOLERANCE[plan.precision])
+        arrays.add(place, quantities, path)
+    return _labelled(arrays, observer, attributions, plan, ranking).assign_attrs(_units_record(settings["units"]))
+
+
+def plan_of(run: Run, images: Tensor, settings: Mapping[str, Any]) -> Flipping:
+    """Return how the images of a run are perturbed. Raises ClxaiError if units or steps do not fit the images."""
+    chosen = settings["units"]
+    cut = cut_images(chosen["units"], chosen["options"], images)
+    return Flipping(
+        fills=fills_of(settings["fills"]),
+        cut=cut,
+        counts=removal_counts(cut.n_units, settings["steps"], f"units.{chosen['name']}"),
         seed=settings["seed"],
         batch_size=chosen_batch(settings["batch_size"], run.encoder.bytes_per_image(), images.device),
         precision=settings["precision"],
     )
-    ranks = torch.stack([rank for rank, _ in ranked])
-    check_precision(run.encoder, observer, images, run.index, ranks, plan)
-    prepare_for_flipping(run.encoder.backbone, plan.precision)
-    arrays = _Collected(observer, len(maps), len(images), plan, settings["trajectories"])
-    for place, quantities, path in flip(run.encoder, observer, images, run.index, ranks, plan):
-        if place[:3] == (0, 0, 0):
-            check_clean(path[:, 0], embeddings[place[3]], CLEAN_TOLERANCE[plan.precision])
-        arrays.add(place, quantities, path)
-    ties = torch.stack([tie_fraction(explained) for explained in scores])
-    degenerate = torch.stack([flag for _, flag in ranked])
-    return _labelled(arrays, observer, attributions, plan, ties, degenerate)
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """Ranks of the units of every explanation [explained, image, unit], and [explained, image] what is known of the maps."""
+
+    rank: Tensor
+    degenerate: Tensor
+    tie_fraction: Tensor
+
+    @classmethod
+    def of(cls, maps: Tensor, index: Tensor, plan: Flipping) -> "_Ranking":
+        """Rank the units of maps [explained, image, y, x]."""
+        n_units = plan.cut.units_of(torch.arange(len(index), device=index.device))
+        scores = [plan.cut.scores(explained) for explained in maps]
+        ranked = [rank_units(explained, index, plan.seed, n_units) for explained in scores]
+        ties = [tie_fraction(explained, n_units) for explained in scores]
+        return cls(torch.stack([rank for rank, _ in ranked]), torch.stack([flag for _, flag in ranked]), torch.stack(ties))
 
 
 def check_clean(met: Tensor, stored: Tensor, tolerance: float) -> None:
@@ -109,16 +117,15 @@ class _Collected:
     """Preallocated arrays on the device, filled piece by piece as the engine yields, so that it never waits for a copy."""
 
     def __init__(self, observer: Observer, n_explained: int, n_images: int, plan: Flipping, n_trajectories: int) -> None:
-        n_heads, n_steps, n_features = len(observer.heads), len(plan.counts), observer.bank.shape[1]
+        n_heads, n_steps, n_features = len(observer.heads), plan.counts.shape[1], observer.bank.shape[1]
         path = (n_explained, len(plan.fills), len(ORDERS), n_images, n_steps)
         self.n_trajectories = min(n_trajectories, n_images)
         self.values: dict[str, Tensor] = {}
-        for name, (axes, _, _) in _MEANING.items():
-            shape = (n_explained, n_heads, *path[1:]) if axes == SCORED else path
+        for name, variable in QUANTITIES.items():
+            shape = (n_explained, n_heads, *path[1:]) if variable.axes == SCORED else path
             if name == "centroid_distance":
                 shape = (n_heads, *path[1:])
-            kind = torch.int16 if name == "prediction" else torch.float32
-            self.values[name] = torch.zeros(shape, dtype=kind, device=observer.bank.device)
+            self.values[name] = torch.zeros(shape, dtype=getattr(torch, variable.dtype), device=observer.bank.device)
         self.trajectory = observer.bank.new_zeros(*path[:3], self.n_trajectories, n_steps, n_features)
 
     def add(self, place: Place, quantities: Mapping[str, Tensor], path: Tensor) -> None:
@@ -127,7 +134,7 @@ class _Collected:
             if name == "centroid_distance":  # one target class per head, whoever explained
                 owners = slice(None) if len(self.trajectory) == 1 else slice(explained, explained + 1)
                 self.values[name][owners, fill, order, group] = value[owners]
-            elif _MEANING[name][0] == SCORED:
+            elif QUANTITIES[name].axes == SCORED:
                 self.values[name][explained, :, fill, order, group] = value.to(self.values[name].dtype)
             else:
                 self.values[name][explained, fill, order, group] = value
@@ -140,46 +147,57 @@ class _Collected:
 
 
 def _labelled(
-    collected: _Collected, observer: Observer, attributions: xarray.Dataset, plan: Flipping, ties: Tensor, degenerate: Tensor
+    collected: _Collected, observer: Observer, attributions: xarray.Dataset, plan: Flipping, ranking: _Ranking
 ) -> xarray.Dataset:
-    heads = list(observer.heads)
-    n_heads = len(heads)
-
-    def along_heads(array: np.ndarray) -> np.ndarray:
-        return array if len(array) == n_heads else np.broadcast_to(array, (n_heads, *array.shape[1:]))
-
-    arrays = collected.arrays()
-    variables: dict[str, Any] = {
-        name: (axes, along_heads(arrays[name]), {"units": units, "description": text})
-        for name, (axes, units, text) in _MEANING.items()
+    heads, image = list(observer.heads), attributions["image"].values
+    everyone = torch.arange(len(image), device=plan.cut.n_units.device)
+    values = {
+        **collected.arrays(),
+        "tie_fraction": ranking.tie_fraction.cpu().numpy(),
+        "degenerate": ranking.degenerate.cpu().numpy(),
+        "target": observer.targets.cpu().numpy(),
+        "n_units": plan.cut.units_of(everyone).cpu().numpy(),
     }
-    axes = ("explained_by", "fill", "order", "trajectory", "step", "feature")
-    variables["trajectory_embedding"] = (axes, along_heads(arrays["trajectory_embedding"]))
-    variables["tie_fraction"] = (("explained_by", "image"), along_heads(ties.cpu().numpy()))
-    variables["degenerate"] = (("explained_by", "image"), along_heads(degenerate.cpu().numpy().astype(np.int8)))
-    variables["target"] = (("scored_by", "image"), observer.targets.cpu().numpy().astype(np.int16))
-    image = attributions["image"].values
+    meaning = {**QUANTITIES, "trajectory_embedding": TRAJECTORY, **RANKING}
+    variables: dict[str, Any] = {}
+    for name, (axes, unit, text, dtype) in meaning.items():
+        array = values[name].astype(dtype, copy=False)
+        if axes[0] == "explained_by" and len(array) != len(heads):
+            array = np.broadcast_to(array, (len(heads), *array.shape[1:]))
+        variables[name] = (axes, array, {"units": unit, "description": text})
+    variables[UNIT] = _label_map(plan.cut)
     return xarray.Dataset(
         variables,
         coords={
             "explained_by": heads,
             "scored_by": heads,
-            "fill": list(plan.fills),
+            "fill": [fill.name for fill in plan.fills],
             "order": list(ORDERS),
             "image": image,
-            "step": np.arange(len(plan.counts)),
-            "fraction": ("step", (plan.counts.double() / plan.counts[-1]).numpy(), {"units": "1", "description": "removed"}),
+            "step": np.arange(plan.counts.shape[1]),
+            "fraction": ("step", plan.fraction.cpu().numpy(), {"units": "1", "description": "removed"}),
             "trajectory": image[: collected.n_trajectories],
         },
         attrs={
             "method": attributions.attrs["method"],
-            "unit_px": plan.unit_px,
             "bank_k": observer.bank_k,
             "seed": plan.seed,
             "precision": plan.precision,
             "centroid_spread": centroid_spread(observer.centroids),
         },
     )
+
+
+def _label_map(cut: Cut) -> tuple[tuple[str, ...], np.ndarray, dict[str, str]]:
+    """Return the label map as a variable: [y, x] where the images share one."""
+    labels, attrs = cut.labels.cpu().numpy(), {"units": "1", "description": "unit of each pixel, from 0"}
+    return (("y", "x"), labels[0], attrs) if len(labels) == 1 else (("image", "y", "x"), labels, attrs)
+
+
+def _units_record(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how images were cut, as attributes: the setting's name, the member behind it and its options."""
+    options = {f"units_{name}": value for name, value in chosen["options"].items()}
+    return {"units": chosen["name"], "units_member": chosen["units"], **options}
 
 
 def centroid_spread(centroids: Tensor) -> float:

@@ -73,20 +73,22 @@ def _pairs(backbone: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
                 yield parent, name, next_name
 
 
-def prepare_for_flipping(backbone: nn.Module, precision: str) -> None:
-    """Let the ReLUs work in place and the convolutions in `precision` ("float32" or "bfloat16").
+def prepared_for_flipping(encoder: Encoder, precision: str) -> Encoder:
+    """Return a copy whose ReLUs work in place and whose backbone computes in `precision` ("float32" or "bfloat16").
 
-    In place is a tenth faster without gradients, and wrong for hooks that read their inputs. Embeddings stay float32: the spatial
-    mean sums in it.
+    In place is a tenth faster without gradients, and wrong for hooks that read their inputs: hence a copy. Embeddings stay
+    float32: the spatial mean sums in it.
 
     Raises ClxaiError if the precision is neither.
     """
     if precision not in FLIPPING_PRECISIONS:
         raise ClxaiError(f"flipping.precision must be one of {', '.join(FLIPPING_PRECISIONS)}. Got {precision!r}")
-    backbone.to(getattr(torch, precision))
-    for module in backbone.modules():
+    prepared = copy.deepcopy(encoder)
+    prepared.backbone.to(getattr(torch, precision))
+    for module in prepared.backbone.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = True
+    return prepared
 
 
 def load_encoder(path: str | Path, device: torch.device) -> Encoder:

@@ -9,7 +9,8 @@ from clxai.networks.geometry import check_stem
 from clxai.planning.options import check_options
 from clxai.registry import DATA_BOUNDS, PLACES, declared
 
-SECTIONS = ("methods", "heads")  # of the config: families whose members have options and may be given names of one's own
+# Families whose members have a section of options and may be given names of one's own, with the section that lists what runs.
+SECTIONS = {"methods": "study", "heads": "study", "fills": "flipping", "units": "flipping"}
 
 
 def chosen(config: Mapping[str, Any], family: str, name: str, where: str | None = None) -> tuple[str, dict[str, Any]]:
@@ -32,7 +33,16 @@ def chosen(config: Mapping[str, Any], family: str, name: str, where: str | None 
     defaults = options_of(family, member)
     at_most = known[member].semantics["at_most"]
     check_options(given, defaults, f"{family}.{name}", at_most)
-    return member, {**{key: value for key, value in defaults.items() if at_most.get(key) not in DATA_BOUNDS}, **given}
+    options = {**{key: value for key, value in defaults.items() if at_most.get(key) not in DATA_BOUNDS}, **given}
+    if family == "methods" and "baseline" in options:
+        _check_baseline(config, options["baseline"], f"{family}.{name}.baseline")
+    return member, options
+
+
+def _check_baseline(config: Mapping[str, Any], fill: str, where: str) -> None:
+    """Raise ClxaiError unless a baseline is a fill that can do without the mask."""
+    if semantics_of(config, "fills", fill, where)["needs"] == "mask":
+        raise ClxaiError(f"{where}: fill {fill!r} needs the mask of removed pixels, and a baseline has none; choose another fill")
 
 
 def options_of(family: str, member: str) -> dict[str, Any]:
@@ -42,9 +52,9 @@ def options_of(family: str, member: str) -> dict[str, Any]:
     return {**semantics["options"], **({} if baseline is None else {"baseline": baseline})}
 
 
-def semantics_of(config: Mapping[str, Any], family: str, name: str) -> Mapping[str, Any]:
+def semantics_of(config: Mapping[str, Any], family: str, name: str, where: str | None = None) -> Mapping[str, Any]:
     """Return what the member behind a name of the config declares."""
-    return declared(family)[chosen(config, family, name)[0]].semantics
+    return declared(family)[chosen(config, family, name, where)[0]].semantics
 
 
 def heads_of(config: Mapping[str, Any], model: str) -> list[str]:

@@ -7,14 +7,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
-from clxai.names import FOLDERS, REFERENCE, STUDIES, allowed_units
-from clxai.planning.choices import SECTIONS, chosen, contrasts_of, heads_of, recipe_of, samples_before, trajectory_methods
+from clxai.names import FOLDERS, REFERENCE, STUDIES
+from clxai.planning.choices import (
+    SECTIONS,
+    chosen,
+    contrasts_of,
+    heads_of,
+    recipe_of,
+    samples_before,
+    semantics_of,
+    trajectory_methods,
+)
 from clxai.planning.extents import Extent, check_source, measure
 from clxai.planning.needed import check_start, methods_needed, models_needed
 from clxai.planning.networks import check_image, check_methods
 from clxai.planning.options import check_bounds, check_options
 from clxai.planning.outputs import metrics_of
 from clxai.registry import declared
+from clxai.units.tiles import check_tiles, tile_count
 
 
 def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
@@ -68,8 +78,10 @@ def check_values(config: Mapping[str, Any]) -> None:
                 raise ClxaiError(f"study.{family}: {unknown_name(family[:-1], name, config[family])}")
     if REFERENCE not in study["methods"]:
         raise ClxaiError(f"study.methods must include {REFERENCE!r}: every other method is compared with it")
-    for family in SECTIONS:
-        for name in dict.fromkeys([*study[family], *config[family]]):
+    for family, section in SECTIONS.items():
+        for name in config[section][family]:
+            chosen(config, family, name, f"{section}.{family}")
+        for name in config[family]:
             chosen(config, family, name)
     methods_needed(config)
     trajectory_methods(config)
@@ -144,8 +156,8 @@ def _check_counts(config: Mapping[str, Any], name: str, extent: Extent) -> None:
 
 def _options_in_use(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
     """Yield key, declared keywords and given options of each member with options that the study uses."""
-    for family in SECTIONS:
-        for name in methods_needed(config) if family == "methods" else config["study"][family]:
+    for family, section in SECTIONS.items():
+        for name in methods_needed(config) if family == "methods" else config[section][family]:
             member, options = chosen(config, family, name)
             yield f"{family}.{name}", declared(family)[member].semantics, options
     for name in config["study"]["models"]:
@@ -159,11 +171,19 @@ def _check_size(config: Mapping[str, Any], entry: Mapping[str, Any], where: str,
     size, width = extent.shape
     if size != width:
         raise ClxaiError(f"{where}: images of {entry['path']} are {size}x{width} px, squares are needed; set `size`")
-    units = allowed_units(size)
     for model in models_needed(config):
         check_image(config, model, extent.shape, f"{where}.size")
-    if entry["unit_px"] not in units:
-        raise ClxaiError(f"{where}.unit_px must tile {size} px: one of {units}. Got {entry['unit_px']}")
-    n_units = (size // entry["unit_px"]) ** 2
-    if config["flipping"]["steps"] > n_units:
-        raise ClxaiError(f"flipping.steps must be at most the {n_units} units of {where}. Got {config['flipping']['steps']}")
+    for name in config["flipping"]["units"]:
+        _check_units(config, name, extent.shape, where)
+
+
+def _check_units(config: Mapping[str, Any], name: str, sides: tuple[int, int], where: str) -> None:
+    """Raise ClxaiError unless images of these sides can be cut by a setting of units, into as many as there are steps."""
+    semantics, options = semantics_of(config, "units", name), chosen(config, "units", name)[1]
+    tiles, count = semantics["tiles"], semantics["count"]
+    if tiles is not None:
+        check_tiles(f"units.{name}", tiles, options, sides, f" of {where}")
+    n_units = tile_count(tiles, options, sides) if tiles is not None else options.get(count, math.inf)
+    steps = config["flipping"]["steps"]
+    if steps > n_units:
+        raise ClxaiError(f"flipping.steps must be at most the {n_units} units of units.{name} on images of {where}. Got {steps}")

@@ -51,10 +51,10 @@ One entry per data set; its name becomes the folder `results/<name>`. Add the na
 
 ```yaml
 datasets:
-  digits: {source: digits, size: 24, unit_px: 3} # size: a multiple of 8
-  cifar10: {source: torchvision, name: CIFAR10, download: true, unit_px: 4}
-  blood: {source: npz, path: data/bloodmnist.npz, unit_px: 4} # MedMNIST layout: train_images, train_labels, ...
-  birds: {source: folder, path: data/birds, size: 224, unit_px: 16} # {class}/*.png or {train,val,test}/{class}/*.png
+  digits: {source: digits, size: 24} # size: a multiple of 8
+  cifar10: {source: torchvision, name: CIFAR10, download: true}
+  blood: {source: npz, path: data/bloodmnist.npz} # MedMNIST layout: train_images, train_labels, ...
+  birds: {source: folder, path: data/birds, size: 224} # {class}/*.png or {train,val,test}/{class}/*.png
 ```
 
 Splits that the source does not bring are drawn from its training images, stratified by class and seeded: first the test split
@@ -78,20 +78,34 @@ models:
     augmentation: {crop_padding: 2}
 ```
 
-## Options of heads and methods
+## Options of heads, methods, fills and units
 
-`heads` and `methods` hold options alone; what runs is listed in `study.heads` and `study.methods`. A method may appear several
-times under names of your own, with `method` naming the registered one. `layer` names a layer of the network, `last` its deepest;
-`baseline` is one of the fills (`mean`, `zero`, `blur`, `noise`).
+`heads`, `methods`, `fills` and `units` hold options alone; what runs is listed in `study.heads`, `study.methods`,
+`flipping.fills` and `flipping.units`. Each may appear several times under names of your own, with `head`, `method`, `fill` or
+`units` naming the registered one. `layer` names a layer of the network, `last` its deepest; `baseline` is the name of a fill
+that does not need the mask.
 
 ```yaml
 study:
+  heads: [linear, knn, knn5]
   methods: [random, grad_cam, cam3]
+flipping:
+  fills: [mean, wide]
+  units: [grid, coarse, superpixels]
 heads:
   knn: {k: 100}
+  knn5: {head: knn, k: 5}
 methods:
   cam3: {method: grad_cam, layer: layer3}
+fills:
+  wide: {fill: blur, sigma: 0.3}
+units:
+  grid: {height: 4, width: 4} # px; must tile the images of every data set of the study, at least 2 x 2
+  coarse: {units: grid, height: 8, width: 8}
+  superpixels: {n_segments: 30}
 ```
+
+Every setting of units is flipped on its own and has rows of its own in the tables; figures show the first.
 
 A number must be above 0 if its default is, and a whole number if its default is.
 """
@@ -108,6 +122,12 @@ _FAMILIES = {
         "`study.methods`; options go to `methods.<name>`. The formulae are in [docs/methods.md](../docs/methods.md).",
         {"family": "family"},
     ),
+    "fills": (
+        "Fills",
+        "`flipping.fills`, and `baseline` of a method; options go to `fills.<name>`.",
+        {"needs": "needs"},
+    ),
+    "units": ("Units", "`flipping.units`; options go to `units.<name>`.", {}),
     "sources": ("Data sources", "`datasets.<name>.source`.", {"needs": "needs key"}),
 }
 

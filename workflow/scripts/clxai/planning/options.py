@@ -4,10 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
-from clxai.names import FILLS
 from clxai.registry import DATA_BOUNDS
-
-_NAMED = {"baseline": FILLS}  # options that are names
 
 _OF_DATA = {
     "training_images": "{most} training images of {of}",
@@ -21,15 +18,13 @@ def check_options(
     """Raise ClxaiError on an option that is unknown, of another type than its default, or out of range.
 
     A number must be above 0 if its default is, else at least 0; a list holds what its default's first item is; a default of null
-    allows any value, since it says nothing of the type. `baseline` must name a fill. `at_most` bounds options by a number or by
-    another option's value; what it bounds by the data is for `check_bounds`.
+    allows any value, since it says nothing of the type. `at_most` bounds options by a number or by another option's value; what
+    it bounds by the data is for `check_bounds`.
     """
     for key, value in given.items():
         if key not in defaults:
             raise ClxaiError(f"{where}: {unknown_name('option', key, defaults)}")
         _check_value(value, defaults[key], f"{where}.{key}")
-        if key in _NAMED and value not in _NAMED[key]:
-            raise ClxaiError(f"{where}.{key}: {unknown_name(key, value, _NAMED[key])}")
     chosen = {**defaults, **given}
     for key, bound in (at_most or {}).items():
         if bound in DATA_BOUNDS:

@@ -7,6 +7,7 @@ from clxai.planning.choices import chosen, contrasts_of, heads_of, recipe_of, sa
 from clxai.planning.extents import content
 from clxai.planning.outputs import metrics_of
 from clxai.planning.reading import plain
+from clxai.registry import PLACES
 
 Params = dict[str, Any]
 
@@ -14,8 +15,7 @@ Params = dict[str, Any]
 def prepare_data(config: Mapping[str, Any], job: Any) -> Params:
     """Return everything of a data set that its prepared files depend on, and the content of its source where that is known."""
     entry = config["datasets"][job.dataset]
-    own = {key: value for key, value in entry.items() if key != "unit_px"}
-    return plain({**own, "content": content(entry)})
+    return plain({**entry, "content": content(entry)})
 
 
 def sample_images(config: Mapping[str, Any], job: Any) -> Params:
@@ -39,18 +39,28 @@ def fit_heads(config: Mapping[str, Any], job: Any) -> Params:
 def attribute(config: Mapping[str, Any], job: Any) -> Params:
     """Return the registered method, its options and the seed: the run's own, so that controls differ between runs."""
     kind, options = chosen(config, "methods", job.method)
+    if "baseline" in options:
+        options["baseline"] = _named(config, "fills", options["baseline"])
     return plain({"method_name": kind, "options": options, "seed": config["study"]["seed"] + int(job.seed)})
 
 
 def flip(config: Mapping[str, Any], job: Any) -> Params:
-    """Return how the images of a data set are perturbed."""
-    unit_px = config["datasets"][job.dataset]["unit_px"]
-    return plain({**config["flipping"], "unit_px": unit_px, "seed": config["study"]["seed"]})
+    """Return how images are cut and perturbed."""
+    flipping = config["flipping"]
+    fills = [_named(config, "fills", name) for name in flipping["fills"]]
+    return plain({**flipping, "fills": fills, "units": _named(config, "units", job.units), "seed": config["study"]["seed"]})
+
+
+def _named(config: Mapping[str, Any], family: str, name: str) -> Params:
+    """Return a member under the name by which the study knows it, with its options."""
+    member, options = chosen(config, family, name)
+    return {"name": name, PLACES[family].decorator: member, "options": options}
 
 
 def summarise(config: Mapping[str, Any], job: Any) -> Params:
     """Return the design of the study, in the order of its input files, and the settings of the statistics."""
     design = {key: config["study"][key] for key in ("models", "seeds", "methods", "seed")}
+    design["units"] = config["flipping"]["units"]
     outputs = {"contrasts": contrasts_of(config), "metrics": metrics_of(config)}
     return plain({**design, **config["statistics"], **outputs})
 
@@ -62,9 +72,10 @@ def check_study(config: Mapping[str, Any], job: Any) -> Params:
 
 
 def plot_tables(config: Mapping[str, Any], job: Any) -> Params:
-    """Return the order in which the names of the study are shown, the fill that the figures show, and the margin of SRG."""
+    """Return the order in which the study's names are shown, the fill and the units that are shown, and the margin of SRG."""
     names = {name: config["study"][name] for name in ("models", "heads", "methods")}
-    return plain({**names, "fill": config["flipping"]["fills"][0], "margin": config["statistics"]["margin"]})
+    shown = {"fill": config["flipping"]["fills"][0], "units": config["flipping"]["units"][0]}
+    return plain({**names, **shown, "margin": config["statistics"]["margin"]})
 
 
 def plot_trajectories(config: Mapping[str, Any], job: Any) -> Params:

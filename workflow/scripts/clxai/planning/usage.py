@@ -29,6 +29,19 @@ def _method(config: Mapping[str, Any], job: Any) -> list[str]:
     return [chosen(config, "methods", job.method)[0]]
 
 
+def _baseline(config: Mapping[str, Any], job: Any) -> list[str]:
+    options = chosen(config, "methods", job.method)[1]
+    return [chosen(config, "fills", options["baseline"])[0]] if "baseline" in options else []
+
+
+def _fills(config: Mapping[str, Any], job: Any) -> list[str]:
+    return [chosen(config, "fills", name)[0] for name in config["flipping"]["fills"]]
+
+
+def _units(config: Mapping[str, Any], job: Any) -> list[str]:
+    return [chosen(config, "units", job.units)[0]]
+
+
 def _metrics(config: Mapping[str, Any], job: Any) -> list[str]:
     return metrics_of(config)
 
@@ -38,8 +51,8 @@ USES: Mapping[str, Mapping[str, Names]] = {  # by script and family
     "train_model": {"networks": _network, "losses": _loss},
     "embed_images": {"networks": _network},
     "fit_heads": {"networks": _network, "heads": _heads},
-    "attribute": {"networks": _network, "heads": _heads, "methods": _method},
-    "flip": {"networks": _network, "heads": _heads},
+    "attribute": {"networks": _network, "heads": _heads, "methods": _method, "fills": _baseline},
+    "flip": {"networks": _network, "heads": _heads, "fills": _fills, "units": _units},
     "summarise": {"metrics": _metrics},
 }
 

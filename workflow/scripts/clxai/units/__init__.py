@@ -1,1 +1,1 @@
-"""What is removed at once."""
+"""How an image is cut into units that are removed as a whole: an open family."""

@@ -1,104 +1,118 @@
-"""What is removed and what replaces it: units, their ranking, removal steps and fills, all in pixel space [0, 1]."""
+"""The family of units: how images are cut into what is removed as a whole, as label maps [y, x] -> unit.
 
-import math
+    @units("name", tiles=("height", None), options={"height": 4})
+    def name(images: Float[Tensor, "image channel y x"], height: int) -> Int[Tensor, "y x"]
+
+A member returns one map for all images, or one per image [image, y, x]; units are numbered from 0, none is empty, and images may
+have different numbers of units. A unit loses all its channels together.
+
+tiles: for units that tile the image, the options that hold the height and the width of a unit in pixels, None for the whole side;
+so that planning can check them. count: the option that says how many units are wanted, where that many are not promised.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from clxai.errors import ClxaiError, unknown_name
-from clxai.keys import key_of
-from clxai.names import FILLS, allowed_units
-from clxai.randomness import keyed_uniform
+from clxai.errors import ClxaiError
+from clxai.registry import Family
+from clxai.units.tiles import check_tiles
 
-BLUR_SIGMA_SHARE = 0.15  # of the image size: the strokes of a digit and the parts of an object disappear
-
-
-def check_unit(size: int, unit_px: int) -> None:
-    """Raise ClxaiError unless square units of `unit_px` pixels tile an image of `size` pixels at least 2 x 2 times."""
-    if unit_px not in allowed_units(size):
-        raise ClxaiError(f"unit_px must tile the image size {size} px: one of {allowed_units(size)}. Got {unit_px}")
-
-
-def unit_scores(attribution: Float[Tensor, "*batch y x"], unit_px: int) -> Float[Tensor, "*batch unit"]:
-    """Return the mean attribution of each square unit, units in row order."""
-    batch, size = attribution.shape[:-2], attribution.shape[-1]
-    pooled = functional.avg_pool2d(attribution.reshape(-1, 1, *attribution.shape[-2:]), unit_px)
-    return pooled.reshape(*batch, (size // unit_px) ** 2)
+UNITS = Family(
+    "units",
+    keywords={
+        "tiles": {"type": ["null", "array"], "items": {"type": ["null", "string"]}, "default": None},
+        "count": {"type": ["null", "string"], "default": None},
+    },
+)
+units = UNITS.register
 
 
-def rank_units(
-    scores: Float[Tensor, "image unit"], index: Int[Tensor, " image"], seed: int
-) -> tuple[Int[Tensor, "image unit"], Bool[Tensor, " image"]]:
-    """Return each unit's rank, 0 for the highest score, and which images are degenerate (constant or not finite).
+@dataclass(frozen=True)
+class Cut:
+    """Images cut into units: the label maps, one for all images or one per image, and the number of units of each map.
 
-    Ties are broken by a key drawn from (seed, image index), not by position, which would favour the top left. A degenerate
-    map is ranked by that key alone, that is, at random.
+    `block` is the height and width of a unit in pixels where units tile the image in row order, else None.
     """
-    degenerate = ~torch.isfinite(scores).all(dim=1) | (scores.amax(dim=1) == scores.amin(dim=1))
-    usable = torch.where(degenerate[:, None], torch.zeros_like(scores), scores)
-    shuffled = keyed_uniform(key_of("ties", seed), index, scores.shape[1]).argsort(dim=1)
-    order = shuffled.gather(1, usable.gather(1, shuffled).argsort(dim=1, descending=True, stable=True))
-    places = torch.arange(scores.shape[1], device=scores.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, places), degenerate
+
+    labels: Int[Tensor, "map y x"]
+    n_units: Int[Tensor, " map"]
+    block: tuple[int, int] | None
+
+    @property
+    def most(self) -> int:
+        """The largest number of units of an image."""
+        return int(self.n_units.max())
+
+    def first(self, n_images: int) -> "Cut":
+        """Return the first images' own."""
+        return replace(self, labels=self.labels[:n_images], n_units=self.n_units[:n_images])
+
+    def units_of(self, image: Int[Tensor, " row"]) -> Int[Tensor, " row"]:
+        """Return the number of units of some images."""
+        n_units = self.n_units.to(image.device)
+        return n_units.expand(len(image)) if len(n_units) == 1 else n_units[image]
+
+    def scores(self, attribution: Float[Tensor, "image y x"]) -> Float[Tensor, "image unit"]:
+        """Return the mean attribution of each unit; NaN in the places of units that an image lacks."""
+        if self.block is not None:
+            return functional.avg_pool2d(attribution[:, None], self.block).flatten(1)
+        shape = (len(attribution), self.most)
+        labels = self.labels.expand(len(attribution), -1, -1).flatten(1).long()
+        values = attribution.flatten(1).double()  # sums in another order differ by less than what is left in float32
+        sums = values.new_zeros(shape).scatter_add(1, labels, values)
+        sizes = values.new_zeros(shape).scatter_add(1, labels, torch.ones_like(values))
+        return (sums / sizes).to(attribution.dtype)
+
+    def masks(
+        self, rank: Int[Tensor, "mask unit"], count: Int[Tensor, " mask"], image: Int[Tensor, " mask"]
+    ) -> Bool[Tensor, "mask y x"]:
+        """Return masks of removed pixels: of each image the units whose rank is below the count are gone."""
+        gone = rank < count[:, None]
+        height, width = self.labels.shape[1:]
+        if self.block is not None:
+            rows = gone.reshape(len(gone), height // self.block[0], width // self.block[1])
+            return rows.repeat_interleave(self.block[0], 1).repeat_interleave(self.block[1], 2)
+        if len(self.labels) == 1:
+            return gone.index_select(1, self.labels.flatten().int()).view(len(gone), height, width)
+        return gone.gather(1, self.labels[image].flatten(1).long()).view(len(gone), height, width)
 
 
-def tie_fraction(values: Float[Tensor, "image value"]) -> Float[Tensor, " image"]:
-    """Return the share of values that occur more than once in their row, in [0, 1]."""
-    ordered = values.sort(dim=1).values
-    same = ordered[:, 1:] == ordered[:, :-1]
-    tied = functional.pad(same, (1, 0)) | functional.pad(same, (0, 1))
-    return tied.to(values.dtype).mean(dim=1)
+def cut_images(kind: str, options: Mapping[str, Any], images: Float[Tensor, "image channel y x"]) -> Cut:
+    """Cut images by a member of the family.
 
-
-def removal_counts(n_units: int, n_steps: int) -> Int[Tensor, " step"]:
-    """Return how many units are gone at each of the n_steps + 1 points, round(j n / n_steps), from 0 to all.
-
-    Raises ClxaiError if there are more steps than units.
+    Raises ClxaiError if there is no such member, if it cannot cut images of this size, or if its maps have a gap in the numbers.
     """
-    if not 1 <= n_steps <= n_units:
-        raise ClxaiError(f"flipping.steps must be in 1..{n_units}, the number of units. Got {n_steps}")
-    return torch.round(torch.arange(n_steps + 1, dtype=torch.float64) * n_units / n_steps).long()
+    entry = UNITS[kind]
+    settings = entry.options(options)
+    if entry.semantics["tiles"] is not None:
+        check_tiles(f"units.{kind}", entry.semantics["tiles"], settings, (images.shape[-2], images.shape[-1]))
+    labels = entry.definition(images, **settings).to(images.device)
+    labels = labels if labels.ndim == 3 else labels[None]
+    n_units = labels.amax(dim=(1, 2)) + 1
+    for number, (own, count) in enumerate(zip(labels, n_units.tolist(), strict=True)):
+        if len(own.unique()) != count or own.min() < 0:
+            raise ClxaiError(f"units {kind!r}: map {number} does not number its units from 0 to {count - 1} without a gap")
+    return Cut(labels.to(torch.int16 if int(n_units.max()) < 2**15 else torch.int32), n_units.long(), _block_of(labels))
 
 
-def removal_masks(rank: Int[Tensor, "mask unit"], count: Int[Tensor, " mask"], unit_px: int) -> Bool[Tensor, "mask y x"]:
-    """Return masks of removed pixels: in each mask the units whose rank is below its count are gone."""
-    side = math.isqrt(rank.shape[1])
-    removed = (rank < count[:, None]).reshape(-1, side, side)
-    return removed.repeat_interleave(unit_px, 1).repeat_interleave(unit_px, 2)
+def tiled(height: int, width: int, unit_height: int, unit_width: int) -> Int[Tensor, "y x"]:
+    """Return the label map of rectangles in row order."""
+    rows, columns = torch.arange(height) // unit_height, torch.arange(width) // unit_width
+    return rows[:, None] * (width // unit_width) + columns
 
 
-def fill_images(
-    name: str,
-    images: Float[Tensor, "image channel y x"],
-    mean: Float[Tensor, "channel 1 1"],
-    index: Int[Tensor, " image"],
-    seed: int,
-) -> Float[Tensor, "image channel y x"]:
-    """Return what removed pixels are replaced by, in [0, 1]; depends on (seed, image) alone.
-
-    mean: the training set's mean colour; zero: black; blur: Gaussian, sigma 0.15 of the size, reflect padding; noise: uniform
-    in [0, 1) per pixel and channel.
-    """
-    if name == "mean":
-        return mean.expand_as(images)
-    if name == "zero":
-        return torch.zeros_like(images)
-    if name == "blur":
-        return gaussian_blur(images, BLUR_SIGMA_SHARE * images.shape[-1])
-    if name == "noise":
-        return keyed_uniform(key_of("noise", seed), index, images[0].numel()).to(images.dtype).reshape(images.shape)
-    raise unknown_name("fill", name, FILLS)
-
-
-def gaussian_blur(images: Float[Tensor, "image channel y x"], sigma: float) -> Float[Tensor, "image channel y x"]:
-    """Blur with a Gaussian of `sigma` pixels, cut at 3 sigma (at most size - 1), reflected at the borders."""
-    channels, size = images.shape[1], images.shape[-1]
-    radius = min(math.ceil(3 * sigma), size - 1)
-    offset = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
-    kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).expand(channels, 1, 1, -1)
-    padded = functional.pad(images, [radius] * 4, mode="reflect")
-    rows = functional.conv2d(padded, kernel, groups=channels)
-    return functional.conv2d(rows, kernel.transpose(2, 3), groups=channels)
+def _block_of(labels: Int[Tensor, "map y x"]) -> tuple[int, int] | None:
+    """Return height and width of the units if the one map is a tiling in row order, whoever made it: its masks are quicker."""
+    if len(labels) > 1:
+        return None
+    own, (height, width) = labels[0].cpu(), labels.shape[1:]
+    unit_height, unit_width = (int((line == line[0]).cumprod(0).sum()) for line in (own[:, 0], own[0]))
+    if height % unit_height or width % unit_width or not torch.equal(own.long(), tiled(height, width, unit_height, unit_width)):
+        return None
+    return unit_height, unit_width

@@ -1,0 +1,1 @@
+"""What replaces removed pixels: an open family."""
