@@ -65,8 +65,13 @@ GOOD = {
     },
     "own name of units": {"units": {"rows": {"units": "grid", "height": 1, "width": 8}}, "flipping.units": ["rows"]},
     "whole number for a real option": {"heads": {"linear": {"C": 1}}},
+    "height and width": {
+        **{"datasets.digits.source": "folder", "datasets.digits.path": "."},
+        **{"datasets.digits.size": [16, 48], "units": {"grid": {"height": 4, "width": 4}}, "flipping.steps": 48},
+    },
     "exactly all units as steps": {"flipping.steps": 64},
     "contrastive model with softmax among the heads": {"study.models": ["supcon"]},
+    "size of one number": {"datasets.digits.size": 24},
     "k of a limited bank that is not given": {"datasets.digits.limit": {"train": 150}},
     "folder with a path": {"datasets.digits.source": "folder", "datasets.digits.path": "."},
     "empty entry of a method": {"methods": {"lrp": None}},

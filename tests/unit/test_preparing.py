@@ -161,9 +161,18 @@ def test_prepare_reports_what_was_read_of_a_source_without_names(entry, tmp_path
 def test_prepare_mixed_image_sizes_are_refused_until_a_size_is_set(entry, prepared, tmp_path):
     root = write_folder(tmp_path / "images")
     Image.new("RGB", (12, 10), (9, 9, 9)).save(tmp_path / "images" / "cat" / "5.png")
-    with pytest.raises(ClxaiError, match=r"image 5: shape \(3, 10, 12\) differs from the first one's \(3, 10, 10\); set `size`"):
+    with pytest.raises(ClxaiError, match=r"cat/5\.png: shape \[3, 10, 12\] differs from \[3, 10, 10\] of cat/0\.png; set `size`"):
         prepared(entry("folder", path=root))
     assert prepared(entry("folder", path=root, size=8)).images.shape == (20, 3, 8, 8)
+    assert prepared(entry("folder", path=root, size=[8, 9])).images.shape == (20, 3, 8, 9)
+
+
+def test_prepared_images_need_not_be_square(entry, prepared, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 12, 20), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", train_images=images, train_labels=np.arange(40) % 2)
+    data = prepared(entry("npz", path=str(tmp_path / "a.npz"), seed=3))
+    assert data.images.shape == (40, 1, 12, 20)
+    assert (data.images[:] == images[:, None]).all()
 
 
 def test_prepare_fashion_mnist_draws_val_from_train_and_keeps_test(entry, prepared, fashion_mnist, tmp_path):

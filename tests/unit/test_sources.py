@@ -1,6 +1,7 @@
 """Data sources read what they promise and refuse the rest with the file, what was found and what is allowed."""
 
 import os
+import re
 import struct
 import zlib
 
@@ -28,31 +29,45 @@ def test_digits_are_the_1797_of_scikit_learn_on_the_full_grey_scale(entry):
     assert len(source.labels) == 1797
     np.testing.assert_array_equal(source.labels, bunch.target)
     np.testing.assert_allclose(source.image(5, None)[0] / 255, bunch.images[5] / 16, atol=0.5 / 255)
-    assert source.image(5, 24).shape == (1, 24, 24)
+    assert source.image(5, (24, 24)).shape == (1, 24, 24)
 
 
-def test_digits_refuse_a_size_that_splits_pixels(entry):
-    with pytest.raises(ClxaiError, match=r"size of a digits set must be a multiple of 8\. Got 20"):
-        SOURCES["digits"].definition(entry("digits", size=20))
+@pytest.mark.parametrize("size", [20, [16, 24]])
+def test_digits_refuse_a_size_that_splits_pixels(entry, size):
+    with pytest.raises(ClxaiError, match=rf"size must be a multiple of 8, the side of a digit\. Got {re.escape(str(size))}"):
+        SOURCES["digits"].definition(entry("digits", size=size))
 
 
 def test_resize_by_a_whole_factor_repeats_pixels():
     pixels = np.arange(4, dtype=np.uint8).reshape(2, 2)
-    assert resize(pixels, 4).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+    assert resize(pixels, (4, 4)).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
 
 
 @pytest.mark.parametrize("shape", [(8, 30), (30, 8), (20, 20), (17, 16, 3), (9, 31, 1)])
-def test_resize_gives_a_square(shape):
+@pytest.mark.parametrize("asked", [(16, 16), (16, 24), (31, 9)])
+def test_resize_gives_the_asked_height_and_width(shape, asked):
     pixels = np.full(shape, 77, dtype=np.uint8)
-    resized = resize(pixels, 16)
-    assert resized.shape[:2] == (16, 16)
+    resized = resize(pixels, asked)
+    assert resized.shape[:2] == asked
     assert (resized == 77).all()
 
 
 def test_resize_of_an_oblong_keeps_its_centre():
     pixels = np.zeros((10, 30), dtype=np.uint8)
     pixels[:, 10:20] = 255
-    assert (resize(pixels, 10) == 255).all()
+    assert (resize(pixels, (10, 10)) == 255).all()
+
+
+def test_resize_of_a_square_to_an_oblong_keeps_proportions_and_centre():
+    """A 30 x 30 image with a white band in its middle third becomes 10 x 30: the band alone."""
+    pixels = np.zeros((30, 30), dtype=np.uint8)
+    pixels[10:20] = 255
+    assert (resize(pixels, (10, 30)) == 255).all()
+
+
+def test_resize_of_an_oblong_by_a_whole_factor_repeats_pixels():
+    pixels = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    assert (resize(pixels, (4, 6)) == pixels.repeat(2, 0).repeat(2, 1)).all()
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 3, 4, 5)])
@@ -93,11 +108,11 @@ def test_npz_keeps_images_labels_and_its_own_splits(tmp_path, entry, dtype):
 
 
 @pytest.mark.parametrize(("shape", "channels"), [((9, 9), 1), ((9, 9, 1), 1), ((9, 9, 3), 3), ((9, 9, 2), 2), ((9, 9, 16), 16)])
-@pytest.mark.parametrize("size", [None, 6, 18])
+@pytest.mark.parametrize("size", [None, (6, 6), (18, 18), (18, 12)])
 def test_npz_images_grey_or_colour_at_any_size(tmp_path, entry, shape, channels, size):
     np.savez(tmp_path / "a.npz", **medmnist(shape=shape))
     image = SOURCES["npz"].definition(entry("npz", path=str(tmp_path / "a.npz"))).image(0, size)
-    assert image.shape == (channels, size or 9, size or 9)
+    assert image.shape == (channels, *(size or (9, 9)))
 
 
 def test_npz_ignores_arrays_that_are_not_images_or_labels(tmp_path, entry):
@@ -237,7 +252,7 @@ def test_folder_of_classes_names_them_sorted(tmp_path, entry):
     assert source.class_names == ("cat", "wolf")
     assert source.labels.tolist() == [0, 0, 1, 1]
     assert source.split.tolist() == [0] * 4
-    assert source.image(2, 8).tolist() == [[[9] * 8] * 8, [[0] * 8] * 8, [[0] * 8] * 8]
+    assert source.image(2, (8, 8)).tolist() == [[[9] * 8] * 8, [[0] * 8] * 8, [[0] * 8] * 8]
     assert source.image(0, None).shape == (3, 12, 10)
 
 
@@ -254,7 +269,7 @@ def test_folder_with_its_own_splits(tmp_path, entry):
 def test_folder_grey_gives_one_channel(tmp_path, entry):
     write_image(tmp_path / "a" / "0.png", (255, 255, 255, 255), mode="RGBA")
     source = SOURCES["folder"].definition(entry("folder", path=str(tmp_path), grey=True))
-    assert source.image(0, 8).shape == (1, 8, 8)
+    assert source.image(0, (8, 8)).shape == (1, 8, 8)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +410,7 @@ def test_folder_damaged_image_is_refused_by_name(tmp_path, entry, kept):
     path.write_bytes(content[: int(kept * len(content)) if kept < 1 else kept])
     source = SOURCES["folder"].definition(entry("folder", path=str(tmp_path)))
     with pytest.raises(ClxaiError, match=r"0\.png: not a readable image"):
-        source.image(0, 8)
+        source.image(0, (8, 8))
 
 
 def idx(array):
@@ -447,7 +462,7 @@ def test_torchvision_reads_the_published_fashion_mnist(fashion_mnist, entry):
     source = SOURCES["torchvision"].definition(entry("torchvision", name="FashionMNIST", path=str(fashion_mnist)))
     assert np.bincount(source.split).tolist() == [60000, 0, 10000]
     assert np.bincount(source.labels).tolist() == [7000] * 10
-    assert source.image(69999, 28).shape == (1, 28, 28)
+    assert source.image(69999, (28, 28)).shape == (1, 28, 28)
 
 
 REQUIRED = {"EMNIST": {"split": "digits"}}

@@ -119,7 +119,7 @@ def _explain_head(
         )
         return entry.definition(problem, settings)
 
-    n_together = max(1, min(BATCH, BATCH_PIXELS // images.shape[-1] ** 2))
+    n_together = max(1, min(BATCH, BATCH_PIXELS // images[0, 0].numel()))
     parts = in_chunks(explained, torch.arange(len(images), device=images.device), n_together, entry.name)
     reduce = REDUCTIONS[entry.semantics["reduction"]]
     maps = torch.cat([reduce(part.maps) for part in parts])

@@ -115,7 +115,7 @@ def _integrate_by(problem: Problem, rows: Tensor, steps: int, copies: int) -> tu
 
 def _copies_per_pass(problem: Problem) -> int:
     """Return how many copies of the images go through the network at once: fewer of larger ones, so that memory is bounded."""
-    return max(1, min(INTERNAL_BATCH, INTERNAL_BATCH * 32**2 // problem.images.shape[-1] ** 2))
+    return max(1, min(INTERNAL_BATCH, INTERNAL_BATCH * 32**2 // problem.images[0, 0].numel()))
 
 
 def _upper_median(values: Tensor) -> float:

@@ -23,7 +23,7 @@ IMAGES_PER_PASS = 16  # windows of one image evaluated together
 )
 def occlusion(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """m(x) - m(x with a sliding window replaced by the baseline), averaged over the windows on a pixel [Zeiler, Fergus 2014]."""
-    channels, size = problem.images.shape[1], problem.images.shape[-1]
+    channels, size = problem.images.shape[1], min(problem.images.shape[-2:])
     window, stride = options["window"], options["stride"]
     if not 1 <= stride <= window <= size:
         raise ClxaiError(f"occlusion needs 1 <= stride <= window <= {size}. Got stride {stride}, window {window}")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from clxai.data.sizes import shape_of
 from clxai.errors import ClxaiError
 
 N_IMAGES, SIDE = 1797, 8  # the side in pixels
@@ -10,8 +11,9 @@ N_IMAGES, SIDE = 1797, 8  # the side in pixels
 
 def check(entry: Mapping[str, Any], where: str) -> None:
     """Raise ClxaiError unless each pixel of a digit becomes a whole number of pixels."""
-    if entry["size"] is not None and entry["size"] % SIDE:
-        raise ClxaiError(f"{where}.size must be a multiple of {SIDE}, the size of a digit. Got {entry['size']}")
+    height, width = shape_of(entry["size"]) or (SIDE, SIDE)
+    if height != width or height % SIDE:
+        raise ClxaiError(f"{where}.size must be a multiple of {SIDE}, the side of a digit. Got {entry['size']}")
 
 
 def extent(entry: Mapping[str, Any], where: str) -> tuple[dict[str, int], tuple[int, int]]:

@@ -12,6 +12,7 @@ import xarray
 from tqdm import tqdm
 
 from clxai.data.datasets import crc32_of, stratified_choice
+from clxai.data.sizes import shape_of
 from clxai.data.sources.base import SOURCES, Source
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
@@ -40,7 +41,7 @@ def prepare(config: Mapping[str, Any], images_path: str | Path, labels_path: str
     labels, split = source.labels[kept], split[kept]
     check_splits(labels, split, source.class_names)
     with atomic(images_path) as temporary:
-        crc32, *sums = _write_images(source, kept, split, config["size"], temporary)
+        crc32, *sums = _write_images(source, kept, split, shape_of(config["size"]), temporary)
         mean, std = _channel_statistics(*sums)
     dataset = xarray.Dataset(
         {"label": ("image", labels.astype(np.int32)), "split": ("image", split.astype(np.int8)), "crc32": ("image", crc32)},
@@ -108,13 +109,13 @@ def check_splits(labels: np.ndarray, split: np.ndarray, class_names: Sequence[st
             raise ClxaiError(f"the {name} split has {counts.min()} images of class {short!r}, needs {least}: raise its size")
 
 
-def _write_images(source: Source, kept: np.ndarray, split: np.ndarray, size: int | None, path: Path) -> tuple:
+def _write_images(source: Source, kept: np.ndarray, split: np.ndarray, shape: tuple[int, int] | None, path: Path) -> tuple:
     """Write the kept images into an npy file, one at a time.
 
     Returns their CRC-32, and pixel count, sum and sum of squares over train. Raises ClxaiError that lists all unusable images.
     """
     refused: list[str] = []
-    images = _usable(source, kept, size, refused)
+    images = _usable(source, kept, shape, refused)
     head = next(images, None)
     if head is None:
         raise _unusable(refused, kept)
@@ -127,9 +128,7 @@ def _write_images(source: Source, kept: np.ndarray, split: np.ndarray, size: int
         np.lib.format.write_array_header_1_0(file, header)
         for position, image in tqdm(chain([head], images), total=len(kept), desc="images", unit="img", mininterval=5):
             if image.shape != first.shape:
-                raise ClxaiError(
-                    f"image {kept[position]}: shape {image.shape} differs from the first one's {first.shape}; set `size`"
-                )
+                raise _other_shape(source, int(kept[position]), image.shape, int(kept[head[0]]), first.shape)
             file.write(image)
             crc32[position] = crc32_of([image])[0]
             if split[position] == 0:
@@ -140,15 +139,25 @@ def _write_images(source: Source, kept: np.ndarray, split: np.ndarray, size: int
     return crc32, count, total, squares
 
 
+def _other_shape(source: Source, index: int, found: Sequence[int], first: int, expected: Sequence[int]) -> ClxaiError:
+    """Return the error of an image [channel, y, x] of another shape than the first one: `size` helps unless channels differ."""
+    advice = "set `size`" if found[0] == expected[0] else "set `grey`, or store all with the same channels"
+    return ClxaiError(
+        f"{source.name_of(index)}: shape {list(found)} differs from {list(expected)} of {source.name_of(first)}; {advice}"
+    )
+
+
 def _unusable(refused: list[str], kept: np.ndarray) -> ClxaiError:
     return ClxaiError(f"{len(refused)} of {len(kept)} images cannot be used: {'; '.join(refused[:_FIRST])}")
 
 
-def _usable(source: Source, kept: np.ndarray, size: int | None, refused: list[str]) -> Iterator[tuple[int, np.ndarray]]:
+def _usable(
+    source: Source, kept: np.ndarray, shape: tuple[int, int] | None, refused: list[str]
+) -> Iterator[tuple[int, np.ndarray]]:
     """Yield position and pixels [channel, y, x] of each usable image; append the reason to `refused` for each other."""
     for position, index in enumerate(kept):
         try:
-            yield position, source.image(int(index), size)
+            yield position, source.image(int(index), shape)
         except ClxaiError as error:
             refused.append(str(error))
 

@@ -168,9 +168,6 @@ def _options_in_use(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[st
 def _check_size(config: Mapping[str, Any], entry: Mapping[str, Any], where: str, extent: Extent) -> None:
     if extent.shape is None:
         return
-    size, width = extent.shape
-    if size != width:
-        raise ClxaiError(f"{where}: images of {entry['path']} are {size}x{width} px, squares are needed; set `size`")
     for model in models_needed(config):
         check_image(config, model, extent.shape, f"{where}.size")
     for name in config["flipping"]["units"]:

@@ -59,8 +59,8 @@ datasets:
 
 Splits that the source does not bring are drawn from its training images, stratified by class and seeded: first the test split
 (`test_fraction`), then the validation split (`val_fraction`). `limit` then takes a stratified sample of each split. Images that
-are not square, or not all of one size, need `size`: a whole multiple of a square image is made by repetition, anything else by
-bilinear resizing of the shorter side and a centre crop. Relative paths start at the working directory,
+are not all of one size need `size`, one number or [height, width]: the same whole multiple of both sides is made by repetition,
+anything else by bilinear resizing that keeps the proportions, and a centre crop. Relative paths start at the working directory,
 `~` is your home. The test split is never used for fitting or selection.
 
 ## Declaring a model

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clxai.data.sizes import shape_of
 from clxai.errors import ClxaiError
 from clxai.planning.options import check_options
 from clxai.registry import declared, keywords_of
@@ -28,8 +29,7 @@ def measure(entry: Mapping[str, Any], where: str) -> Extent:
     """Return the extent of an entry of `datasets`. Raises ClxaiError if the source finds that it cannot work."""
     extent = _told(entry, "extent")
     counts, shape = extent(entry, where) if extent else ({}, None)
-    size = entry["size"]
-    return Extent(_bounds(entry, counts), shape if size is None else (size, size))
+    return Extent(_bounds(entry, counts), shape_of(entry["size"]) or shape)
 
 
 def content(entry: Mapping[str, Any]) -> Any:

@@ -49,29 +49,36 @@ class Source:
     names: Sequence[str] = ()
     skipped: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def image(self, index: int, size: int | None) -> np.ndarray:
-        """Return one image as uint8 [channel, y, x], resized to `size` pixels (None: as it is)."""
+    def name_of(self, index: int) -> str:
+        """Return the name of an image, or its number where it has none."""
+        return self.names[index] if self.names else f"image {index}"
+
+    def image(self, index: int, shape: tuple[int, int] | None) -> np.ndarray:
+        """Return one image as uint8 [channel, y, x], resized to height and width `shape` (None: as it is)."""
         pixels = self.read(index)
         if pixels.ndim not in (2, 3):
-            raise ClxaiError(f"image {index}: expected [y, x] or [y, x, channel], found shape {pixels.shape}")
-        pixels = np.atleast_3d(pixels if size is None else resize(pixels, size))
+            raise ClxaiError(f"{self.name_of(index)}: expected [y, x] or [y, x, channel], found shape {pixels.shape}")
+        pixels = np.atleast_3d(pixels if shape is None else resize(pixels, shape))
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def resize(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Resize to size x size: by repetition if `size` is a whole multiple, else shorter side bilinear, then centre crop."""
+def resize(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resize [y, x] or [y, x, channel] to height and width `shape`: by repetition where both are the same whole multiple.
+
+    Else bilinearly, until the image covers the shape with its proportions kept, then by a centre crop.
+    """
     height, width = pixels.shape[:2]
-    if height == width and size % height == 0:
-        factor = size // height
+    factor = shape[0] // height
+    if factor and shape == (factor * height, factor * width):
         return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
     from PIL import Image
 
-    scale = size / min(height, width)
-    shape = (max(size, round(width * scale)), max(size, round(height * scale)))
+    scale = max(shape[0] / height, shape[1] / width)
+    covering = (max(shape[1], round(width * scale)), max(shape[0], round(height * scale)))
     planes = [Image.fromarray(plane) for plane in np.atleast_3d(pixels).transpose(2, 0, 1)]
-    resized = np.stack([np.asarray(plane.resize(shape, Image.Resampling.BILINEAR)) for plane in planes], axis=-1)
-    top, left = (resized.shape[0] - size) // 2, (resized.shape[1] - size) // 2
-    return resized[top : top + size, left : left + size]
+    resized = np.stack([np.asarray(plane.resize(covering, Image.Resampling.BILINEAR)) for plane in planes], axis=-1)
+    top, left = (resized.shape[0] - shape[0]) // 2, (resized.shape[1] - shape[1]) // 2
+    return resized[top : top + shape[0], left : left + shape[1]]
 
 
 def to_uint8(images: np.ndarray, where: str) -> np.ndarray:
