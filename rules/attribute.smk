@@ -37,6 +37,6 @@ rule attributions_all:
             model=STUDY["models"],
             seed=STUDY["seeds"],
             sample=STUDY["sample"],
-            method=STUDY["methods"],
+            method=methods_needed(config),
         ),
     localrule: True

@@ -51,12 +51,12 @@ rule embed_images:
 
 
 rule models_all:
-    """Target: all trained models and their embeddings."""
+    """Target: all trained models, those that others start from too, and the embeddings of the study's own."""
     input:
         expand(
             rules.train_model.output,
             dataset=STUDY["datasets"],
-            model=STUDY["models"],
+            model=models_needed(config),
             seed=STUDY["seeds"],
         ),
         expand(

@@ -1,5 +1,20 @@
-"""What a study needs and does not show is made for it: the maps of other methods, on the real DAG."""
+"""What a study needs and does not show is made for it: models that others start from, maps of other methods."""
 
+import csv
+import json
+import shutil
+
+import pytest
+from clxai.registry import declared
+from clxai.runtime.artefacts import read_tensors
+from clxai.runtime.integrity import file_digest
+from clxai.training.starting import part_of
+from project import ROOT, copy_project
+
+pytestmark = pytest.mark.xdist_group("lineage")  # one small study
+
+LINEAGE = "tests/workflow/lineage.yaml"
+TARGETS = ("models_all", "tables_all")
 TINY = "tests/workflow/tiny.yaml"
 AVERAGED = '''
 """A method of a stranger: one file."""
@@ -28,3 +43,59 @@ def test_methods_that_a_method_needs_are_run_and_not_flipped(fresh):
     process = fresh.snakemake("-n", target)
     assert process.returncode != 0
     assert "attribution method 'averaged', by its needs, leads back to 'averaged'" in process.stdout + process.stderr
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory):
+    """A finished study of a fine-tuned model, its parent outside the study, and of a model with a layer drawn anew."""
+    project = copy_project(tmp_path_factory.mktemp("lineage"))
+    shutil.copy(ROOT / LINEAGE, project.folder / LINEAGE)
+    process = project.snakemake("--cores", "2", *TARGETS, config=LINEAGE)
+    assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]
+    return project
+
+
+def run_of(project, model):
+    return project.folder / f"results/digits/{model}/seed0"
+
+
+def test_study_shows_its_own_models_and_trains_their_parent_alone(grown):
+    with (grown.folder / "results/studies/lineage/digits/tables/models.csv").open() as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    assert {name: (row["epoch"], row["epochs"]) for name, row in rows.items()} == {"tuned": ("1", "1"), "broken": ("0", "0")}
+    assert rows["broken"]["final_loss"] == ""
+    assert (run_of(grown, "parent") / "model.safetensors").exists()
+    assert not (run_of(grown, "parent") / "embeddings.nc").exists()
+    assert grown.planned(*TARGETS, config=LINEAGE) == {}
+
+
+@pytest.mark.parametrize(("model", "parent", "top"), [("tuned", "parent", "new"), ("broken", "tuned", "taken over")])
+def test_record_names_the_checkpoint_that_a_model_starts_from(grown, model, parent, top):
+    record = json.loads((run_of(grown, model) / "training.json").read_text())
+    assert (record["start"], record["start_top"]) == (parent, top)
+    assert record["start_sha256"] == file_digest(run_of(grown, parent) / "model.safetensors")
+
+
+def test_model_without_training_differs_from_its_start_in_the_layer_that_was_drawn_anew(grown):
+    own, start = (read_tensors(run_of(grown, model) / "model.safetensors")[0] for model in ("broken", "tuned"))
+    layers = declared("networks")["resnet18"].semantics["layers"]
+    assert {part_of(name, layers) for name in own if not own[name].equal(start[name])} == {"layer4"}
+
+
+def test_deleted_parent_is_trained_again_and_its_children_with_it(grown, tmp_path):
+    parent = run_of(grown, "parent") / "model.safetensors"
+    parent.rename(tmp_path / "deleted")
+    try:
+        planned = grown.planned(*TARGETS, config=LINEAGE)
+    finally:
+        (tmp_path / "deleted").rename(parent)
+    assert (planned["train_model"], planned["embed_images"]) == (3, 2)
+    assert "prepare_data" not in planned
+
+
+def test_changed_recipe_of_the_parent_trains_its_children_again_and_that_of_a_child_not_the_parent(grown):
+    for model, trained in (("parent", 3), ("tuned", 2), ("broken", 1)):
+        lines = (ROOT / LINEAGE).read_text().splitlines(keepends=True)
+        edit = [line.replace("loss:", "weight_decay: 0, loss:") if line.startswith(f"  {model}:") else line for line in lines]
+        with grown.edited(LINEAGE, lambda text, edit=edit: "".join(edit)):
+            assert grown.planned(*TARGETS, config=LINEAGE)["train_model"] == trained

@@ -100,20 +100,19 @@ def train(
     network.to(device, memory_format=network.backbone.layout)
     train_store = ImageStore(data.images, data.indices("train"), device)
     labels = torch.from_numpy(data.labels[train_store.indices]).to(device)
-    optimiser = _optimiser(network, recipe)
-    n_batches = batches_per_epoch(len(train_store), recipe["batch_size"])
-    result = Training(network, recipe=recipe, seed=seed, start=taken_over)
-    progress, n_epochs = follow(side, data, device, network, optimiser, result), recipe["epochs"]
+    result, n_epochs = Training(network, recipe=recipe, seed=seed, start=taken_over), recipe["epochs"]
     if n_epochs == 0:
         result.val_accuracy = validation_accuracy(network, data, train_store, labels, device)
         return result
+    optimiser = _optimiser(network, recipe)
+    n_batches = batches_per_epoch(len(train_store), recipe["batch_size"])
+    progress = follow(side, data, device, network, optimiser, result)
     done = progress.resume()
     bar = {"desc": f"training {recipe['loss']}", "unit": "epoch", "mininterval": 1, "initial": done, "total": n_epochs}
     for epoch in tqdm(range(done + 1, n_epochs + 1), **bar):
         mean_loss = train_epoch(network, optimiser, train_store, labels, recipe, seed, epoch, n_batches)
         if not math.isfinite(mean_loss):
-            reason = f"the loss is {mean_loss} in epoch {epoch} of {n_epochs}: lower learning_rate"
-            raise ClxaiError(reason + progress.kept())
+            raise ClxaiError(f"the loss is {mean_loss} in epoch {epoch} of {n_epochs}: lower learning_rate{progress.kept()}")
         row = {"epoch": epoch, "loss": mean_loss, "learning_rate": optimiser.param_groups[0]["lr"], "val_accuracy": math.nan}
         if epoch % recipe["validate_every"] == 0 or epoch == n_epochs:
             row["val_accuracy"] = validation_accuracy(network, data, train_store, labels, device)
