@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import torch
 from clxai.fills.base import fills_of
-from clxai.flipping.curves import class_centroids
 from clxai.flipping.engine import Flipping
 from clxai.flipping.observing import Observer
 from clxai.heads.base import HEADS, Head
 from clxai.networks.architecture import Architecture
+from clxai.networks.embeddings import class_means
 from clxai.networks.inference import Encoder
 from clxai.networks.models import Network
 from clxai.units.base import cut_images
@@ -98,7 +98,7 @@ def observer_for(encoder: Encoder, problem: Problem, images: Tensor, heads: dict
     bank = embeddings_of(encoder, problem, problem.n_bank)
     labels = torch.arange(len(bank), device=bank.device) % N_CLASSES
     targets = torch.stack([head.predict(encoder(images)) for head in heads.values()])
-    return Observer(heads, targets, class_centroids(bank, labels, N_CLASSES), functional.normalize(bank, dim=1), bank_k)
+    return Observer(heads, targets, class_means(bank, labels, N_CLASSES), functional.normalize(bank, dim=1), bank_k)
 
 
 def flipping_of(problem: Problem, fills: tuple[str, ...], n_steps: int, batch_size: int, precision: str = "float32") -> Flipping:

@@ -5,9 +5,9 @@ import pytest
 import torch
 from clxai.attribution.explaining import explain
 from clxai.errors import ClxaiError
-from clxai.flipping.curves import _Ranking, centroid_spread, check_clean, class_centroids, flip_curves, observer_of, plan_of
+from clxai.flipping.curves import _Ranking, centroid_spread, check_clean, flip_curves, observer_of, plan_of
 from clxai.flipping.engine import flip
-from clxai.networks.embeddings import embed_dataset
+from clxai.networks.embeddings import class_means, embed_dataset
 from clxai.networks.inference import Encoder
 from clxai.networks.models import Network
 from clxai.runtime.artefacts import read_arrays, write_arrays
@@ -161,9 +161,9 @@ def test_settings_that_do_not_fit_the_run_are_refused(few, saliency, changes, me
         flip_curves(few, saliency, {**SETTINGS, **changes})
 
 
-def test_class_centroids_are_means_of_the_members():
+def test_class_means_are_means_of_the_members():
     embeddings = torch.tensor([[1.0, 0.0], [3.0, 2.0], [10.0, 10.0]])
-    assert class_centroids(embeddings, torch.tensor([1, 1, 0]), 2).tolist() == [[10.0, 10.0], [2.0, 1.0]]
+    assert class_means(embeddings, torch.tensor([1, 1, 0]), 2).tolist() == [[10.0, 10.0], [2.0, 1.0]]
 
 
 def test_centroid_spread_is_the_mean_distance_between_classes():

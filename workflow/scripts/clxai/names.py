@@ -7,5 +7,4 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 FOLDERS = ("data", "logs", "benchmarks")  # of a data set, beside those of its models
 STUDIES = "studies"  # the folder of what belongs to one study, beside those of the data sets
 ALL = "all"  # in tables: not one name but the mean over all
-LAST = "last"  # of the layers of a network, the deepest that has a spatial output
 REFERENCE = "random"  # the attribution that every other one is compared with

@@ -19,10 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from clxai.errors import ClxaiError, unknown_name
 from clxai.heads.base import FrozenScores, Head, log_odds
-from clxai.names import LAST
 from clxai.networks.base import NETWORKS
+from clxai.networks.geometry import layer_among
 from clxai.networks.inference import Encoder
 from clxai.registry import Family
 
@@ -99,10 +98,12 @@ class Explanation:
     extras: Mapping[str, Float[Tensor, " image"]] = field(default_factory=dict)
 
 
+def layer_name(encoder: Encoder, name: str) -> str:
+    """Return the layer that is meant, `last` resolved. Raises ClxaiError if the network declares none of that name."""
+    network = encoder.architecture.network
+    return layer_among(NETWORKS[network].semantics["layers"], name, f"network {network!r}")
+
+
 def layer_of(encoder: Encoder, name: str) -> torch.nn.Module:
     """Return a layer that the network declares; `last` is the deepest. Raises ClxaiError if it declares none of that name."""
-    network = encoder.architecture.network
-    layers = NETWORKS[network].semantics["layers"]
-    if name != LAST and name not in layers:
-        raise ClxaiError(f"network {network!r}: {unknown_name('layer', name, (LAST, *layers))}")
-    return encoder.backbone.get_submodule(layers[-1] if name == LAST else name)
+    return encoder.backbone.get_submodule(layer_name(encoder, name))

@@ -10,7 +10,7 @@ import torch
 import xarray
 from torch import Tensor
 
-from clxai.attribution.base import METHODS, REDUCTIONS, Explanation, Problem
+from clxai.attribution.base import METHODS, REDUCTIONS, Explanation, Problem, layer_name
 from clxai.errors import ClxaiError
 from clxai.fills.base import Fill, fill_images, fill_of
 from clxai.heads.base import Head, log_odds
@@ -37,6 +37,8 @@ def explain(
     entry = METHODS[method_name]
     needed = _needed_maps(run, entry, maps or {})
     settings = entry.options(options, image_size=min(run.images.shape[-2:]))
+    if "layer" in settings:
+        settings["layer"] = layer_name(run.encoder, settings["layer"])  # the record shall name it
     mode = settings.pop("baseline", entry.semantics["baseline"])
     fill = None if mode is None else fill_of(mode)
     baseline = None if fill is None else _baseline(run, fill, seed)

@@ -17,6 +17,7 @@ from clxai.flipping.observing import Observer
 from clxai.flipping.precision import check_precision
 from clxai.flipping.schema import QUANTITIES, RANKING, SCORED, TRAJECTORY, UNIT
 from clxai.names import ORDERS
+from clxai.networks.embeddings import class_means
 from clxai.networks.inference import prepared_for_flipping
 from clxai.runs import Run
 from clxai.runtime.memory import chosen_batch
@@ -40,7 +41,7 @@ def observer_of(run: Run, bank_k: int | None) -> Observer:
     return Observer(
         heads=run.heads,
         targets=torch.stack([head.predict(run.embeddings) for head in run.heads.values()]),
-        centroids=class_centroids(bank, labels, run.data.n_classes),
+        centroids=class_means(bank, labels, run.data.n_classes),
         bank=functional.normalize(bank, dim=1),
         bank_k=bank_k,
     )
@@ -203,12 +204,6 @@ def _units_record(chosen: Mapping[str, Any]) -> dict[str, Any]:
 def centroid_spread(centroids: Tensor) -> float:
     """Return the mean distance between two class centroids: the scale by which drifts of different models are compared."""
     return float(torch.pdist(centroids.double()).mean())
-
-
-def class_centroids(embeddings: Tensor, labels: Tensor, n_classes: int) -> Tensor:
-    """Return the mean raw embedding of each class [class, feature]."""
-    membership = functional.one_hot(labels, n_classes).to(embeddings.dtype)
-    return membership.T @ embeddings / membership.sum(0)[:, None]
 
 
 def check_heads(heads: Sequence[str], attributions: xarray.Dataset) -> None:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from clxai.errors import ClxaiError
 from clxai.heads.base import Head, head
+from clxai.networks.embeddings import class_means
 
 
 @head("mahalanobis")
@@ -43,8 +44,7 @@ class Mahalanobis(Head):
 
         units = functional.normalize(embeddings, dim=1).double().cpu()
         labels = labels.cpu()
-        membership = functional.one_hot(labels, n_classes).double()
-        means = membership.T @ units / membership.sum(dim=0)[:, None]
+        means = class_means(units, labels, n_classes)
         residuals = (units - means[labels]).numpy()
         covariance, shrinkage = ledoit_wolf(residuals, assume_centered=True)
         covariance *= len(residuals) / (len(residuals) - n_classes)  # the class means cost C degrees of freedom

@@ -1,10 +1,11 @@
-"""Embeddings of whole splits, computed once per model and shared by the heads, the scores and the figures."""
+"""Embeddings of whole splits, computed once per model and shared by the heads, the scores and the figures; their class means."""
 
 import numpy as np
 import torch
 import xarray
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from clxai.data.batches import ImageStore
 from clxai.data.datasets import ImageData
@@ -45,3 +46,11 @@ def read_embeddings(path: str, data: ImageData) -> Float[Tensor, "image feature"
     if not torch.isfinite(embeddings).all():
         raise ClxaiError(f"{path}: embeddings are not finite")
     return embeddings
+
+
+def class_means(
+    embeddings: Float[Tensor, "image feature"], labels: Int[Tensor, " image"], n_classes: int
+) -> Float[Tensor, "class feature"]:
+    """Return the mean embedding of each class, in the precision of the embeddings."""
+    membership = functional.one_hot(labels, n_classes).to(embeddings.dtype)
+    return membership.T @ embeddings / membership.sum(dim=0)[:, None]

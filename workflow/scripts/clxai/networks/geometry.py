@@ -1,4 +1,4 @@
-"""Which images a network can take: the stem that fits their size, and the smallest side. Free of torch, for planning."""
+"""What can be said of a network by its keywords: stem, smallest image, layers. Free of torch, for planning."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from clxai.errors import ClxaiError, unknown_name
 
 AUTO = "auto"
+LAST = "last"  # of the layers of a network, the deepest that has a spatial output
 LARGE_STEM_FROM_PX = 96  # from here on a 7x7 stem leaves the last layer of a ResNet at least 3x3
 
 
@@ -35,3 +36,12 @@ def check_side(name: str, declared: Mapping[str, Any], options: Mapping[str, Any
         least, words = least[stem], f"{name} with the {stem} stem"
     if min(shape) < least:
         raise ClxaiError(f"{where} must be at least {least} px for {words}. Got {' x '.join(map(str, shape))} px")
+
+
+def layer_among(layers: Sequence[str], name: str, where: str) -> str:
+    """Return the layer that a name means, `last` the deepest. Raises ClxaiError, which `where` begins, if there is none such."""
+    if not layers:
+        raise ClxaiError(f"{where} has no layers for class activation maps. Got {name!r}")
+    if name not in (LAST, *layers):
+        raise ClxaiError(f"{where}: {unknown_name('layer', name, (LAST, *layers))}")
+    return layers[-1] if name == LAST else name

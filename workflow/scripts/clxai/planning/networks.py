@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clxai.errors import ClxaiError, unknown_name
-from clxai.names import LAST
-from clxai.networks.geometry import check_side
+from clxai.errors import ClxaiError
+from clxai.networks.geometry import check_side, layer_among
 from clxai.planning.choices import chosen, network_of
 from clxai.planning.needed import methods_needed
 from clxai.registry import declared
@@ -23,10 +22,8 @@ def check_methods(config: Mapping[str, Any], model: str) -> None:
     own = declared("networks")[name].semantics
     for method in methods_needed(config):
         kind, options = chosen(config, "methods", method)
-        layer = options.get("layer", LAST)
-        if layer not in (LAST, *own["layers"]):
-            where = f"methods.{method}.layer, network {name} of models.{model}"
-            raise ClxaiError(f"{where}: {unknown_name('layer', layer, (LAST, *own['layers']))}")
+        if "layer" in options:
+            layer_among(own["layers"], options["layer"], f"methods.{method}.layer, network {name} of models.{model}")
         if declared("methods")[kind].semantics["needs_rules"] and own["lrp"] is None:
             able = [known for known, entry in declared("networks").items() if entry.semantics["lrp"] is not None]
             raise ClxaiError(
