@@ -151,5 +151,5 @@ def test_grad_cam_pp_weights_activations_by_alpha_and_positive_gradients(few, na
 
 @pytest.mark.parametrize("method", ["grad_cam", "grad_cam_pp", "guided_grad_cam"])
 def test_unknown_layer_is_refused_with_the_known_ones(few, method):
-    with pytest.raises(ClxaiError, match=r"layer 'layer9'.*Known: layer1, layer2, layer3, layer4"):
+    with pytest.raises(ClxaiError, match=r"layer 'layer9'.*Known: last, layer1, layer2, layer3, layer4"):
         cam(problem_of(few, "softmax"), method, "layer9")

@@ -49,13 +49,15 @@ def test_embed_dataset_comes_back_as_one_row_per_image(tiny_run, tiny_data, tmp_
     path = str(tmp_path / "embeddings.nc")
     write_arrays(embed_dataset(tiny_run.encoder, tiny_data.data, CPU, "model.safetensors"), path)
     found = read_embeddings(path, tiny_data.data)
-    assert found.shape == (320, tiny_run.encoder.architecture.n_features)
+    assert found.shape == (320, tiny_run.encoder.n_features)
     assert torch.equal(found, tiny_run.all_embeddings)
 
 
 def test_embed_dataset_refuses_a_model_of_another_data_set(tiny_run, tiny_data):
     other = replace(tiny_data.data, class_names=("a", "b"))
-    with pytest.raises(ClxaiError, match=r"model\.safetensors: checkpoint for .* \(10, 1, 16\), the data set has \(2, 1, 16\)"):
+    with pytest.raises(
+        ClxaiError, match=r"model\.safetensors: checkpoint for .* \(10, 1, 16, 16\), the data set has \(2, 1, 16, 16\)"
+    ):
         embed_dataset(tiny_run.encoder, other, CPU, "model.safetensors")
 
 

@@ -20,10 +20,10 @@ def gradients(module, images):
     output = module(images)
     return torch.autograd.grad(output.square().sum(), parameters)
 
-name, widths = sys.argv[1], [int(width) for width in sys.argv[2:]]
+network_name, widths = sys.argv[1], [int(width) for width in sys.argv[2:]]
 for width in widths:
     torch.manual_seed(width)
-    network = Network(Architecture(name, {"width": width}, (16, 16), (0.5,) * 3, (0.25,) * 3, 5, "classifier")).eval()
+    network = Network(Architecture(network_name, {"width": width}, (16, 16), (0.5,) * 3, (0.25,) * 3, 5, "classifier")).eval()
     for module in (network.backbone, Encoder(network).backbone):
         module.requires_grad_(True)
         for parent in list(module.modules()):
