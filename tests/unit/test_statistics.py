@@ -4,7 +4,7 @@ import pytest
 from clxai.measures.statistics import (
     bootstrap_interval,
     bootstrap_weights,
-    holm_zero_tests,
+    holm,
     seed_deviation,
     two_way,
     weighted_means,
@@ -226,22 +226,18 @@ def test_seed_deviation_of_one_seed_is_undefined():
     assert np.isnan(seed_deviation(np.random.default_rng(0).normal(size=(1, 5, 3)))).all()
 
 
-def test_holm_multiplies_the_falling_ranks_and_never_decreases():
-    rng = np.random.default_rng(0)
-    samples = {str(shift): rng.normal(size=30) + shift for shift in (0.0, 0.9, 0.35, 0.4)}
-    raw = np.array([stats.ttest_1samp(sample, 0).pvalue for sample in samples.values()])
-    corrected, running = np.empty(4), 0.0
-    for place, number in enumerate(np.argsort(raw)):
-        running = max(running, min(1.0, (4 - place) * raw[number]))
-        corrected[number] = running
-    found, rejected = holm_zero_tests(samples, 0.05)
-    np.testing.assert_allclose(found, corrected)
-    np.testing.assert_array_equal(rejected, corrected <= 0.05)
-    assert rejected.any() and not rejected.all()
+@pytest.mark.parametrize("undefined", [[], [0], [2, 5], [0, 1, 2, 3, 4, 5]])
+def test_holm_is_that_of_statsmodels_and_leaves_undefined_ones_out(undefined):
+    from statsmodels.stats.multitest import multipletests
+
+    p_values = np.array([0.01, 0.9, 0.004, 0.03, 0.03, 0.2])
+    p_values[undefined] = np.nan
+    known = np.isfinite(p_values)
+    expected = p_values.copy()
+    if known.any():
+        expected[known] = multipletests(p_values[known], method="holm")[1]
+    np.testing.assert_allclose(holm(p_values), expected)
 
 
-@pytest.mark.parametrize(("value", "p_value"), [(0.0, 1.0), (0.3, 0.0)])
-def test_sample_without_spread_is_rejected_unless_it_is_zero(value, p_value):
-    found, rejected = holm_zero_tests({"flat": np.full(10, value)}, 0.01)
-    assert found[0] == p_value
-    assert rejected[0] == (p_value == 0)
+def test_holm_of_no_test_is_empty():
+    assert holm(np.array([])).shape == (0,)

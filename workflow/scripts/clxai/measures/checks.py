@@ -15,7 +15,7 @@ import xarray
 
 from clxai.errors import ClxaiError
 from clxai.measures.identities import IDENTITIES
-from clxai.measures.statistics import holm_zero_tests
+from clxai.measures.statistics import as_cube, holm, two_way
 from clxai.names import REFERENCE
 
 IDENTITY_LIMIT = 1e-6
@@ -89,16 +89,17 @@ def degenerate_checks(maps: pd.DataFrame, most: float) -> list[dict[str, object]
 
 
 def random_checks(images: pd.DataFrame, alpha: float) -> list[dict[str, object]]:
-    """The random attribution's SRG is 0: two-sided t-test per model, head and fill over all images, Holm-corrected.
+    """The random attribution's SRG is 0: one test per model, head and fill, Holm-corrected over these for each kind of score.
 
-    The row's value is the corrected p-value, which must not fall below alpha.
+    The two-sided test of `statistics.two_way`, in which seeds share their images: values of one image are not independent. The
+    row's value is the corrected p-value, which must not fall below alpha.
     """
     own = images[(images["method"] == REFERENCE) & (images["explained_by"] == images["scored_by"])]
+    cells = dict(list(own.groupby(["model", "scored_by", "fill"], sort=True)))
+    p_values = np.stack([two_way(as_cube(cell, list(IDENTITIES))).p_value() for cell in cells.values()])
     rows = []
-    for column in IDENTITIES:
-        cells = {key: cell[column].to_numpy() for key, cell in own.groupby(["model", "scored_by", "fill"], sort=True)}
-        p_values, _ = holm_zero_tests(cells, alpha)
-        for (model, head, fill), p_value in zip(cells, p_values, strict=True):
+    for column, values in zip(IDENTITIES, p_values.T, strict=True):
+        for (model, head, fill), p_value in zip(cells, holm(values), strict=True):
             where = {"model": model, "method": REFERENCE, "head": head}
             rows.append(_row("alpha", f"random {column} is 0, fill {fill} (Holm p)", where, float(p_value), alpha, 1.0))
     return rows

@@ -1,11 +1,17 @@
 """Uncertainty of a mean over training seeds that share their images: seeds and images are crossed, both drawn from many."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray
+
+from clxai.errors import ClxaiError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 LEVEL = 0.95
 _FILLING = 100  # rounds of filling undefined values; each takes away the larger part of what is left
@@ -88,6 +94,15 @@ def two_way(values: Float[ndarray, "seed image column"]) -> TwoWay:
         n_seeds=s,
         n_images=n,
     )
+
+
+def as_cube(cell: "DataFrame", columns: Sequence[str]) -> np.ndarray:
+    """Return the columns of one group as [seed, image, column]. Raises ClxaiError if seeds do not share their images."""
+    ordered = cell.sort_values(["seed", "image"], kind="stable")
+    n_seeds, n_images = ordered["seed"].nunique(), ordered["image"].nunique()
+    if len(ordered) != n_seeds * n_images:
+        raise ClxaiError(f"{len(ordered)} rows for {n_seeds} seeds x {n_images} images: the seeds do not share their images")
+    return ordered[list(columns)].to_numpy(dtype=np.float64).reshape(n_seeds, n_images, len(columns))
 
 
 def covers(n_seeds: float) -> str:
@@ -180,29 +195,12 @@ def seed_deviation(values: Float[ndarray, "seed image column"]) -> Float[ndarray
 
 
 def holm(p_values: Float[ndarray, " test"]) -> Float[ndarray, " test"]:
-    """Return Holm's step-down correction of the defined p-values [Holm 1979]; NaN stays NaN."""
-    from statsmodels.stats.multitest import multipletests  # half a second, and few need it
+    """Return Holm's step-down correction of the defined p-values [Holm 1979]; NaN stays NaN.
 
-    corrected, defined = np.full(len(p_values), np.nan), np.isfinite(p_values)
-    if defined.any():
-        corrected[defined] = multipletests(p_values[defined], method="holm")[1]
-    return corrected
-
-
-def holm_zero_tests(
-    samples: Mapping[Hashable, np.ndarray], alpha: float
-) -> tuple[Float[ndarray, " test"], Bool[ndarray, " test"]]:
-    """Test each sample's mean against 0 (two-sided t) and return Holm-corrected p-values and rejections at `alpha`.
-
-    A sample without spread is not rejected if it is all 0, rejected otherwise.
+    The k-th smallest of n is multiplied by n - k + 1 and raised to those before it; none exceeds 1.
     """
-    corrected = holm(np.array([_zero_test(sample) for sample in samples.values()]))
-    return corrected, corrected <= alpha
-
-
-def _zero_test(sample: np.ndarray) -> float:
-    if np.ptp(sample) == 0:
-        return float((sample == 0).all())
-    from scipy.stats import ttest_1samp
-
-    return float(ttest_1samp(sample, 0.0).pvalue)
+    order, defined = np.argsort(p_values), np.isfinite(p_values).sum()  # NaN last
+    factors = np.maximum(defined - np.arange(len(p_values)), 1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(np.maximum.accumulate(factors * p_values[order]), 1)
+    return corrected

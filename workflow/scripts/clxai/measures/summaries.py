@@ -10,7 +10,7 @@ from clxai.design import joined
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
 from clxai.measures.metrics.base import METRICS, Curves, entering, measure
-from clxai.measures.statistics import bootstrap_interval, bootstrap_weights, covers, seed_deviation, two_way
+from clxai.measures.statistics import as_cube, bootstrap_interval, bootstrap_weights, covers, seed_deviation, two_way
 from clxai.names import REFERENCE
 from clxai.runtime.artefacts import read_record, read_table
 
@@ -156,15 +156,6 @@ def map_table(
             means = {name: float(values.astype(float).mean()) for name, values in numbers.items()}
             rows.append({**{name: run[name] for name in RUN}, "head": head, **means, "n_images": ranked.sizes["image"]})
     return pd.DataFrame(rows).sort_values([*RUN, "head"], kind="stable").reset_index(drop=True)
-
-
-def as_cube(cell: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    """Return the columns of one group as [seed, image, column]. Raises ClxaiError if seeds do not share their images."""
-    ordered = cell.sort_values(["seed", "image"], kind="stable")
-    n_seeds, n_images = ordered["seed"].nunique(), ordered["image"].nunique()
-    if len(ordered) != n_seeds * n_images:
-        raise ClxaiError(f"{len(ordered)} rows for {n_seeds} seeds x {n_images} images: the seeds do not share their images")
-    return ordered[list(columns)].to_numpy(dtype=np.float64).reshape(n_seeds, n_images, len(columns))
 
 
 _WEIGHTS: dict[tuple[int, int, int, int], np.ndarray] = {}
