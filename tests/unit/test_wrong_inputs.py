@@ -158,6 +158,13 @@ SEMANTIC = {
         {"models.logs": {"loss": "supcon"}, "study.models": ["logs"]},
         "models: 'logs' is a folder of every data set",
     ),
+    "model named like the mean over all": (
+        {"models.all": {"loss": "supcon"}},
+        "models: 'all' stands in the tables for the mean over all; choose another name",
+    ),
+    "head named like the mean over all": ({"heads": {"all": {"head": "knn"}}}, "heads: 'all' stands in the tables"),
+    "method named like the mean over all": (methods(all={"method": "lrp"}), "methods: 'all' stands in the tables"),
+    "fill named like the mean over all": ({"flipping.fills": ["all"]}, "fills: 'all' stands in the tables"),
     "data set named like the folder of the studies": (
         {"datasets.studies": {"source": "digits"}, "study.datasets": ["studies"]},
         "study.datasets: 'studies' is the folder of the studies' tables",

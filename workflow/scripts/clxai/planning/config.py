@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
-from clxai.names import FOLDERS, REFERENCE, STUDIES
+from clxai.names import ALL, FOLDERS, REFERENCE, STUDIES
 from clxai.planning.choices import (
     SECTIONS,
     chosen,
@@ -70,6 +70,10 @@ def _explain(error: Any) -> str:
 def check_values(config: Mapping[str, Any]) -> None:
     """Raise ClxaiError where a filled config names something unknown or asks for what cannot work."""
     study = config["study"]
+    listed = {family: config[section][family] for family, section in SECTIONS.items()}
+    for section in ("models", "samples", *SECTIONS):
+        if ALL in {*config[section], *listed.get(section, ())}:
+            raise ClxaiError(f"{section}: {ALL!r} stands in the tables for the mean over all; choose another name")
     if STUDIES in study["datasets"]:
         raise ClxaiError(f"study.datasets: {STUDIES!r} is the folder of the studies' tables; choose another name")
     for family in ("datasets", "models"):
