@@ -7,12 +7,13 @@ from dataclasses import replace
 import torch
 from captum import attr
 from clxai.attribution.base import Problem
-from clxai.attribution.gradients import INTERNAL_BATCH, integrated_gradients, smoothgrad
+from clxai.attribution.gradients import integrated_gradients, smoothgrad
 from clxai.heads.base import log_odds
 from clxai.keys import key_of
 from clxai.networks.inference import Encoder
 from clxai.networks.models import Network
 from clxai.randomness import keyed_normal
+from clxai.runtime.memory import at_once
 from torch import Tensor
 
 from benchmarks import problems
@@ -101,7 +102,7 @@ def passes(own: Problem, n_copies: int) -> Callable[[], None]:
     rows = torch.arange(n_copies * len(inputs), device=inputs.device) % len(inputs)
 
     def run() -> None:
-        for part in rows.split(INTERNAL_BATCH // len(inputs) * len(inputs)):
+        for part in rows.split(at_once("copies", inputs.shape) // len(inputs) * len(inputs)):
             copies = inputs[part].requires_grad_(True)
             torch.autograd.grad(own.log_odds(copies, part).sum(), copies)
 

@@ -30,7 +30,7 @@ def measure(images: int, steps: int, heads: int, device: torch.device) -> dict[s
     chosen = dict([(f"{name}{number}", head) for number in range(4) for name, head in kinds][:heads])
     observer = problems.observer_for(encoder, problem, pictures, chosen)
     encoder = prepared_for_flipping(encoder, "float32")
-    plan = problems.flipping_of(problem, ("mean",), steps, chosen_batch(None, encoder.architecture, device))
+    plan = problems.flipping_of(problem, ("mean",), steps, chosen_batch(None, encoder.bytes_per_image(), device))
     rank = problems.ranks_of(problem, 1, images, device)
     run = partial(run_through, encoder, observer, pictures, rank, plan)
     run_through(encoder, observer, pictures[:8], rank[:, :8], plan)

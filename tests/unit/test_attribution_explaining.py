@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pytest
 import torch
-from clxai.attribution import explaining
 from clxai.attribution.base import METHODS as REGISTERED
 from clxai.attribution.base import Explanation
 from clxai.attribution.explaining import check_map, explain, read_maps
@@ -14,6 +13,7 @@ from clxai.fills.base import fill_images, fill_of
 from clxai.heads.base import log_odds
 from clxai.registry import Entry, declared, fill_keywords
 from clxai.runtime.artefacts import read_arrays, write_arrays
+from clxai.runtime.memory import AT_ONCE, Most
 
 METHODS = declared("methods")
 QUICK = {
@@ -90,7 +90,7 @@ def test_signed_method_has_both_signs(explained, name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_maps_do_not_depend_on_the_batch(explained, few, name, monkeypatch):
-    monkeypatch.setattr(explaining, "BATCH", 2)
+    monkeypatch.setitem(AT_ONCE, "explained", Most(2, 16))
     found, expected = explain(few, name, QUICK.get(name, {}), 0)["attribution"].values, explained[name]["attribution"].values
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
@@ -239,7 +239,7 @@ def averaged(monkeypatch):
 
 
 def test_method_is_given_the_maps_that_it_needs_of_its_own_head_and_images(averaged, explained, few, monkeypatch):
-    monkeypatch.setattr(explaining, "BATCH", 2)
+    monkeypatch.setitem(AT_ONCE, "explained", Most(2, 16))
     maps = {name: explained[name] for name in reversed(averaged)}
     found = explain(few, "averaged", {}, 0, {**maps, "random": explained["random"]})
     scaled = [maps[name]["attribution"] / maps[name]["attribution"].max(("y", "x")) for name in averaged]

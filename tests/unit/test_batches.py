@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from clxai.data import batches
 from clxai.data.batches import ImageStore
+from clxai.runtime import memory
 
 
 @pytest.fixture(params=["resident", "memory_map"])
 def store(request, tiny_data, monkeypatch):
     if request.param == "memory_map":
-        monkeypatch.setattr(batches, "_CPU_BYTES", 0.0)
+        monkeypatch.setattr(memory, "_RESIDENT_ON_CPU", 0.0)
     store = ImageStore(tiny_data.data.images, tiny_data.data.indices("val"), torch.device("cpu"))
     assert (store.resident is None) == (request.param == "memory_map")
     return store

@@ -7,17 +7,17 @@ import pytest
 import torch
 from clxai.data.batches import ImageStore
 from clxai.errors import ClxaiError
-from clxai.networks import embeddings
 from clxai.networks.embeddings import embed, embed_dataset, read_embeddings
 from clxai.networks.inference import load_encoder
 from clxai.runtime.artefacts import write_arrays
+from clxai.runtime.memory import AT_ONCE, Most
 
 CPU = torch.device("cpu")
 
 
 def test_embed_rows_follow_the_store_for_any_batch_size(tiny_run, tiny_data, monkeypatch):
     indices = tiny_data.data.indices("val")[::-1].copy()
-    monkeypatch.setattr(embeddings, "BATCH", 7)
+    monkeypatch.setitem(AT_ONCE, "embedded", Most(7, 16))
     found = embed(tiny_run.encoder, ImageStore(tiny_data.data.images, indices, CPU))
     images = torch.from_numpy(np.array(tiny_data.data.images[indices])).float() / 255
     with torch.no_grad():

@@ -7,7 +7,7 @@ from clxai.networks.base import NETWORKS
 from clxai.networks.inference import Encoder, prepared_for_flipping
 from clxai.networks.models import Network
 from clxai.runtime import memory
-from clxai.runtime.memory import MOST_AT_ONCE, chosen_batch, free_bytes
+from clxai.runtime.memory import AT_ONCE, FORWARD, at_once, chosen_batch, free_bytes, rows_at_once
 
 CPU = torch.device("cpu")
 
@@ -22,7 +22,7 @@ def test_a_batch_size_that_was_asked_for_is_kept():
     assert chosen_batch(7, 1000, CPU) == 7
 
 
-@pytest.mark.parametrize(("gibibytes", "expected"), [(64, MOST_AT_ONCE["cpu"]), (0.1, 25), (1e-6, 1)])
+@pytest.mark.parametrize(("gibibytes", "expected"), [(64, FORWARD["cpu"]), (0.1, 25), (1e-6, 1)])
 def test_the_batch_is_what_a_quarter_of_the_free_memory_bears(monkeypatch, gibibytes, expected):
     monkeypatch.setattr(memory, "free_bytes", lambda device: gibibytes * 2**30)
     assert chosen_batch(None, 2**20, CPU) == expected
@@ -33,6 +33,19 @@ def test_larger_images_come_in_smaller_batches(monkeypatch):
     batches = [chosen_batch(None, encoder_of((size, 32)).bytes_per_image(), CPU) for size in (32, 64, 128)]
     assert batches == sorted(batches, reverse=True)
     assert batches[0] > batches[-1]
+
+
+@pytest.mark.parametrize("what", AT_ONCE)
+@pytest.mark.parametrize(("times", "share"), [((1, 1), 1), ((0.25, 2), 1), ((2, 1), 2), ((2, 2), 4), ((1000, 1000), None)])
+def test_larger_images_go_together_by_their_pixels(what, times, share):
+    images, side = AT_ONCE[what]
+    shape = (7, 3, int(times[0] * side), int(times[1] * side))
+    assert at_once(what, shape) == (1 if share is None else images // share)
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(2**10, 2**14), (2**24, 1), (2**30, 1)])
+def test_a_table_has_as_many_rows_as_keep_it_small(columns, rows):
+    assert rows_at_once(columns, CPU) == rows
 
 
 def test_free_bytes_are_within_the_machine():

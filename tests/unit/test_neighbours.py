@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from clxai.networks import neighbours
 from clxai.networks.neighbours import narrowed, search, vote_accuracy, vote_counts
+from clxai.runtime import memory
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from torch.nn import functional
 
@@ -61,6 +61,6 @@ def test_vote_accuracy_of_a_label_that_the_bank_lacks_is_an_error_of_the_vote():
 def test_a_search_in_small_portions_finds_the_same(monkeypatch):
     points, bank = (functional.normalize(part, dim=1) for part in (clusters(20, 1)[0], clusters(100)[0]))
     whole = search(points, bank, 7)
-    monkeypatch.setitem(neighbours._COSINES, "cpu", 300)
+    monkeypatch.setitem(memory._TABLE, "cpu", 300)
     for found, expected in zip(search(points, bank, 7), whole, strict=True):
         torch.testing.assert_close(found.sort(dim=1).values, expected.sort(dim=1).values)

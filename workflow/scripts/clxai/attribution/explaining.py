@@ -18,11 +18,10 @@ from clxai.registry import Entry
 from clxai.runs import Run
 from clxai.runtime.artefacts import read_arrays
 from clxai.runtime.chunks import in_chunks
+from clxai.runtime.memory import at_once
 from clxai.units.removal import tie_fraction
 
 _STORED = ("family", "aligned_to", "signed", "stochastic", "per_head", "reduction")  # keywords of a method, beside its maps
-BATCH = 64  # images explained at once, at most
-BATCH_PIXELS = BATCH * 96 * 96  # larger images come in smaller batches: gradients keep every activation
 
 
 def explain(
@@ -121,8 +120,8 @@ def _explain_head(
         )
         return entry.definition(problem, settings)
 
-    n_together = max(1, min(BATCH, BATCH_PIXELS // images[0, 0].numel()))
-    parts = in_chunks(explained, torch.arange(len(images), device=images.device), n_together, entry.name)
+    rows = torch.arange(len(images), device=images.device)
+    parts = in_chunks(explained, rows, at_once("explained", images.shape), entry.name)
     reduce = REDUCTIONS[entry.semantics["reduction"]]
     maps = torch.cat([reduce(part.maps) for part in parts])
     values = {name: torch.cat([part.extras[name] for part in parts]) for name in entry.semantics["extras"]}

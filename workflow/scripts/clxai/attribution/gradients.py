@@ -11,8 +11,7 @@ from clxai.attribution.base import REDUCTIONS, Explanation, Problem, layer_of, m
 from clxai.keys import key_of
 from clxai.randomness import keyed_normal
 from clxai.runtime.chunks import halving, in_chunks
-
-INTERNAL_BATCH = 256  # copies per forward and backward pass inside a method, for images of up to 32 px
+from clxai.runtime.memory import at_once
 
 
 class ScoreModule(nn.Module):
@@ -91,7 +90,7 @@ def _integrate(problem: Problem, rows: Tensor, steps: int) -> tuple[Tensor, Tens
 
     Here and not by smaller batches the memory is respected: the median over the batch decides on the number of steps.
     """
-    copies = max(_copies_per_pass(problem), len(rows))
+    copies = max(at_once("copies", problem.images.shape), len(rows))
     return halving(lambda n: _integrate_by(problem, rows, steps, n), copies, "integrated_gradients")[0]
 
 
@@ -111,11 +110,6 @@ def _integrate_by(problem: Problem, rows: Tensor, steps: int, copies: int) -> tu
         for some in rows.split(copies)
     ]
     return torch.cat([maps for maps, _ in parts]).float().detach(), torch.cat([delta for _, delta in parts]).float().detach()
-
-
-def _copies_per_pass(problem: Problem) -> int:
-    """Return how many copies of the images go through the network at once: fewer of larger ones, so that memory is bounded."""
-    return max(1, min(INTERNAL_BATCH, INTERNAL_BATCH * 32**2 // problem.images[0, 0].numel()))
 
 
 def _upper_median(values: Tensor) -> float:
@@ -141,7 +135,7 @@ def smoothgrad(problem: Problem, options: Mapping[str, Any]) -> Explanation:
         return explainer.attribute(noisy.requires_grad_(True), abs=False, additional_forward_args=(rows,)).detach()
 
     copies = torch.arange(options["samples"] * n_images, device=inputs.device)
-    parts = in_chunks(gradients, copies, max(_copies_per_pass(problem), n_images), "smoothgrad")
+    parts = in_chunks(gradients, copies, max(at_once("copies", problem.images.shape), n_images), "smoothgrad")
     return Explanation(torch.cat(parts).unflatten(0, (options["samples"], n_images)).mean(dim=0))
 
 

@@ -8,8 +8,7 @@ from captum import attr
 
 from clxai.attribution.base import Explanation, Problem, method
 from clxai.errors import ClxaiError
-
-IMAGES_PER_PASS = 16  # windows of one image evaluated together
+from clxai.runtime.memory import COVERED
 
 
 @method(
@@ -31,6 +30,6 @@ def occlusion(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     with torch.no_grad():
         maps = explainer.attribute(
             problem.inputs, (channels, window, window), (channels, stride, stride), baselines=problem.baseline,
-            additional_forward_args=(problem.rows,), perturbations_per_eval=IMAGES_PER_PASS,
+            additional_forward_args=(problem.rows,), perturbations_per_eval=COVERED,
         )  # fmt: skip
     return Explanation(maps.float())

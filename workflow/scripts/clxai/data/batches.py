@@ -6,10 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from clxai.data.datasets import StoredImages
-from clxai.runtime.memory import free_bytes
-
-RESIDENT_SHARE = 0.25  # of the free memory, at most, that the uint8 images of one split may keep
-_CPU_BYTES = 4.0 * 2**30  # on the CPU the page cache does the same work: larger sets stay in the memory map
+from clxai.runtime.memory import resident_bytes
 
 
 class ImageStore:
@@ -18,7 +15,7 @@ class ImageStore:
     def __init__(self, images: np.ndarray | StoredImages, indices: np.ndarray, device: torch.device) -> None:
         self.images, self.indices, self.device = images, indices, device
         self.resident = None
-        if self._n_bytes() <= _allowance(device):
+        if self._n_bytes() <= resident_bytes(device):
             self.resident = torch.from_numpy(images[indices]).to(device)
 
     def __len__(self) -> int:
@@ -39,7 +36,3 @@ class ImageStore:
 
     def _n_bytes(self) -> int:
         return len(self.indices) * int(np.prod(self.images.shape[1:]))
-
-
-def _allowance(device: torch.device) -> float:
-    return RESIDENT_SHARE * free_bytes(device) if device.type == "cuda" else _CPU_BYTES

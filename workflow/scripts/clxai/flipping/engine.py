@@ -17,10 +17,10 @@ from clxai.flipping.observing import Observer, Quantities
 from clxai.names import ORDERS
 from clxai.networks.inference import Encoder
 from clxai.runtime.chunks import in_chunks
+from clxai.runtime.memory import OBSERVED
 from clxai.units.base import Cut
 from clxai.units.removal import removed_fraction
 
-_BATCHES_OBSERVED = 4  # forward passes whose embeddings are observed together: reading them off has many small steps
 Place = tuple[int, int, int, slice]
 
 
@@ -105,7 +105,7 @@ def flip(
     first = _embed(encoder.backbone, lambda image: clean[image], everyone, flipping.batch_size)
     # [ranking, image, unit]: a ranking is an explanation in one of the two orders
     ranks = torch.stack([rank, flipping.cut.units_of(everyone)[:, None] - 1 - rank], dim=1).flatten(0, 1)
-    per_group = max(1, _BATCHES_OBSERVED * flipping.batch_size // (len(ranks) * (len(fraction) - 2)))
+    per_group = max(1, OBSERVED * flipping.batch_size // (len(ranks) * (len(fraction) - 2)))
     progress = tqdm(total=len(images) * len(flipping.fills), desc="flipping", unit="image", mininterval=2)
     for fill_number, fill in enumerate(flipping.fills):
         perturbing = _Perturbing(encoder, images, index, clean, fill, flipping, None)

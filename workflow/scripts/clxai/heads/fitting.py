@@ -15,10 +15,10 @@ from clxai.errors import ClxaiError
 from clxai.heads.base import HEADS, Head
 from clxai.heads.calibration import fit_temperature, head_metrics
 from clxai.keys import key_of
-from clxai.networks.embeddings import BATCH
 from clxai.networks.inference import Encoder
 from clxai.randomness import keyed_uniform
 from clxai.runtime.chunks import in_chunks
+from clxai.runtime.memory import at_once
 
 CALIBRATION_IMAGES, CALIBRATION_COPIES = 500, 4  # validation images at most, noisy copies of each
 MOST_NOISE = 0.5
@@ -80,7 +80,7 @@ def disturbed_embeddings(encoder: Encoder, data: ImageData) -> tuple[Float[Tenso
         return encoder((1 - share) * clean + share * noise)
 
     places = torch.arange(len(members) * CALIBRATION_COPIES, device=device)
-    rows = torch.cat(in_chunks(embedded, places, BATCH, "calibration"))
+    rows = torch.cat(in_chunks(embedded, places, at_once("embedded", data.images.shape), "calibration"))
     return rows.cpu(), index[places // CALIBRATION_COPIES].cpu()
 
 

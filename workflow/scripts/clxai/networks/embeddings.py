@@ -13,15 +13,14 @@ from clxai.errors import ClxaiError
 from clxai.networks.inference import Encoder
 from clxai.runtime.artefacts import read_arrays
 from clxai.runtime.chunks import in_chunks
-
-BATCH = 256
+from clxai.runtime.memory import at_once
 
 
 @torch.no_grad()
 def embed(encoder: Encoder, store: ImageStore) -> Float[Tensor, "image feature"]:
     """Return the embeddings of a store's images, float32, in order. Raises ClxaiError if one is not finite."""
-    positions = torch.arange(len(store), device=store.device)
-    embeddings = torch.cat(in_chunks(lambda batch: encoder(store.take(batch)), positions, BATCH, "embedding"))
+    positions, together = torch.arange(len(store), device=store.device), at_once("embedded", store.images.shape)
+    embeddings = torch.cat(in_chunks(lambda batch: encoder(store.take(batch)), positions, together, "embedding"))
     bad = (~torch.isfinite(embeddings)).any(dim=1).sum()
     if bad:
         raise ClxaiError(f"the embeddings of {int(bad)} of {len(embeddings)} images are not finite")

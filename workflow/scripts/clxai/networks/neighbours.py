@@ -6,7 +6,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-_COSINES = {"cpu": 2**24, "cuda": 2**28, "meta": 2**28}  # in memory at once; at most 64 MiB on the CPU, 1 GiB on a GPU
+from clxai.runtime.memory import rows_at_once
+
 Found = tuple[Float[Tensor, "image k"], Int[Tensor, "image k"]]
 
 
@@ -15,7 +16,7 @@ def search(points: Float[Tensor, "image feature"], bank: Float[Tensor, "item fea
 
     As many points at a time as keep the table of cosines small: a large bank would fill the memory otherwise.
     """
-    together = max(1, _COSINES[points.device.type] // len(bank))
+    together = rows_at_once(len(bank), points.device)
     parts = [largest(some @ bank.T, k) for some in points.split(together)]
     return torch.cat([values for values, _ in parts]), torch.cat([items for _, items in parts])
 
