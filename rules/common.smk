@@ -30,9 +30,10 @@ if not os.path.samefile(os.path.dirname(clxai.__file__), SCRIPTS / "clxai"):
 
 from clxai.errors import ClxaiError
 from clxai.planning import params
-from clxai.planning.choices import heads_of, heads_of_all, trajectory_methods
+from clxai.planning.choices import heads_of, heads_of_all
 from clxai.planning.config import check_schema, check_values
 from clxai.planning.needed import methods_needed, models_needed, needs_of
+from clxai.planning.outputs import figure_semantics, figures_of
 from clxai.planning.provenance import code_of, edited
 from clxai.planning.reading import (
     check_keys,
@@ -73,17 +74,6 @@ os.environ.update(MPLBACKEND="agg")
 os.environ.pop("MATPLOTLIBRC", None)
 STUDY = config["study"]
 UNITS = config["flipping"]["units"]
-TABLE_FIGURES = (
-    "accuracy",
-    "deletion",
-    "insertion",
-    "srg",
-    "cross",
-    "ranking",
-    "contrasts",
-    "drift",
-)
-TRAJECTORY_METHODS = trajectory_methods(config)
 RUN = "results/{dataset}/{model}/seed{seed}"  # shared by all studies
 HOME = f"results/studies/{STUDY['name']}/{{dataset}}"  # of the study alone
 
@@ -139,14 +129,16 @@ def runs(pattern):
     return expand(pattern, **named, allow_missing=True)
 
 
-def figure(name, subcategory):
-    """A figure of a data set as an item of the report."""
+def figure(place, model):
+    """A figure of a data set as an item of the report; its caption is the docstring of the function that draws it."""
     return report(
-        f"{HOME}/figures/{name}.svg",
-        caption=f"../workflow/report/{name}.rst",
+        f"{HOME}/figures/{place}.svg",
+        caption="../workflow/report/figure.rst",
         category="{dataset}",
-        subcategory=subcategory,
-        labels={"figure": name, "model": "all"},
+        subcategory=lambda wildcards: figure_semantics(config, wildcards.figure)[
+            "subcategory"
+        ],
+        labels={"figure": "{figure}", "model": model},
     )
 
 

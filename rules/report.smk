@@ -1,63 +1,43 @@
-rule plot_tables:
-    """Draw accuracy, curves, SRG, cross-scoring, ranking, contrasts and drift from the checked tables."""
-    input:
-        heads=rules.summarise.output.heads,
-        summary=rules.summarise.output.summary,
-        curves=rules.summarise.output.curves,
-        contrasts=rules.summarise.output.contrasts,
-        checks=rules.check_study.output,
-        code=code("plot_tables"),
-    output:
-        svg=[figure(name, "Figures") for name in TABLE_FIGURES],
-        pdf=expand(
-            f"{HOME}/figures/{{name}}.pdf", name=TABLE_FIGURES, allow_missing=True
-        ),
-    log:
-        f"{HOME}/logs/plot_tables.log",
-    benchmark:
-        f"{HOME}/benchmarks/plot_tables.tsv"
-    localrule: True
-    conda:
-        "../envs/clxai.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime="20m",
-    params:
-        config=params_of("plot_tables"),
-    script:
-        "../workflow/scripts/plot_tables.py"
+ARRAYS = {
+    "images": [rules.prepare_data.output.images, rules.prepare_data.output.labels],
+    "embeddings": rules.embed_images.output,
+    "attributions": rules.attribute.output,
+    "curves": rules.flip.output,
+}
 
 
-rule plot_trajectories:
-    """Draw the paths of a few images through the embedding plane while units are removed."""
+def sources(wildcards):
+    """The tables and the arrays of the first seed and units that a figure reads, and no others."""
+    reads = figure_semantics(config, wildcards.figure)
+    model = getattr(wildcards, "model", STUDY["models"])
+    levels = {"model": model, "method": STUDY["methods"]}
+    first = {"seed": STUDY["seeds"][0], "sample": STUDY["sample"], "units": UNITS[0]}
+    tables = {
+        f"table_{name}": getattr(rules.summarise.output, name)
+        for name in reads["tables"]
+    }
+    arrays = {f"array_{name}": ARRAYS[name] for name in reads["arrays"]}
+    return {
+        name: expand(files, dataset=wildcards.dataset, **levels, **first)
+        for name, files in {**tables, **arrays}.items()
+    }
+
+
+rule plot_figure:
+    """Draw one figure from the checked tables, or from arrays of the first seed: a function in clxai/figures."""
     input:
-        images=rules.prepare_data.output.images,
-        labels=rules.prepare_data.output.labels,
-        embeddings=expand(
-            rules.embed_images.output,
-            model=STUDY["models"],
-            seed=STUDY["seeds"][0],
-            allow_missing=True,
-        ),
-        curves=expand(
-            rules.flip.output,
-            model=STUDY["models"],
-            seed=STUDY["seeds"][0],
-            sample=STUDY["sample"],
-            units=UNITS[0],
-            method=TRAJECTORY_METHODS,
-            allow_missing=True,
-        ),
+        unpack(sources),
         checks=rules.check_study.output,
-        code=code("plot_trajectories"),
+        code=code("plot_figure"),
     output:
-        svg=figure("trajectories", "Pictures"),
-        pdf=f"{HOME}/figures/trajectories.pdf",
+        svg=figure("{figure}", "all"),
+        pdf=f"{HOME}/figures/{{figure}}.pdf",
     log:
-        f"{HOME}/logs/plot_trajectories.log",
+        f"{HOME}/logs/plot_{{figure}}.log",
     benchmark:
-        f"{HOME}/benchmarks/plot_trajectories.tsv"
+        f"{HOME}/benchmarks/plot_{{figure}}.tsv"
+    wildcard_constraints:
+        figure=alternatives(figures_of(config, "study")),
     localrule: True
     conda:
         "../envs/clxai.yaml"
@@ -66,57 +46,36 @@ rule plot_trajectories:
         mem_mb=4000,
         runtime="20m",
     params:
-        config=params_of("plot_trajectories"),
+        config=params_of("plot_figure"),
     script:
-        "../workflow/scripts/plot_trajectories.py"
+        "../workflow/scripts/plot_figure.py"
 
 
-rule plot_gallery:
-    """Draw the maps of one model: images by methods by heads."""
-    input:
-        images=rules.prepare_data.output.images,
-        labels=rules.prepare_data.output.labels,
-        attributions=expand(
-            rules.attribute.output,
-            seed=STUDY["seeds"][0],
-            sample=STUDY["sample"],
-            method=STUDY["methods"],
-            allow_missing=True,
-        ),
-        checks=rules.check_study.output,
-        code=code("plot_gallery"),
+use rule plot_figure as plot_figure_of_model with:
+    # The same for figures that are drawn for each model.
     output:
-        svg=report(
-            f"{HOME}/figures/gallery_{{model}}.svg",
-            caption="../workflow/report/gallery.rst",
-            category="{dataset}",
-            subcategory="Pictures",
-            labels={"figure": "gallery", "model": "{model}"},
-        ),
-        pdf=f"{HOME}/figures/gallery_{{model}}.pdf",
+        svg=figure("{figure}_{model}", "{model}"),
+        pdf=f"{HOME}/figures/{{figure}}_{{model}}.pdf",
     log:
-        f"{HOME}/logs/plot_gallery_{{model}}.log",
+        f"{HOME}/logs/plot_{{figure}}_{{model}}.log",
     benchmark:
-        f"{HOME}/benchmarks/plot_gallery_{{model}}.tsv"
-    localrule: True
-    conda:
-        "../envs/clxai.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime="20m",
-    params:
-        config=params_of("plot_gallery"),
-    script:
-        "../workflow/scripts/plot_gallery.py"
+        f"{HOME}/benchmarks/plot_{{figure}}_{{model}}.tsv"
+    wildcard_constraints:
+        figure=alternatives(figures_of(config, "model")),
 
 
 rule figures_all:
     """Target: all figures."""
     input:
-        expand(rules.plot_tables.output, dataset=STUDY["datasets"]),
-        expand(rules.plot_trajectories.output, dataset=STUDY["datasets"]),
         expand(
-            rules.plot_gallery.output, dataset=STUDY["datasets"], model=STUDY["models"]
+            rules.plot_figure.output,
+            dataset=STUDY["datasets"],
+            figure=figures_of(config, "study"),
+        ),
+        expand(
+            rules.plot_figure_of_model.output,
+            dataset=STUDY["datasets"],
+            figure=figures_of(config, "model"),
+            model=STUDY["models"],
         ),
     localrule: True

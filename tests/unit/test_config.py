@@ -304,6 +304,13 @@ WRONG = {
         {"study.metrics": ["auc_insertion", "auc_deletion", "srg", "aopc"]},
         ["study.metrics must include auc_insertion_matched, auc_deletion_matched, srg_matched,", "self-checks"],
     ),
+    "figure of another name": (
+        {"study.metrics": list(CHECKED_METRICS), "study.figures": ["new"], "figures": {"new": {"figure": "sgr"}}},
+        ["study.figures: unknown figure 'sgr'", "'srg'"],
+    ),
+    "unknown figure": ({"study.figures": ["deletions"]}, ["study.figures: unknown figure 'deletions'", "'deletion'"]),
+    "unknown option of a figure": ({"figures.gallery": {"image": 2}}, ["figures.gallery: unknown option 'image'", "'images'"]),
+    "no image in the gallery": ({"figures.gallery": {"images": 0}}, ["figures.gallery.images must be > 0"]),
     "no margin": ({"statistics.margin": 0}, ["statistics.margin", "0"]),
     "few draws": ({"statistics.bootstrap_draws": 10}, ["statistics.bootstrap_draws", "10 is less than the minimum of 100"]),
     "momentum of one": ({"models.ce.momentum": 1}, ["models.ce.momentum", "1"]),

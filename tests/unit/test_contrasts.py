@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from clxai.figures.tables import TABLE_FIGURES, Tables
+from clxai.figures.base import FIGURES, Study
 from clxai.measures.contrasts import contrast_table
 from clxai.measures.metrics.base import METRICS, entering
 from clxai.measures.statistics import two_way
@@ -144,9 +144,10 @@ def test_nothing_to_compare_is_an_empty_table_with_its_columns_that_can_be_drawn
 
 
 def drawn(contrasts):
-    empty = pd.DataFrame()
-    tables = Tables(empty, empty, empty, contrasts, list(MODELS), ["softmax", "knn", "linear"], METHODS, "mean", 0.05)
-    return TABLE_FIGURES["contrasts"](tables)
+    study = Study(
+        "any", list(MODELS), ["softmax", "knn", "linear"], METHODS, "mean", "grid", 0.05, tables={"contrasts": contrasts}
+    )
+    return FIGURES["contrasts"].definition(study)
 
 
 def test_figure_has_a_panel_for_each_pair(table):

@@ -2,6 +2,7 @@
 
 import copy
 from itertools import product
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,12 +11,14 @@ import pytest
 import xarray
 from clxai.data.datasets import ImageData
 from clxai.errors import ClxaiError
-from clxai.figures.arrays import plot_gallery, plot_trajectories
+from clxai.figures.base import FIGURES, Study
+from clxai.figures.gallery import draw_maps
 from clxai.figures.style import use_style
-from clxai.figures.tables import TABLE_FIGURES, Tables
+from clxai.figures.trajectories import draw_paths, shown_methods
 from clxai.measures.contrasts import contrast_table
 from clxai.measures.metrics.base import METRICS, entering
-from clxai.planning.choices import heads_of, recipe_of, trajectory_methods
+from clxai.planning import params
+from clxai.planning.choices import heads_of, recipe_of
 from clxai.planning.config import check_values
 from clxai.planning.config import contrasts_of as config_contrasts
 from clxai.registry import declared
@@ -70,9 +73,9 @@ def tables_of(config, value):
         {"model": model, "head": head, "seed": seed, "split": "test", "accuracy": 1.0, "ece": 0.0, "ece_matched": 0.0}
         for (model, head), seed in product(cells(config), study["seeds"])
     ]
-    names = {"models": study["models"], "head_names": study["heads"], "methods": study["methods"]}
-    frames = [*map(pd.DataFrame, (heads, summary, curves)), contrasts_of(config, value)]
-    return Tables(*frames, **names, fill=fills[0], margin=0.05)
+    rows = {"heads": heads, "summary": summary, "curves": curves}
+    frames = {name: pd.DataFrame(table) for name, table in rows.items()} | {"contrasts": contrasts_of(config, value)}
+    return Study(dataset="invented", tables=frames, **params.plot_figure(config, SimpleNamespace(figure="srg"))["study"])
 
 
 def contrasts_of(config, value):
@@ -116,16 +119,16 @@ def is_filled(figure):
     return all(axis.lines or axis.images or axis.collections or axis.texts for axis in figure.axes)
 
 
-def draw_pictures(config):
+def draw_pictures(config, study):
     """Draw the trajectories and the gallery of each model."""
     models, fills = config["study"]["models"], config["flipping"]["fills"]
-    data, methods, head = image_data(), trajectory_methods(config), cells(config)[0][1]
+    data, methods, head = image_data(), shown_methods(study, None), study.shared_heads[0]
     paths = {(model, method): paths_of(config["study"]["heads"], fills) for model in models for method in methods}
     embeddings = {model: np.random.default_rng(1).normal(size=(N_IMAGES, 8)) for model in models}
-    assert is_filled(plot_trajectories(data, embeddings, paths, methods, head, fills[0]))
+    assert is_filled(draw_paths(data, embeddings, paths, methods, head, fills[0]))
     for model in models:
         maps = {name: maps_of(heads_of(config, model), place % 2) for place, name in enumerate(config["study"]["methods"])}
-        assert is_filled(plot_gallery(data, maps, 2))
+        assert is_filled(draw_maps(data, maps, 2))
 
 
 @settings(max_examples=3, deadline=None, derandomize=True)
@@ -144,33 +147,16 @@ def test_figures_serve_every_study_that_planning_accepts(study, fills, value):
     use_style()
     try:
         tables = tables_of(config, value)
-        for name, draw in TABLE_FIGURES.items():
-            assert is_filled(draw(tables)), name
-        draw_pictures(config)
+        for name, entry in FIGURES.items():
+            assert entry.semantics["arrays"] or is_filled(entry.definition(tables)), name
+        draw_pictures(config, tables)
     finally:
         plt.close("all")
 
 
-@pytest.mark.parametrize(
-    ("methods", "chosen", "expected"),
-    [
-        (["random"], None, ["random"]),
-        (["random", "lrp"], None, ["lrp", "random"]),
-        (["sobel", "random"], None, ["sobel", "random"]),
-        (["sobel", "mine", "lrp", "random"], None, ["lrp", "random"]),
-        (["random", "lrp", "saliency"], "saliency", ["saliency", "random"]),
-        (["random", "lrp"], "random", ["random"]),
-    ],
-)
-def test_trajectories_show_the_chosen_method_or_the_first_that_is_no_control(config, methods, chosen, expected):
-    config["methods"] = {"mine": {"method": "sobel"}}
-    config["study"]["methods"], config["figures"]["trajectory_method"] = methods, chosen
-    assert trajectory_methods(config) == expected
-
-
 def test_method_of_the_trajectories_must_be_in_the_study(config):
-    config["figures"]["trajectory_method"] = "occlusion"
-    with pytest.raises(ClxaiError, match=r"figures\.trajectory_method: unknown method of the study 'occlusion'"):
+    config["figures"]["trajectories"] = {"method": "occlusion"}
+    with pytest.raises(ClxaiError, match=r"figures\.trajectories\.method: unknown method of the study 'occlusion'"):
         check_values(config)
 
 

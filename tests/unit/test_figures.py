@@ -1,5 +1,7 @@
 """Every mark of a figure stands where the names around it say: models, heads and methods have numbers of their own."""
 
+import re
+from dataclasses import replace
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -8,9 +10,11 @@ import pandas as pd
 import pytest
 import xarray
 from clxai.data.datasets import ImageData
-from clxai.figures.arrays import plot_gallery, plot_trajectories
+from clxai.figures.base import FIGURES, Study
+from clxai.figures.gallery import draw_maps
 from clxai.figures.style import look_of, title, use_style
-from clxai.figures.tables import TABLE_FIGURES, Tables
+from clxai.figures.trajectories import draw_paths, shown_methods
+from clxai.registry import declared, files_of
 from matplotlib.colors import to_rgb
 from sklearn.decomposition import PCA
 
@@ -62,8 +66,9 @@ def tables():
         for method, head in product(("saliency", "lrp", "all"), ("linear", "knn", "all"))
         for value in [contrast_number(quantity, metric, fill, method, head)]
     ]
-    frames = (pd.DataFrame(rows).sample(frac=1, random_state=0) for rows in (heads, summary, curves, contrasts))
-    return Tables(*frames, models=MODELS, head_names=HEADS, methods=METHODS, fill="zero", margin=0.05)
+    rows = {"heads": heads, "summary": summary, "curves": curves, "contrasts": contrasts}
+    frames = {name: pd.DataFrame(table).sample(frac=1, random_state=0) for name, table in rows.items()}
+    return Study("made up", MODELS, HEADS, METHODS, "zero", "grid", 0.05, tables=frames)
 
 
 def contrast_number(quantity, metric, fill, method, head):
@@ -102,7 +107,7 @@ def figure_of(tables):
     """Draw a figure of the tables and return its axes."""
 
     def draw(name):
-        return TABLE_FIGURES[name](tables).axes
+        return FIGURES[name].definition(tables).axes
 
     yield draw
     plt.close("all")
@@ -198,7 +203,7 @@ def test_trajectories_show_the_paths_of_their_model_and_method_in_the_plane_of_t
         for key in product(MODELS, methods)
     }
     use_style()
-    panels = iter(plot_trajectories(data, embeddings, curves, methods, "knn", "mean").axes)
+    panels = iter(draw_paths(data, embeddings, curves, methods, "knn", "mean").axes)
     for row, (method, model) in enumerate(product(methods, MODELS)):
         axis, plane = next(panels), PCA(2, random_state=0).fit(embeddings[model][:6])
         assert axis.get_title() == (title(model) if row < 2 else "")
@@ -229,7 +234,7 @@ def test_gallery_shows_each_image_head_and_method_in_its_place(data):
         for m, method in enumerate(methods)
     }
     use_style()
-    axes = plot_gallery(data, maps, 2).axes
+    axes = draw_maps(data, maps, 2).axes
     assert [axis.get_title() for axis in axes[:3]] == ["image", *map(title, methods)]
     names = []
     for row, (image, head) in enumerate(product((6, 9), range(3))):
@@ -251,10 +256,43 @@ def test_gallery_shows_images_of_any_number_of_channels(channels):
     coords = {"head": HEADS[:1], "image": [0, 1], "target": (("head", "image"), [[0, 1]])}
     values = {"attribution": (("head", "image", "y", "x"), np.zeros((1, 2, 5, 5)))}
     use_style()
-    figure = plot_gallery(images, {"saliency": xarray.Dataset(values, coords, {"signed": False})}, 2)
+    figure = draw_maps(images, {"saliency": xarray.Dataset(values, coords, {"signed": False})}, 2)
     figure.canvas.draw()
     shown = np.asarray(figure.axes[0].images[0].get_array())
     expected = pixels[0].transpose(1, 2, 0) if channels == 3 else pixels[0].mean(axis=0)
     np.testing.assert_allclose(shown, expected)
     assert figure.axes[0].get_title().replace("\n", " ") == ("image" if channels in (1, 3) else f"mean of {channels} channels")
     plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("methods", "chosen", "expected"),
+    [
+        (["random"], None, ["random"]),
+        (["random", "lrp"], None, ["lrp", "random"]),
+        (["sobel", "random"], None, ["sobel", "random"]),
+        (["sobel", "mine", "lrp", "random"], None, ["lrp", "random"]),
+        (["random", "lrp", "saliency"], "saliency", ["saliency", "random"]),
+        (["random", "lrp"], "random", ["random"]),
+    ],
+)
+def test_trajectories_show_the_chosen_method_or_the_first_that_is_no_control(methods, chosen, expected):
+    study = Study("made up", MODELS, HEADS, methods, "mean", "grid", 0.05, controls=["random", "sobel", "mine"])
+    assert shown_methods(study, chosen) == expected
+
+
+def test_figures_read_what_they_declare_and_no_more(tables):
+    """Each table figure is drawn from its own tables alone, as its job gets them."""
+    for name, entry in FIGURES.items():
+        if not entry.semantics["arrays"]:
+            own = {table: tables.tables[table] for table in entry.semantics["tables"]}
+            assert entry.definition(replace(tables, tables=own)).axes, name
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_metrics_that_a_figure_shows_are_those_that_it_declares(name):
+    """A metric that it names in its source but not in its declaration could be left out of the study unnoticed."""
+    source = re.sub(r"@figure\(.*", "", files_of("figures")[name].read_text())
+    found = {metric for metric in declared("metrics") if f'"{metric}"' in source}
+    assert found == set(FIGURES[name].semantics["metrics"])

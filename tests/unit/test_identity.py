@@ -9,7 +9,7 @@ from clxai.runtime import identity
 def planned(tmp_path, monkeypatch):
     """A folder of scripts with a library of two modules, loaded by this process, and the environment of its jobs."""
     scripts = tmp_path / "one" / "scripts"
-    for name in ("flip.py", "clxai/flipping/curves.py", "clxai/figures/tables.py"):
+    for name in ("flip.py", "clxai/flipping/curves.py", "clxai/figures/srg.py"):
         (scripts / name).parent.mkdir(parents=True, exist_ok=True)
         (scripts / name).write_text(name)
     monkeypatch.setattr(identity, "SCRIPTS", scripts)
@@ -44,7 +44,7 @@ def test_code_edited_since_planning_is_refused(planned, name):
 
 def test_edit_of_a_module_that_the_job_does_not_use_stops_nothing(planned):
     scripts, environment = planned
-    (scripts / "clxai/figures/tables.py").write_text("edited")
+    (scripts / "clxai/figures/srg.py").write_text("edited")
     identity.require_planned(code(scripts), environment)
 
 

@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 import xarray
 from clxai.data.datasets import crc32_of
-from clxai.figures import arrays as pictures
-from clxai.figures import style
+from clxai.figures import gallery, style, trajectories
 from clxai.measures.metrics.base import METRICS
 from clxai.runtime import logs
 from clxai.runtime.artefacts import read_table, write_arrays, write_record, write_table
+from matplotlib.figure import Figure
 from project import ROOT
 
 MODELS, SEEDS, METHODS = ["supcon", "ce", "ce_matched"], [3, 0], ["lrp", "random", "saliency"]
@@ -238,27 +238,40 @@ def prepared(results):
     return {"images": str(images), "labels": str(labels), "checks": [str(checks)]}
 
 
-def drawn(monkeypatch, name):
-    """Replace a figure by one that keeps what it is given."""
+def drawn(monkeypatch, module, name):
+    """Replace a drawing by one that keeps what it is given."""
     given = {}
-    monkeypatch.setattr(pictures, name, lambda *arguments: given.update(arguments=arguments))
+    monkeypatch.setattr(module, name, lambda *arguments: given.update(arguments=arguments) or Figure())
     monkeypatch.setattr(style, "save", lambda *arguments: None)
     return given
 
 
+def told(figure, **options):
+    """The params of a figure's job."""
+    names = {"models": MODELS, "heads": HEADS, "methods": METHODS, "controls": ["random"], "shared_heads": ["knn"]}
+    return {
+        "figure": figure,
+        "options": options,
+        "study": {**names, "seed": SEEDS[0], "fill": "zero", "units": "grid", "margin": 0.05},
+    }
+
+
+def sources_of(prepared, **arrays):
+    """The inputs of a figure's job."""
+    images = [prepared["images"], prepared["labels"]]
+    return {"checks": prepared["checks"], "array_images": images, **{f"array_{name}": paths for name, paths in arrays.items()}}
+
+
 def test_plot_trajectories_gives_every_model_and_method_its_own_file(results, prepared, monkeypatch):
-    given, methods, seed = drawn(monkeypatch, "plot_trajectories"), ["saliency", "random"], SEEDS[0]
+    given, methods, seed = drawn(monkeypatch, trajectories, "draw_paths"), ["saliency", "random"], SEEDS[0]
     for model in MODELS:
         embedding = np.full((10, 4), code_of(model, seed))
         dataset = xarray.Dataset({"embedding": (("image", "feature"), embedding)})
         write_arrays(dataset, results / model / f"seed{seed}" / "embeddings.nc")
-    sources = {
-        **prepared,
-        "embeddings": files(results, "{model}/seed{seed}/embeddings.nc", model=MODELS, seed=[seed]),
-        "curves": written(results, "curves", curves_of, model=MODELS, seed=[seed], method=methods),
-    }
-    settings = {"models": MODELS, "methods": methods, "head": "knn", "fill": "zero", "heads": HEADS}
-    run_script("plot_trajectories", settings, sources, Named(svg="a.svg", pdf="a.pdf"))
+    embeddings = files(results, "{model}/seed{seed}/embeddings.nc", model=MODELS, seed=[seed])
+    curves = written(results, "curves", curves_of, model=MODELS, seed=[seed], method=METHODS)
+    settings, sources = told("trajectories", method="saliency"), sources_of(prepared, embeddings=embeddings, curves=curves)
+    run_script("plot_figure", settings, sources, Named(svg="a.svg", pdf="a.pdf"), figure="trajectories")
     _, embeddings, curves, shown, head, fill = given["arguments"]
     assert {model: values[0, 0] for model, values in embeddings.items()} == {m: code_of(m, seed) for m in MODELS}
     found = {key: float(dataset["trajectory_embedding"][0, 0, 0, 0, 0, 0]) for key, dataset in curves.items()}
@@ -267,10 +280,10 @@ def test_plot_trajectories_gives_every_model_and_method_its_own_file(results, pr
 
 
 def test_plot_gallery_gives_every_method_its_own_file(results, prepared, monkeypatch):
-    given = drawn(monkeypatch, "plot_gallery")
+    given = drawn(monkeypatch, gallery, "draw_maps")
     attributions = written(results, "attributions", attributions_of, model=["ce"], seed=[3], method=METHODS)
-    settings = {"methods": METHODS, "n_images": 2}
-    run_script("plot_gallery", settings, {**prepared, "attributions": attributions}, Named(svg="a.svg", pdf="a.pdf"), model="ce")
+    settings, sources = told("gallery", images=2), sources_of(prepared, attributions=attributions)
+    run_script("plot_figure", settings, sources, Named(svg="a.svg", pdf="a.pdf"), figure="gallery", model="ce")
     maps = given["arguments"][1]
     found = {method: float(dataset["attribution"][0, 0, 0, 0]) for method, dataset in maps.items()}
     assert found == {method: code_of("ce", 3, method) for method in METHODS}

@@ -38,7 +38,7 @@ def test_study_leaves_figures(finished, name, kind):
 
 def test_every_log_is_filled(finished):
     logs = sorted((finished.folder / "results").rglob("logs/*.log"))
-    spoken = ("prepare", "sample", "train", "embed", "fit", "attribute", "flip", "check", "plot_tables")
+    spoken = ("prepare", "sample", "train", "embed", "fit", "attribute", "flip", "check", "plot")
     silent = [log.name for log in logs if log.name.startswith(spoken) and len(log.read_text().splitlines()) < 2]
     assert len(logs) > 20
     assert silent == []

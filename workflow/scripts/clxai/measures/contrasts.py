@@ -7,11 +7,11 @@ import pandas as pd
 import xarray
 
 from clxai.errors import ClxaiError
+from clxai.measures.levels import ALPHA
 from clxai.measures.metrics.base import entering
 from clxai.measures.statistics import TwoWay, covers, holm, two_way
 from clxai.names import ALL, REFERENCE
 
-ALPHA = 0.05  # of the tests of equivalence, two one-sided ones
 _KEYS = ["model", "method", "head", "fill"]
 _COLUMNS = (
     *("model", "minus", "quantity", "metric", "fill", "method", "head"),

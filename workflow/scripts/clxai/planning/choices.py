@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
-from clxai.names import REFERENCE
 from clxai.networks.geometry import check_stem
 from clxai.planning.options import check_options
 from clxai.registry import DATA_BOUNDS, PLACES, declared
@@ -118,17 +117,3 @@ def contrasts_of(config: Mapping[str, Any]) -> list[list[str]]:
             raise ClxaiError(f"study.contrasts: each must name two different models, each pair once. Got {pair}")
         seen.append(set(pair))
     return [list(pair) for pair in pairs]
-
-
-def trajectory_methods(config: Mapping[str, Any]) -> list[str]:
-    """Return the methods of the figure of trajectories: the chosen one, else the first that is no control, and the reference.
-
-    Without either it is the first other control; a study of the reference alone shows that alone.
-    """
-    others = [name for name in config["study"]["methods"] if name != REFERENCE]
-    chosen = config["figures"]["trajectory_method"]
-    if chosen is not None and chosen not in config["study"]["methods"]:
-        raise ClxaiError(f"figures.trajectory_method: {unknown_name('method of the study', chosen, config['study']['methods'])}")
-    own = [name for name in others if semantics_of(config, "methods", name)["family"] != "control"]
-    first = next(iter([chosen] if chosen else [*own, *others]), REFERENCE)
-    return [first] if first == REFERENCE else [first, REFERENCE]

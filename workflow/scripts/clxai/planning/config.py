@@ -16,13 +16,12 @@ from clxai.planning.choices import (
     recipe_of,
     samples_before,
     semantics_of,
-    trajectory_methods,
 )
 from clxai.planning.extents import Extent, check_source, measure
 from clxai.planning.needed import check_start, methods_needed, models_needed
 from clxai.planning.networks import check_image, check_methods
 from clxai.planning.options import check_bounds, check_options
-from clxai.planning.outputs import metrics_of
+from clxai.planning.outputs import figure_options, figures_of, metrics_of
 from clxai.registry import declared
 from clxai.units.tiles import check_tiles, tile_count
 
@@ -88,11 +87,13 @@ def check_values(config: Mapping[str, Any]) -> None:
         for name in config[family]:
             chosen(config, family, name)
     methods_needed(config)
-    trajectory_methods(config)
     if study["sample"] not in config["samples"]:
         raise ClxaiError(f"study.sample: {unknown_name('sample', study['sample'], config['samples'])}")
     contrasts_of(config)
+    for name in config["figures"]:
+        figure_options(config, name)
     metrics_of(config)
+    figures_of(config)
     _check_checks(config["checks"])
     for name in models_needed(config):
         _check_model(config, name)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from clxai.measures.levels import ALPHA
 from clxai.names import ALL, REFERENCE
 from clxai.planning.config_docs import markdown_table
 from clxai.runtime.artefacts import read_table
@@ -156,7 +157,7 @@ def verdict(cell: pd.DataFrame) -> str:
 def single_sentence(contrasts: pd.DataFrame) -> str:
     """State which differences of a single method, averaged over heads, survive Holm's correction in both metrics on every CPU."""
     single = contrasts[(contrasts["method"] != ALL) & (contrasts["head"] == ALL)]
-    marked = single.assign(sure=single["p_holm"] < 0.05, sign=single["difference"] > 0)
+    marked = single.assign(sure=single["p_holm"] < ALPHA, sign=single["difference"] > 0)
     cells = marked.groupby(["model", "minus", "method"], sort=False)
     named = [
         f"`{method}` ({model} {'above' if cell['sign'].all() else 'below'} {minus})"

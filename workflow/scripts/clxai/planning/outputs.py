@@ -1,17 +1,18 @@
-"""What a study measures."""
+"""What a study measures and draws."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
 from clxai.measures.identities import CHECKED_METRICS
+from clxai.planning.choices import chosen
 from clxai.registry import declared
 
 
 def metrics_of(config: Mapping[str, Any]) -> list[str]:
     """Return the metrics of the study, all that are declared by default.
 
-    Raises ClxaiError if one is unknown, or if one is left out that the self-checks read.
+    Raises ClxaiError if one is unknown, or if one is left out that the self-checks or a figure read.
     """
     known, named = list(declared("metrics")), config["study"]["metrics"]
     if named is None:
@@ -19,7 +20,50 @@ def metrics_of(config: Mapping[str, Any]) -> list[str]:
     for name in named:
         if name not in known:
             raise ClxaiError(f"study.metrics: {unknown_name('metric', name, known)}")
-    missing = [name for name in CHECKED_METRICS if name not in named]
-    if missing:
-        raise ClxaiError(f"study.metrics must include {', '.join(missing)}: the self-checks read them")
+    readers = {"the self-checks": CHECKED_METRICS}
+    readers |= {f"figure {name}": figure_semantics(config, name)["metrics"] for name in figures_of(config)}
+    for reader, needed in readers.items():
+        missing = [name for name in needed if name not in named]
+        if missing:
+            raise ClxaiError(
+                f"study.metrics must include {', '.join(missing)}, read by {reader}; or leave it out of study.figures"
+            )
     return list(named)
+
+
+def figures_of(config: Mapping[str, Any], per: str | None = None) -> list[str]:
+    """Return the figures of the study, all that are declared by default; those drawn per `study` or per `model` alone if asked.
+
+    Raises ClxaiError if one is unknown.
+    """
+    named = config["study"]["figures"]
+    named = list(declared("figures")) if named is None else list(named)
+    return [name for name in named if per in (None, figure_semantics(config, name)["per"])]
+
+
+def figure_semantics(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return what the figure behind a name of the config declares."""
+    return declared("figures")[figure_options(config, name)[0]].semantics
+
+
+def figure_options(config: Mapping[str, Any], name: str) -> tuple[str, dict[str, Any]]:
+    """Return the figure behind a name of the config and its options; `method` must be one of the study's."""
+    member, options = chosen(config, "figures", name, "study.figures")
+    method, methods = options.get("method"), config["study"]["methods"]
+    if method is not None and method not in methods:
+        raise ClxaiError(f"figures.{name}.method: {unknown_name('method of the study', method, methods)}")
+    return member, options
+
+
+def caption_of(config: Mapping[str, Any], name: str, model: str | None) -> str:
+    """Return the first paragraph of a figure's docstring, with the study's facts filled in."""
+    facts = {
+        "fill": config["flipping"]["fills"][0],
+        "margin": config["statistics"]["margin"],
+        "n_seeds": len(config["study"]["seeds"]),
+        "model": model,
+    }
+    text = declared("figures")[figure_options(config, name)[0]].text
+    for key, value in facts.items():
+        text = text.replace(f"{{{key}}}", str(value))
+    return text

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from clxai.planning.choices import chosen, contrasts_of, heads_of, recipe_of, samples_before, trajectory_methods
+from clxai.planning.choices import chosen, contrasts_of, heads_of, recipe_of, samples_before, semantics_of
 from clxai.planning.extents import content
-from clxai.planning.outputs import metrics_of
+from clxai.planning.outputs import caption_of, figure_options, metrics_of
 from clxai.planning.reading import plain
 from clxai.registry import PLACES
 
@@ -71,20 +71,14 @@ def check_study(config: Mapping[str, Any], job: Any) -> Params:
     return plain({**design, "checks": config["checks"]})
 
 
-def plot_tables(config: Mapping[str, Any], job: Any) -> Params:
-    """Return the order in which the study's names are shown, the fill and the units that are shown, and the margin of SRG."""
-    names = {name: config["study"][name] for name in ("models", "heads", "methods")}
-    shown = {"fill": config["flipping"]["fills"][0], "units": config["flipping"]["units"][0]}
-    return plain({**names, **shown, "margin": config["statistics"]["margin"]})
-
-
-def plot_trajectories(config: Mapping[str, Any], job: Any) -> Params:
-    """Return the methods whose trajectories are drawn, for the first head that all models have."""
-    study = config["study"]
-    head = next(name for name in study["heads"] if all(name in heads_of(config, model) for model in study["models"]))
-    return plain({**plot_tables(config, job), "methods": trajectory_methods(config), "head": head})
-
-
-def plot_gallery(config: Mapping[str, Any], job: Any) -> Params:
-    """Return the methods and the number of images of the gallery."""
-    return plain({"methods": config["study"]["methods"], "n_images": config["figures"]["gallery_images"]})
+def plot_figure(config: Mapping[str, Any], job: Any) -> Params:
+    """Return a figure, its options and caption, and what it is told of the study: names in the order shown, fill and margin."""
+    study, model = config["study"], getattr(job, "model", None)
+    member, options = figure_options(config, job.figure)
+    names = {name: study[name] for name in ("models", "heads", "methods")}
+    controls = [name for name in study["methods"] if semantics_of(config, "methods", name)["family"] == "control"]
+    shared = [name for name in study["heads"] if all(name in heads_of(config, model) for model in study["models"])]
+    told = {**names, "controls": controls, "shared_heads": shared, "seed": study["seeds"][0]}
+    told |= {"fill": config["flipping"]["fills"][0], "units": config["flipping"]["units"][0]}
+    told |= {"margin": config["statistics"]["margin"]}
+    return plain({"figure": member, "options": options, "caption": caption_of(config, job.figure, model), "study": told})

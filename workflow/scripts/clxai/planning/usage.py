@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from clxai.planning.choices import chosen, heads_of
-from clxai.planning.outputs import metrics_of
+from clxai.planning.outputs import figure_options, metrics_of
 
 Names = Callable[[Mapping[str, Any], Any], list[str]]
 
@@ -46,6 +46,10 @@ def _metrics(config: Mapping[str, Any], job: Any) -> list[str]:
     return metrics_of(config)
 
 
+def _figure(config: Mapping[str, Any], job: Any) -> list[str]:
+    return [figure_options(config, job.figure)[0]]
+
+
 USES: Mapping[str, Mapping[str, Names]] = {  # by script and family
     "prepare_data": {"sources": _source},
     "train_model": {"networks": _network, "losses": _loss},
@@ -54,6 +58,7 @@ USES: Mapping[str, Mapping[str, Names]] = {  # by script and family
     "attribute": {"networks": _network, "heads": _heads, "methods": _method, "fills": _baseline},
     "flip": {"networks": _network, "heads": _heads, "fills": _fills, "units": _units},
     "summarise": {"metrics": _metrics},
+    "plot_figure": {"figures": _figure},
 }
 
 

@@ -1,0 +1,82 @@
+"""Figures: each drawn by one function, from the tables and arrays of a study that it names.
+
+    @figure("name", tables=["summary"], metrics=["srg_matched"])
+    def name(study: Study) -> Figure
+
+tables, arrays: what the figure reads; they alone are inputs of its job. Arrays are those of the first seed, read by `arrays.py`.
+metrics: those that it shows, which a study with the figure must measure. per: one figure for the study, or one for each model.
+subcategory: where the report shows it. options: what `figures.<name>` of the config may set; one called `method` names one of
+the study's. The first paragraph of the docstring is the caption in the report; {fill}, {margin}, {n_seeds} and {model} in it are
+filled in.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from clxai.names import REFERENCE
+from clxai.registry import Family
+
+FIGURES = Family(
+    "figures",
+    keywords={
+        "tables": {
+            "type": "array",
+            "items": {"enum": ["images", "summary", "curves", "contrasts", "variance", "maps", "heads", "models"]},
+            "default": [],
+        },
+        "arrays": {
+            "type": "array",
+            "items": {"enum": ["images", "embeddings", "attributions", "curves"]},
+            "default": [],
+        },
+        "metrics": {"type": "array", "items": {"type": "string"}, "default": []},
+        "per": {"enum": ["study", "model"], "default": "study"},
+        "subcategory": {"type": "string", "default": "Figures"},
+    },
+)
+figure = FIGURES.register
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a figure sees: names in the order in which they are shown, fill, units and margin of SRG, tables, files of arrays.
+
+    `model` is the one model of a figure for each; `controls` are the methods that explain nothing, `shared_heads` the heads that
+    all models have, `seed` is the first one.
+    """
+
+    dataset: str
+    models: Sequence[str]
+    heads: Sequence[str]
+    methods: Sequence[str]
+    fill: str
+    units: str
+    margin: float
+    seed: int = 0
+    controls: Sequence[str] = (REFERENCE,)
+    shared_heads: Sequence[str] = ()
+    model: str | None = None
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    arrays: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def own(self, metric: str) -> pd.DataFrame:
+        """Return the rows of one metric in the summary, for the fill that is shown and heads scored by themselves."""
+        table = self.shown("summary")
+        chosen = (table["metric"] == metric) & (table["explained_by"] == table["scored_by"])
+        return table[chosen].rename(columns={"scored_by": "head"})
+
+    def shown(self, name: str) -> pd.DataFrame:
+        """Return the rows of a table for the fill and the units that are shown."""
+        table = self.tables[name]
+        return table[(table["fill"] == self.fill) & (table["units"] == self.units if "units" in table else True)]
+
+    def cells(self, table: pd.DataFrame) -> list[tuple[str, str]]:
+        """Return the (model, head) pairs that a table holds, in the order shown."""
+        present = set(map(tuple, table[["model", "head"]].drop_duplicates().to_numpy()))
+        return [(model, head) for model in self.models for head in self.heads if (model, head) in present]
+
+    def compared(self) -> list[str]:
+        """Return the methods that are compared with the reference; the reference itself in a study of that alone."""
+        return [method for method in self.methods if method != REFERENCE] or [REFERENCE]

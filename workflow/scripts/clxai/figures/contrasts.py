@@ -1,0 +1,61 @@
+"""How far models differ."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from clxai.figures.base import Study, figure
+from clxai.figures.panels import legend, offsets
+from clxai.figures.style import PAGE_WIDTH, look_of, title
+from clxai.measures.levels import ALPHA
+from clxai.names import ALL, REFERENCE
+
+
+@figure("contrasts", tables=["contrasts"], metrics=["srg_matched"])
+def contrasts(study: Study) -> Figure:
+    """Difference in SRG of the matched probability between models, by method and head (open marks: not different from 0 after
+    Holm's correction), with 95 % random-effects intervals over seeds and images, paired by both. Black: mean over the heads
+    that both models have; last row: mean over the methods but the random one. Grey band: the margin of equivalence, {margin}.
+    """
+    table = study.shown("contrasts")
+    rows = table[(table["quantity"] == "value") & (table["metric"] == "srg_matched")]
+    pairs = list(dict.fromkeys(zip(rows["model"], rows["minus"], strict=True)))
+    methods = [*(method for method in study.methods if method != REFERENCE), ALL]
+    heads = [*(head for head in study.heads if (rows["head"] == head).any()), ALL]
+    n_columns = min(3, max(1, len(pairs)))
+    n_rows = max(1, -(-len(pairs) // n_columns))
+    size = (PAGE_WIDTH, n_rows * (0.42 * len(methods) + 0.4) + 1)
+    sheet, axes = plt.subplots(n_rows, n_columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axis in axes.flat[len(pairs) :]:
+        axis.set_axis_off()
+    if not pairs:
+        axes[0, 0].text(0.5, 0.5, "no pair of models with a common head", ha="center", va="center")
+        return sheet
+    looks = {**look_of(heads), ALL: {"color": "black", "marker": "D"}}
+    for axis, pair in zip(axes.flat, pairs, strict=False):
+        own = rows[(rows["model"] == pair[0]) & (rows["minus"] == pair[1])]
+        axis.axvspan(-study.margin, study.margin, color="0.85", lw=0, zorder=0)
+        axis.axvline(0, color="0.35", ls=":", lw=1)
+        for offset, head in zip(4 * offsets(len(heads)) / len(heads), heads, strict=True):
+            _forest(axis, own[own["head"] == head], methods, offset, looks[head])
+        axis.set_title(f"{title(pair[0])} - {title(pair[1])}")
+        axis.set_yticks(range(len(methods)), ["all methods" if method == ALL else title(method) for method in methods])
+        axis.set_ylim(len(methods) - 0.4, -0.6)
+        axis.axhline(len(methods) - 1.5, color="0.5", lw=0.6)
+    sheet.supxlabel("difference in SRG of the matched probability", size=8.5)
+    legend(sheet, looks, heads, line=False)
+    return sheet
+
+
+def _forest(axis: Axes, rows: pd.DataFrame, methods: Sequence[str], offset: float, look: Mapping[str, object]) -> None:
+    """Draw one difference with its interval for each method; filled where zero is outside after Holm's correction."""
+    for row in rows.itertuples():
+        place = methods.index(row.method) + offset
+        sure = row.p_holm < ALPHA
+        style = {"color": look["color"], "marker": look["marker"], "mfc": look["color"] if sure else "white"}
+        axis.errorbar(
+            row.difference, place, xerr=[[row.difference - row.ci_low], [row.ci_high - row.difference]], ms=3.5, lw=0.9, **style
+        )

@@ -1,0 +1,44 @@
+"""What one head's explanation is worth to another head."""
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from clxai.figures.base import Study, figure
+from clxai.figures.style import PAGE_WIDTH, title
+
+
+@figure("cross", tables=["summary"], metrics=["srg_matched"])
+def cross(study: Study) -> Figure:
+    """SRG of the matched probability when the explanation of one head (rows) is scored by another (columns), mean over all
+    methods but the random one. The diagonal is each head's own explanation; a diagonal no better than its column means that
+    the head needs none of its own.
+    """
+    sheet, axes = plt.subplots(1, len(study.models), figsize=(PAGE_WIDTH, 2.6), squeeze=False)
+    table, cells = study.shown("summary"), study.cells(study.own("srg_matched"))
+    chosen = table[table["metric"] == "srg_matched"]
+    chosen = chosen[chosen["method"].isin(study.compared())]
+    limit = max(0.1, float(chosen.groupby(["model", "explained_by", "scored_by"])["mean"].mean().abs().max()))
+    for axis, model in zip(axes[0], study.models, strict=True):
+        heads = [head for name, head in cells if name == model]
+        pivot = chosen[chosen["model"] == model].pivot_table(index="explained_by", columns="scored_by", values="mean")
+        names = [title(head) for head in heads]
+        sns.heatmap(
+            pivot.reindex(index=heads, columns=heads),
+            ax=axis,
+            cmap="vlag",
+            vmin=-limit,
+            vmax=limit,
+            annot=True,
+            fmt=".2f",
+            annot_kws={"size": 7},
+            xticklabels=names,
+            yticklabels=names,
+            square=True,
+            cbar=False,
+            linewidths=0.5,
+        )
+        axis.set(title=title(model), xlabel="scored by", ylabel="explained by" if axis is axes[0, 0] else "")
+        axis.set_xticks(axis.get_xticks(), names, rotation=35, ha="right")
+        axis.tick_params(axis="y", rotation=0)
+    return sheet

@@ -1,0 +1,79 @@
+"""SRG of every method, model and head."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from clxai.figures.base import Study, figure
+from clxai.figures.style import PAGE_WIDTH, title
+
+
+@figure("srg", tables=["summary"], metrics=["srg_matched", "srg_kept"])
+def srg(study: Study) -> Figure:
+    """Symmetric relevance gain (insertion minus deletion area) by method, model and head: of the matched probability (top)
+    and of kept predictions (bottom), mean over seeds and images with its 95 % interval. The random attribution is 0 in
+    expectation.
+    """
+    cells = study.cells(study.own("srg_matched"))
+    size = (PAGE_WIDTH, 2 * (0.34 * len(study.methods) + 0.75))
+    sheet, axes = plt.subplots(2, 1, figsize=size, sharex=True)
+    for axis, metric, label in zip(
+        axes, ("srg_matched", "srg_kept"), ("SRG of the matched probability", "SRG of kept predictions"), strict=True
+    ):
+        rows = study.own(metric).set_index(["model", "head", "method"])
+        mean = np.array([[rows.loc[(*cell, method), "mean"] for cell in cells] for method in study.methods])
+        low, high = (
+            np.array([[rows.loc[(*cell, method), bound] for cell in cells] for method in study.methods])
+            for bound in ("ci_low", "ci_high")
+        )
+        words = [
+            [f"{_short(m)}\n[{_short(a)}, {_short(b)}]" for m, a, b in zip(*line, strict=True)]
+            for line in zip(mean, low, high, strict=True)
+        ]
+        _heat(axis, mean, words, [title(method) for method in study.methods])
+        axis.set_title(label)
+        _separate_models(axis, cells, len(study.methods))
+    axes[-1].set_xticks(np.arange(len(cells)) + 0.5, [title(head) for _, head in cells], rotation=30, ha="right")
+    return sheet
+
+
+def _short(value: float) -> str:
+    """Write a number below 1 with two digits and no leading zero, as tables in papers do."""
+    rounded = round(value, 2) + 0.0  # no negative zero
+    return f"{rounded:.2f}".replace("0.", ".", 1).replace("-", "−")
+
+
+def _separate_models(axis: Axes, cells: Sequence[tuple[str, str]], n_rows: int) -> None:
+    """Draw a line between models and name each over its columns."""
+    names = [model for model, _ in cells]
+    for model in dict.fromkeys(names):
+        first, count = names.index(model), names.count(model)
+        axis.axvline(first, color="white", lw=3)
+        axis.text(first + count / 2, -0.05, title(model), ha="center", va="bottom", size=8)
+    axis.set_title(axis.get_title(), pad=14)
+    axis.set_ylim(n_rows, 0)
+
+
+def _heat(axis: Axes, values: np.ndarray, words: Sequence[Sequence[str]], rows: Sequence[str]) -> None:
+    limit = max(0.1, float(np.nanmax(np.abs(values))))
+    sns.heatmap(
+        values,
+        ax=axis,
+        cmap="vlag",
+        vmin=-limit,
+        vmax=limit,
+        annot=np.array(words),
+        fmt="",
+        annot_kws={"size": 6.2, "linespacing": 1.05},
+        yticklabels=rows,
+        xticklabels=False,
+        linewidths=0.4,
+        cbar_kws={"pad": 0.01, "aspect": 15},
+    )
+    axis.tick_params(axis="y", rotation=0, length=0)
+    axis.tick_params(axis="x", length=0)
+    axis.grid(False)

@@ -1,0 +1,94 @@
+"""Paths of images through the plane of the training embeddings."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy import ndarray
+from sklearn.decomposition import PCA
+
+from clxai.data.datasets import ImageData
+from clxai.figures.arrays import curves_of, embeddings_of, image_data, one_per_class
+from clxai.figures.base import Study, figure
+from clxai.figures.style import COLOURS, PAGE_WIDTH, title
+from clxai.names import REFERENCE
+
+MOST_PATHS = 4  # more cannot be told apart
+_DASHES = ("-", "--", "-.", ":")
+
+
+@figure("trajectories", arrays=["images", "embeddings", "curves"], subcategory="Pictures", options={"method": None})
+def trajectories(study: Study, method: str | None) -> Figure:
+    """Paths of up to four images of different classes through the plane of the first two principal components of the training
+    embeddings (grey; the names stand at the classes' medians; first seed), as units are removed, most important first. Rows:
+    attribution methods. Circle: clean image; cross: every unit removed, which is one and the same image for the fills mean
+    and zero. Distances in the plane understate those in the full space.
+    """
+    methods = shown_methods(study, method)
+    curves = curves_of(study, methods)
+    return draw_paths(image_data(study), embeddings_of(study), curves, methods, study.shared_heads[0], study.fill)
+
+
+def shown_methods(study: Study, chosen: str | None) -> list[str]:
+    """Return the chosen method, else the first that is no control, and the reference.
+
+    Without either it is the first other control; a study of the reference alone shows that alone.
+    """
+    others = [name for name in study.methods if name != REFERENCE]
+    own = [name for name in others if name not in study.controls]
+    first = next(iter([chosen] if chosen else [*own, *others]), REFERENCE)
+    return [first] if first == REFERENCE else [first, REFERENCE]
+
+
+def draw_paths(
+    data: ImageData,
+    embeddings: Mapping[str, ndarray],
+    curves: Mapping[tuple[str, str], xarray.Dataset],
+    methods: Sequence[str],
+    head: str,
+    fill: str,
+) -> Figure:
+    """Draw the first images of each class, MoRF: rows are methods, columns models; `curves` by (model, method) explain `head`."""
+    models = list(embeddings)
+    sheet, axes = plt.subplots(
+        len(methods), len(models), figsize=(PAGE_WIDTH, 2.25 * len(methods) + 0.5), squeeze=False, sharex="col", sharey="col"
+    )
+    train = data.indices("train")
+    for column, model in enumerate(models):
+        plane = PCA(2, random_state=0).fit(embeddings[model][train])
+        background = plane.transform(embeddings[model][train])
+        share = 100 * plane.explained_variance_ratio_
+        for row, method in enumerate(methods):
+            axis = axes[row, column]
+            _draw_bank(axis, background, data.labels[train], data.class_names)
+            chosen = curves[model, method].sel(explained_by=head, fill=fill, order="morf")
+            paths = chosen["trajectory_embedding"].transpose("trajectory", "step", "feature").values
+            shown = one_per_class(data.labels[chosen["trajectory"].values], MOST_PATHS)
+            for number, place in enumerate(shown):
+                _draw_path(axis, plane.transform(paths[place]), _DASHES[number], COLOURS[number])
+            axis.grid(False)
+            if row == 0:
+                axis.set_title(title(model))
+            if row == len(methods) - 1:
+                axis.set_xlabel(f"PC 1 ({share[0]:.0f} %)")
+            axis.set_ylabel(f"{title(method)}\nPC 2 ({share[1]:.0f} %)" if column == 0 else f"PC 2 ({share[1]:.0f} %)")
+    return sheet
+
+
+def _draw_bank(axis: Axes, points: ndarray, labels: ndarray, class_names: Sequence[str]) -> None:
+    """Scatter the bank in grey and write each class's name at its median: colours are left for the paths."""
+    axis.scatter(*points.T, color="0.72", s=3, alpha=0.5, lw=0, rasterized=True)
+    if len(class_names) <= 20:
+        for label, name in enumerate(class_names):
+            place = np.median(points[labels == label], axis=0)
+            axis.text(*place, name, size=8, ha="center", va="center", color="0.15", weight="bold")
+
+
+def _draw_path(axis: Axes, path: ndarray, dash: str, colour: str) -> None:
+    axis.plot(*path.T, color="white", lw=2.4)
+    axis.plot(*path.T, color=colour, lw=1.2, ls=dash, marker=".", ms=3.5)
+    axis.plot(*path[0], "o", color=colour, ms=6, mfc="white", mew=1.5)
+    axis.plot(*path[-1], "X", color="black", ms=6, mew=0.5, mec="white")
