@@ -8,17 +8,12 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-<<<<<<< HEAD
 from clxai.errors import ClxaiError
+from clxai.measures.levels import LEVEL
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-LEVEL = 0.95
-=======
-from clxai.measures.levels import LEVEL
-
->>>>>>> f13c906 (Make figures an open family: one function and one job a figure, its caption the docstring)
 _FILLING = 100  # rounds of filling undefined values; each takes away the larger part of what is left
 
 
