@@ -21,28 +21,29 @@ from matplotlib.figure import Figure
 from project import ROOT
 
 MODELS, SEEDS, METHODS = ["supcon", "ce", "ce_matched"], [3, 0], ["lrp", "random", "saliency"]
-HEADS, FILLS, IMAGES = ["knn", "linear"], ["zero", "mean"], [7, 3]
+HEADS, FILLS, IMAGES, UNITS = ["knn", "linear"], ["zero", "mean"], [7, 3], ["slic", "grid"]
 SETTINGS = {"models": MODELS, "seeds": SEEDS, "methods": METHODS, "bootstrap_draws": 100, "seed": 0}
-SETTINGS |= {"metrics": list(METRICS), "contrasts": [["supcon", "ce"], ["ce_matched", "ce"]], "margin": 0.05}
+SETTINGS |= {"units": UNITS, "metrics": list(METRICS), "contrasts": [["supcon", "ce"], ["ce_matched", "ce"]], "margin": 0.05}
 ORDERS = ["lerf", "morf"]
 
 
-def code_of(model, seed, method="lrp"):
+def code_of(model, seed, method="lrp", units="slic"):
     """A number below 0.1 that no other run has."""
-    return 0.03 * MODELS.index(model) + 0.01 * SEEDS.index(seed) + 0.003 * METHODS.index(method)
+    places = MODELS.index(model), SEEDS.index(seed), METHODS.index(method), UNITS.index(units)
+    return float(np.dot(places, (0.03, 0.01, 0.003, 0.0012)))
 
 
-def value_of(model, seed, method, explained, scored, fill, order, image):
+def value_of(model, seed, method, explained, scored, fill, order, image, units):
     """A number that no other curve has."""
     places = (HEADS.index(explained), HEADS.index(scored), FILLS.index(fill), ORDERS.index(order), IMAGES.index(image))
-    return code_of(model, seed, method) + sum(place * 0.1 * 2.0**power for power, place in enumerate(places, start=-2))
+    return code_of(model, seed, method, units) + sum(place * 0.1 * 2.0**power for power, place in enumerate(places, start=-2))
 
 
-def curves_of(model, seed, method):
+def curves_of(model, seed, units, method):
     """A curves file of constant curves."""
     long = ("explained_by", "scored_by", "fill", "order", "image", "step")
     levels = (HEADS, HEADS, FILLS, ORDERS, IMAGES)
-    numbers = [value_of(model, seed, method, *cell) for cell in product(*levels)]
+    numbers = [value_of(model, seed, method, *cell, units) for cell in product(*levels)]
     flat = np.repeat(np.reshape(numbers, (*map(len, levels), 1)), 3, axis=-1)
     short = tuple(axis for axis in long if axis != "scored_by")
     paths = ("drift_l2", "drift_cosine", "bank_distance", "centroid_distance", "step_length", "acceleration")
@@ -50,9 +51,9 @@ def curves_of(model, seed, method):
     values = {**dict.fromkeys(scores, (long, flat)), **dict.fromkeys(paths, (short, flat[:, 0]))}
     values["prediction"] = (long, np.zeros(flat.shape, dtype=int))
     values["target"] = (("scored_by", "image"), np.zeros((2, 2), dtype=int))
-    trajectory = np.full((2, 2, 2, 2, 3, 4), code_of(model, seed, method))
+    trajectory = np.full((2, 2, 2, 2, 3, 4), code_of(model, seed, method, units))
     values["trajectory_embedding"] = (("explained_by", "fill", "order", "trajectory", "step", "feature"), trajectory)
-    share = code_of(model, seed, method) + 0.1 * np.arange(2)[:, None] + np.zeros((2, 2))
+    share = code_of(model, seed, method, units) + 0.1 * np.arange(2)[:, None] + np.zeros((2, 2))
     values |= dict.fromkeys(("degenerate", "tie_fraction"), (("explained_by", "image"), share))
     coords = {"explained_by": HEADS, "scored_by": HEADS, "fill": FILLS, "order": ORDERS, "image": IMAGES, "trajectory": IMAGES}
     coords["fraction"] = ("step", [0.0, 0.5, 1.0])
@@ -85,11 +86,13 @@ def files(results, pattern, **levels):
 
 
 def written(results, kind, make, **levels):
-    """Write `make(model, seed, method)` into every file of a kind and return the files in the rule's order."""
-    levels = levels or {"model": MODELS, "seed": SEEDS, "method": METHODS}
-    for cell in product(*levels.values()):
-        write_arrays(make(*cell), results / "{}/seed{}/{kind}/{}.nc".format(*cell, kind=kind))
-    return files(results, f"{{model}}/seed{{seed}}/{kind}/{{method}}.nc", **levels)
+    """Write `make(model, seed, ..., method)` into every file of a kind and return the files in the rule's order."""
+    units = {"units": UNITS} if kind == "curves" else {}
+    levels = levels or {"model": MODELS, "seed": SEEDS, **units, "method": METHODS}
+    pattern = f"{{model}}/seed{{seed}}/{kind}/evaluation/{'{units}/' if units else ''}{{method}}.nc"
+    for path, cell in zip(files(results, pattern, **levels), product(*levels.values()), strict=True):
+        write_arrays(make(*cell), path)
+    return files(results, pattern, **levels)
 
 
 class Named(list):
@@ -143,12 +146,12 @@ def summarised(results):
 
 def test_summarise_gives_every_curve_its_own_names(summarised):
     images = summarised["images"]
-    assert len(images) == 18 * 2 * 2 * 2 * 2
-    names = ["model", "seed", "method", "explained_by", "scored_by", "fill", "image"]
+    assert len(images) == 18 * 2 * 2 * 2 * 2 * 2
+    names = ["model", "seed", "method", "explained_by", "scored_by", "fill", "image", "units"]
     for row in images.to_dict("records"):
         where = [row[name] for name in names]
-        assert row["auc_deletion"] == pytest.approx(value_of(*where[:6], "morf", where[6]), abs=1e-6), where
-        assert row["auc_insertion"] == pytest.approx(value_of(*where[:6], "lerf", where[6]), abs=1e-6), where
+        assert row["auc_deletion"] == pytest.approx(value_of(*where[:6], "morf", *where[6:]), abs=1e-6), where
+        assert row["auc_insertion"] == pytest.approx(value_of(*where[:6], "lerf", *where[6:]), abs=1e-6), where
 
 
 def mean_over(seeds, images, **cell):
@@ -157,9 +160,10 @@ def mean_over(seeds, images, **cell):
 
 def test_summarise_gives_every_mean_its_own_names(summarised):
     summary = summarised["summary"]
-    assert len(summary) == 3 * 3 * 2 * 2 * 2 * summary["metric"].nunique()
+    assert len(summary) == 2 * 3 * 3 * 2 * 2 * 2 * summary["metric"].nunique()
     for row in summary[summary["metric"] == "auc_deletion"].to_dict("records"):
         cell = {"explained": row["explained_by"], "scored": row["scored_by"], "fill": row["fill"], "order": "morf"}
+        cell["units"] = row["units"]
         own = mean_over(SEEDS, IMAGES, **cell, model=row["model"], method=row["method"])
         random = mean_over(SEEDS, IMAGES, **cell, model=row["model"], method="random")
         assert row["mean"] == pytest.approx(own, abs=1e-6)
@@ -168,12 +172,12 @@ def test_summarise_gives_every_mean_its_own_names(summarised):
 
 def test_summarise_gives_every_mean_curve_its_own_names(summarised):
     curves = summarised["curves"]
-    assert len(curves) == 3 * 3 * 2 * 2 * 2 * 5 * 3
+    assert len(curves) == 2 * 3 * 3 * 2 * 2 * 2 * 5 * 3
     for row in curves[curves["quantity"] == "probability"].to_dict("records"):
         cell = {
             "explained": row["head"],
             "scored": row["head"],
-            **{key: row[key] for key in ("model", "method", "fill", "order")},
+            **{key: row[key] for key in ("model", "method", "units", "fill", "order")},
         }
         assert row["mean"] == pytest.approx(mean_over(SEEDS, IMAGES, **cell), abs=1e-6)
 
@@ -190,11 +194,13 @@ def test_summarise_gives_every_head_and_model_its_own_names(summarised):
 
 
 def test_summarise_gives_every_share_of_maps_its_own_names(summarised):
-    assert len(summarised["maps"]) == 18 * 2
+    assert len(summarised["maps"]) == 18 * 2 * 2
     for row in summarised["maps"].to_dict("records"):
-        expected = code_of(row["model"], row["seed"], row["method"]) + 0.1 * HEADS.index(row["head"])
-        for name in ("degenerate", "unit_ties", "pixel_ties", "zeros"):
-            assert row[name] == pytest.approx(expected, abs=1e-6)
+        run, head = (row["model"], row["seed"], row["method"]), 0.1 * HEADS.index(row["head"])
+        for name in ("degenerate", "unit_ties"):
+            assert row[name] == pytest.approx(code_of(*run, row["units"]) + head, abs=1e-6)
+        for name in ("pixel_ties", "zeros"):
+            assert row[name] == pytest.approx(code_of(*run) + head, abs=1e-6)
 
 
 def test_check_study_gives_every_explanation_its_own_names(results, summarised):
@@ -269,13 +275,13 @@ def test_plot_trajectories_gives_every_model_and_method_its_own_file(results, pr
         dataset = xarray.Dataset({"embedding": (("image", "feature"), embedding)})
         write_arrays(dataset, results / model / f"seed{seed}" / "embeddings.nc")
     embeddings = files(results, "{model}/seed{seed}/embeddings.nc", model=MODELS, seed=[seed])
-    curves = written(results, "curves", curves_of, model=MODELS, seed=[seed], method=METHODS)
+    curves = written(results, "curves", curves_of, model=MODELS, seed=[seed], units=["grid"], method=METHODS)
     settings, sources = told("trajectories", method="saliency"), sources_of(prepared, embeddings=embeddings, curves=curves)
     run_script("plot_figure", settings, sources, Named(svg="a.svg", pdf="a.pdf"), figure="trajectories")
     _, embeddings, curves, shown, head, fill = given["arguments"]
     assert {model: values[0, 0] for model, values in embeddings.items()} == {m: code_of(m, seed) for m in MODELS}
     found = {key: float(dataset["trajectory_embedding"][0, 0, 0, 0, 0, 0]) for key, dataset in curves.items()}
-    assert found == {(model, method): code_of(model, seed, method) for model in MODELS for method in methods}
+    assert found == {(model, method): code_of(model, seed, method, "grid") for model in MODELS for method in methods}
     assert (list(shown), head, fill) == (methods, "knn", "zero")
 
 

@@ -56,11 +56,12 @@ def build_backbone(architecture: Architecture) -> nn.Module:
     """Return a new backbone that lays its inputs out in memory as its weights should be; the format is its `layout`."""
     backbone = NETWORKS[architecture.network].definition(architecture.options, len(architecture.mean))
     backbone.layout = layout(backbone)
-    backbone.register_forward_pre_hook(_lay_out)
+    backbone.register_forward_pre_hook(lay_out)
     return backbone
 
 
-def _lay_out(backbone: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+def lay_out(backbone: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    """Return the inputs in the memory format of the backbone: a hook before its forward pass."""
     return (inputs[0].contiguous(memory_format=backbone.layout),)
 
 
