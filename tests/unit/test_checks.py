@@ -43,8 +43,8 @@ def made_up_images(bias=0.0, seed=0):
             for explained in ("linear", "knn"):
                 for scored in ("linear", "knn"):
                     for image in range(60):
-                        row = {"model": model, "method": method, "explained_by": explained, "scored_by": scored, "fill": "mean"}
-                        row |= {"seed": image // 12, "image": image % 12}
+                        row = {"model": model, "units": "grid", "method": method, "explained_by": explained, "scored_by": scored}
+                        row |= {"fill": "mean", "seed": image // 12, "image": image % 12}
                         for suffix in ("", "_matched", "_kept"):
                             row[f"auc_deletion{suffix}"] = 0.3 + 0.1 * rng.random()
                             gain = 0.1 * rng.normal() + (0.3 if method == "lrp" else bias)
@@ -56,7 +56,7 @@ def made_up_images(bias=0.0, seed=0):
 
 def made_up_maps(degenerate=0.0):
     """The share of degenerate maps of two heads of one run; those of the second are as given."""
-    where = {"model": "ce", "seed": 1, "method": "grad_cam", "unit_ties": 0.5, "pixel_ties": 0.5, "zeros": 0.5}
+    where = {"model": "ce", "seed": 1, "units": "grid", "method": "grad_cam", "unit_ties": 0.5, "pixel_ties": 0.5, "zeros": 0.5}
     return pd.DataFrame([{**where, "head": "linear", "degenerate": 0.05}, {**where, "head": "knn", "degenerate": degenerate}])
 
 
@@ -267,7 +267,7 @@ def test_images_that_all_seeds_share_are_counted_once():
     for _ in range(100):
         values = rng.normal(size=12) + 0.1 * rng.normal(size=(5, 12))
         table = pd.DataFrame([{"seed": s, "image": i, "srg": values[s, i]} for s in range(5) for i in range(12)])
-        table = table.assign(model="ce", method="random", explained_by="knn", scored_by="knn", fill="mean")
+        table = table.assign(model="ce", units="grid", method="random", explained_by="knn", scored_by="knn", fill="mean")
         table = table.assign(srg_matched=table["srg"], srg_kept=table["srg"])
         found.append((random_checks(table, 0.05)[0]["passed"], stats.ttest_1samp(table["srg"], 0).pvalue > 0.05))
     passed, naive = np.mean(found, axis=0)

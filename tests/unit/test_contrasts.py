@@ -33,6 +33,7 @@ def images():
                             cell = {
                                 "model": model,
                                 "seed": seed,
+                                "units": "grid",
                                 "method": method,
                                 "explained_by": explained,
                                 "scored_by": scored,
@@ -99,7 +100,7 @@ def test_contrast_is_the_mean_of_paired_differences(images, table, pair, method,
 def test_only_heads_and_methods_of_both_are_compared(table):
     assert set(table["head"]) == {"knn", "linear", "all"}
     assert set(table["method"]) == {"lrp", "saliency", "all"}
-    keys = ["model", "minus", "quantity", "metric", "fill", "method", "head"]
+    keys = ["model", "minus", "quantity", "metric", "units", "fill", "method", "head"]
     assert len(table) == 3 * 2 * len(COMPARED) * 9
     assert not table.duplicated(keys).any()
 

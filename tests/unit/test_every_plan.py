@@ -83,7 +83,8 @@ def contrasts_of(config, value):
     study = config["study"]
     places = product(cells(config), study["methods"], config["flipping"]["fills"], study["seeds"], range(2))
     images = [
-        {"model": model, "explained_by": head, "scored_by": head, "method": method, "fill": fill, "seed": seed, "image": image}
+        {"model": model, "units": "grid", "explained_by": head, "scored_by": head, "method": method, "fill": fill, "seed": seed}
+        | {"image": image}
         for (model, head), method, fill, seed, image in places
     ]
     metrics = entering("contrasts", list(METRICS))

@@ -29,6 +29,7 @@ def made_up_images(seed=0, seeds=(0, 1), methods=("random", "lrp")):
         {
             "model": model,
             "seed": number,
+            "units": "grid",
             "method": method,
             "explained_by": explained,
             "scored_by": scored,
@@ -98,7 +99,7 @@ def test_excess_of_random_over_itself_is_zero():
 
 def test_summary_has_one_row_per_group_and_metric():
     summary = summary_table(made_up_images(), NAMES, 100, 0)
-    keys = ["model", "method", "explained_by", "scored_by", "fill", "metric"]
+    keys = ["model", "units", "method", "explained_by", "scored_by", "fill", "metric"]
     assert len(summary) == 2 * 2 * 2 * 2 * len(METRICS)
     assert not summary.duplicated(keys).any()
     assert set(summary["metric"]) == set(METRICS)
@@ -176,13 +177,13 @@ def made_up_curves(seed, heads=HEADS, images=IMAGES):
 
 @pytest.fixture
 def runs():
-    cells = [{"model": "ce", "seed": seed, "method": method} for seed in (1, 0) for method in ("random", "lrp")]
+    cells = [{"model": "ce", "seed": seed, "units": "grid", "method": method} for seed in (1, 0) for method in ("random", "lrp")]
     return [(cell, made_up_curves(number)) for number, cell in enumerate(cells)]
 
 
 def test_image_table_has_one_sorted_row_per_image_with_every_metric(runs):
     table, _ = measure_runs(runs, NAMES)
-    keys = ["model", "seed", "method", "explained_by", "scored_by", "fill", "image"]
+    keys = ["model", "seed", "units", "method", "explained_by", "scored_by", "fill", "image"]
     assert table.columns.tolist() == [*keys, *METRICS]
     assert len(table) == 4 * 2 * 2 * 2 * 3
     pd.testing.assert_frame_equal(table, table.sort_values(keys, ignore_index=True))
@@ -222,7 +223,7 @@ def test_curve_table_has_random_effects_intervals(runs):
 
 def test_curve_table_has_a_row_per_step_of_every_curve(runs):
     _, table = measure_runs(runs, NAMES)
-    keys = ["model", "method", "head", "fill", "order", "quantity", "fraction"]
+    keys = ["model", "units", "method", "head", "fill", "order", "quantity", "fraction"]
     assert len(table) == 1 * 2 * 2 * 2 * 2 * 5 * 4
     assert not table.duplicated(keys).any()
 
@@ -290,7 +291,7 @@ def test_variances_are_those_of_each_head_scored_by_itself():
 
 
 def test_map_table_has_the_share_of_each_run_and_head_under_its_own_name():
-    cells = [{"model": "ce", "seed": seed, "method": method} for seed in (1, 0) for method in ("random", "lrp")]
+    cells = [{"model": "ce", "seed": seed, "units": "grid", "method": method} for seed in (1, 0) for method in ("random", "lrp")]
     curves, maps = [], []
     for number, cell in enumerate(cells):
         base = 0.1 * number + 0.01 * np.arange(2)[:, None] + np.zeros((2, 4))
@@ -306,7 +307,7 @@ def test_map_table_has_the_share_of_each_run_and_head_under_its_own_name():
         )
         axes, pixels = ("head", "image"), {"tie_fraction": base + 0.5, "zero_fraction": base + 0.6}
         maps.append((cell, xarray.Dataset({name: (axes, value) for name, value in pixels.items()}, {"head": HEADS})))
-    table = map_table(curves, maps).set_index(["model", "seed", "method", "head"])
+    table = map_table(curves, maps).drop(columns="units").set_index(["model", "seed", "method", "head"])
     assert len(table) == 8
     np.testing.assert_allclose(table.loc[("ce", 0, "lrp", "linear")], [0.75, 0.31, 0.81, 0.91, 4])
     np.testing.assert_allclose(table.loc[("ce", 1, "random", "linear")], [0.5, 0.01, 0.51, 0.61, 4])

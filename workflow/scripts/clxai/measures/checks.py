@@ -82,26 +82,27 @@ def explanation_checks(
 
 
 def degenerate_checks(maps: pd.DataFrame, most: float) -> list[dict[str, object]]:
-    """Few maps are ranked at random: the share of images with a degenerate one, for each model, seed, method and head."""
-    names = ["model", "seed", "method", "head"]
+    """Few maps are ranked at random: the share of images with a degenerate one, for each model, seed, units, method and head."""
+    names = ["model", "seed", "units", "method", "head"]
     cells = maps[[*names, "degenerate"]].to_dict("records")
     return [_row("degenerate_share", "share of degenerate maps", cell, float(cell["degenerate"]), 0.0, most) for cell in cells]
 
 
 def random_checks(images: pd.DataFrame, alpha: float) -> list[dict[str, object]]:
-    """The random attribution's SRG is 0: one test per model, head and fill, Holm-corrected over these for each kind of score.
+    """The random attribution's SRG is 0: one test per model, head, units and fill, Holm-corrected for each kind of score.
 
     The two-sided test of `statistics.two_way`, in which seeds share their images: values of one image are not independent. The
     row's value is the corrected p-value, which must not fall below alpha.
     """
     own = images[(images["method"] == REFERENCE) & (images["explained_by"] == images["scored_by"])]
-    cells = dict(list(own.groupby(["model", "scored_by", "fill"], sort=True)))
+    cells = dict(list(own.groupby(["model", "scored_by", "units", "fill"], sort=True)))
     p_values = np.stack([two_way(as_cube(cell, list(IDENTITIES))).p_value() for cell in cells.values()])
     rows = []
     for column, values in zip(IDENTITIES, p_values.T, strict=True):
-        for (model, head, fill), p_value in zip(cells, holm(values), strict=True):
-            where = {"model": model, "method": REFERENCE, "head": head}
-            rows.append(_row("alpha", f"random {column} is 0, fill {fill} (Holm p)", where, float(p_value), alpha, 1.0))
+        for (model, head, units, fill), p_value in zip(cells, holm(values), strict=True):
+            where = {"model": model, "units": units, "method": REFERENCE, "head": head}
+            check = f"random {column} is 0, fill {fill} (Holm p)"
+            rows.append(_row("alpha", check, where, float(p_value), alpha, 1.0))
     return rows
 
 
@@ -132,6 +133,6 @@ def _advice(setting: str) -> str:
 
 def _row(setting: str, check: str, where: Mapping[str, object], value: float, low: float, high: float) -> dict[str, object]:
     """Return one check; it passes if the value lies within its limits. `setting` is its key in the section checks."""
-    place = {name: where.get(name, "all") for name in ("model", "seed", "method", "head")}
+    place = {name: where.get(name, "all") for name in ("model", "seed", "units", "method", "head")}
     passed = bool(low <= value <= high)
     return {"setting": setting, "check": check, **place, "value": value, "low": low, "high": high, "passed": passed}

@@ -14,9 +14,9 @@ from clxai.measures.statistics import as_cube, bootstrap_interval, bootstrap_wei
 from clxai.names import REFERENCE
 from clxai.runtime.artefacts import read_record, read_table
 
-RUN = ["model", "seed", "method"]
+RUN = ["model", "seed", "units", "method"]
 CELL = ["explained_by", "scored_by", "fill"]
-GROUP = ["model", "method", *CELL]
+GROUP = ["model", "units", "method", *CELL]
 _CIRCUMSTANCES = ("device", "cpu_capability", "torch", "numpy")  # as training.json has them
 CURVE_QUANTITIES = ("probability", "probability_matched", "kept", "drift", "bank_distance")
 
@@ -26,8 +26,8 @@ def measure_runs(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the tables of images and of curves; each curves file is held once, and only while it is measured.
 
-    Images: one row per (model, seed, method, explained_by, scored_by, fill, image) with these metrics, sorted. Curves: mean
-    curves with 95 % intervals of each head explained and scored by itself, one row per step.
+    Images: one row per (model, seed, units, method, explained_by, scored_by, fill, image) with these metrics, sorted. Curves:
+    mean curves with 95 % intervals of each head explained and scored by itself, one row per step.
     """
     tables, collected = [], {}
     for run, dataset in runs:
@@ -45,8 +45,9 @@ def measure_runs(
 def summary_table(images: pd.DataFrame, metrics: Sequence[str], n_draws: int, seed: int) -> pd.DataFrame:
     """Return mean, seed deviation, 95 % interval and excess over random of each metric, one row per group and metric.
 
-    `excess` is the mean difference to the random attribution of the same model, seed, head, fill and image, with intervals of its
-    own. `ci` is the two-way random-effects interval, `boot` the crossed bootstrap's; `ci_over` says whether seeds are in them.
+    `excess` is the mean difference to the random attribution of the same model, seed, units, head, fill and image, with
+    intervals of its own. `ci` is the two-way random-effects interval, `boot` the crossed bootstrap's; `ci_over` says whether
+    seeds are in them.
     `n_undefined` counts images for which the metric is not defined (constant curves); they are left out of that mean alone.
     """
     both = with_excess(images, metrics)
@@ -59,7 +60,7 @@ def with_excess(images: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
     Raises ClxaiError if the study has no random attribution.
     """
-    keys, names = ["model", "seed", *CELL, "image"], list(names)
+    keys, names = ["model", "seed", "units", *CELL, "image"], list(names)
     reference = images[images["method"] == REFERENCE].set_index(keys)[names]
     if reference.empty:
         raise ClxaiError(f"the method {REFERENCE!r} is not in the table: there is nothing to compare with")
@@ -104,13 +105,13 @@ def _summarise_cell(
 def variance_table(images: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """Return where the spread of the metrics that are declared for it comes from, for heads scored by themselves.
 
-    One row per model, method, head, fill and metric: the variances of one value that belong to the seed, to the image and to
-    neither (`residual`), negative estimates taken for 0, and their shares of the sum. With one seed, image and residual cannot
+    One row per model, units, method, head, fill and metric: the variances of one value that belong to the seed, to the image and
+    to neither (`residual`), negative estimates taken for 0, and their shares of the sum. With one seed, image and residual cannot
     be told apart: `image_variance` holds both, seed and residual are empty.
     """
     names = entering("variance", metrics)
     own = images[images["explained_by"] == images["scored_by"]].rename(columns={"scored_by": "head"})
-    keys, rows = ["model", "method", "head", "fill"], []
+    keys, rows = ["model", "units", "method", "head", "fill"], []
     for group, cell in own.groupby(keys, sort=True):
         values = as_cube(cell, names)
         found = two_way(values)
@@ -138,13 +139,14 @@ def keep(
 def map_table(
     curves: Iterable[tuple[Mapping[str, object], xarray.Dataset]], maps: Iterable[tuple[Mapping[str, object], xarray.Dataset]]
 ) -> pd.DataFrame:
-    """Return how far maps rank anything at all: one row per model, seed, method and head, each number a mean over images.
+    """Return how far maps rank anything at all: one row per model, seed, units, method and head, each number a mean over images.
 
     `degenerate` is the share of images ranked at random, `unit_ties` and `pixel_ties` the shares of tied units and pixels,
-    `zeros` that of pixels that are 0. Both sequences name the same runs in the same order.
+    `zeros` that of pixels that are 0. `maps` are those that the curves were made from, one per model, seed and method.
     """
-    rows = []
-    for (run, curve), (_, explained) in zip(curves, maps, strict=True):
+    rows, by_run = [], {(run["model"], run["seed"], run["method"]): explained for run, explained in maps}
+    for run, curve in curves:
+        explained = by_run[run["model"], run["seed"], run["method"]]
         for head in curve["explained_by"].values.tolist():
             ranked, pixels = curve.sel(explained_by=head), explained.sel(head=head)
             numbers = {
@@ -178,7 +180,7 @@ def _own_curves(run: Mapping[str, object], dataset: xarray.Dataset) -> Iterable[
             for number, head in enumerate(dataset["explained_by"].values.tolist()):
                 scorer = number if values.shape[1] > 1 else 0
                 for place, fill in enumerate(dataset["fill"].values.tolist()):
-                    key = (run["model"], run["method"], head, fill, order, quantity)
+                    key = (run["model"], run["units"], run["method"], head, fill, order, quantity)
                     yield key, (values[number, scorer, place], curves.fraction)
 
 
@@ -188,7 +190,7 @@ def _summarise_curves(key: tuple, by_seed: Mapping[object, tuple[np.ndarray, np.
     low, high = found.interval()
     fraction = next(iter(by_seed.values()))[1]
     for step, place in enumerate(fraction):
-        names = ("model", "method", "head", "fill", "order", "quantity")
+        names = ("model", "units", "method", "head", "fill", "order", "quantity")
         numbers = {"fraction": place, "mean": found.mean[step], "ci_low": low[step], "ci_high": high[step]}
         yield {**dict(zip(names, key, strict=True)), **numbers}
 
