@@ -1,6 +1,7 @@
 """Entry of rule fit_heads."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ embeddings = read_embeddings(snakemake.input.embeddings[0], data)
 encoder = load_encoder(snakemake.input.model, device)
 settings = snakemake.params.config
 heads, metrics = fit_heads(encoder, data, embeddings, settings, snakemake.input.model)
-paths = {path.rsplit("/", 1)[1].removesuffix(".safetensors"): path for path in snakemake.output.heads}
+paths = {Path(path).stem: path for path in snakemake.output.heads}
 for name, head in heads.items():
     save_head(head, settings[name]["head"], paths[name])
 write_table(metrics, snakemake.output.metrics)

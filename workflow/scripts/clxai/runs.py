@@ -57,5 +57,5 @@ def open_run(paths: Any, dataset: str, device: torch.device) -> Run:
     encoder = load_encoder(paths.model, device)
     encoder.architecture.check_fits(data.n_classes, data.images.shape[1:], paths.model)
     embeddings = read_embeddings(paths.embeddings[0], data).to(device)
-    heads = {Path(path).name.removesuffix(".safetensors"): load_head(path, device) for path in paths.heads}
+    heads = {Path(path).stem: load_head(path, device) for path in paths.heads}
     return Run(data, encoder, paths.model, heads, embeddings, torch.arange(len(embeddings), device=device))
