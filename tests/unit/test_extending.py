@@ -105,3 +105,34 @@ def test_metric(example):
             return np.array([[0.8, 0.4, 0.3, 0.1], [0.8, 0.7, 0.6, 0.5]])
 
     np.testing.assert_array_equal(entry.definition(Curves()), [0.25, 1])
+
+
+def test_fill(example, tiny_run):
+    """Neighbouring pixels are of the two greys, whatever the image."""
+    from clxai.fills.base import Canvas
+
+    entry = example("fills")
+    images = tiny_run.images
+    canvas = Canvas(images, tiny_run.encoder.mean, tiny_run.index, seed=0)
+    found = entry.definition(canvas, **entry.options({}))
+    assert found.shape == images.shape
+    assert found.unique().tolist() == [0.25, 0.75]
+    assert (found.diff(dim=-1).abs() == 0.5).all()
+
+
+def test_units(example):
+    """Four units of the same size, for sides that are even."""
+    labels = example("units").definition(torch.zeros(3, 1, 4, 6))
+    assert labels.shape == (4, 6)
+    assert labels.unique(return_counts=True)[1].tolist() == [6, 6, 6, 6]
+
+
+def test_figure(example):
+    """One bar a method, as long as its share."""
+    import pandas as pd
+    from clxai.figures.base import Study
+
+    maps = pd.DataFrame({"method": ["lrp", "random", "lrp"], "unit_ties": [0.5, 0.0, 0.3]})
+    study = Study("any", ["ce"], ["knn"], ["random", "lrp"], "mean", "grid", 0.05, tables={"maps": maps})
+    (axis,) = example("figures").definition(study).axes
+    assert [bar.get_width() for bar in axis.patches] == pytest.approx([0, 40])

@@ -8,10 +8,18 @@ from project import TINY, examples
 
 pytestmark = pytest.mark.xdist_group("finished")
 
-AFTER_CHECKS = {"check_study": 1, "plot_tables": 1, "plot_trajectories": 1, "plot_gallery": 2}
+AFTER_CHECKS = {"check_study": 1, "plot_figure": 9, "plot_figure_of_model": 2}
 AFTER_CURVES = {"summarise": 1, **AFTER_CHECKS}
 RECIPE = "supcon: {loss: supcon, epochs: 2"
-ONE_MODEL = {"train_model": 1, "embed_images": 1, "fit_heads": 1, "attribute": 3, "flip": 3, **AFTER_CURVES, "plot_gallery": 3}
+ONE_MODEL = {
+    "train_model": 1,
+    "embed_images": 1,
+    "fit_heads": 1,
+    "attribute": 3,
+    "flip": 3,
+    **AFTER_CURVES,
+    "plot_figure_of_model": 3,
+}
 
 
 def replace(*pairs):
@@ -50,6 +58,12 @@ ADDITIONS = {
         replace(("saliency, grad_cam]", "saliency, grad_cam, layer_cam]")),
         {"attribute": 2, "flip": 2, **AFTER_CURVES},
     ),
+    "fills/checkered.py": (replace(("fills: [mean, noise]", "fills: [mean, checkered]")), {"flip": 6, **AFTER_CURVES}),
+    "units/quarters.py": (
+        replace(("flipping: {fills", "flipping: {units: [grid, quarters], fills")),
+        {"flip": 6, **AFTER_CURVES},
+    ),
+    "figures/ties.py": (None, {"plot_figure": 1}),  # study.figures: null draws all that there are
     "measures/metrics/half_removed.py": (None, AFTER_CURVES),  # study.metrics: null takes all that there are
     "data/sources/stripes.py": (
         replace(

@@ -6,7 +6,7 @@ import pytest
 
 pytestmark = pytest.mark.xdist_group("finished")  # one tiny study serves both files
 
-AFTER_CHECKS = {"check_study": 1, "plot_tables": 1, "plot_trajectories": 1, "plot_gallery": 2}
+AFTER_CHECKS = {"check_study": 1, "plot_figure": 9, "plot_figure_of_model": 2}
 AFTER_CURVES = {"summarise": 1, **AFTER_CHECKS}
 
 
@@ -43,8 +43,9 @@ def test_new_time_stamps_rerun_nothing(finished):
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("figures/tables.py", {"plot_tables": 1}),
-        ("figures/arrays.py", {"plot_trajectories": 1, "plot_gallery": 2}),
+        ("figures/srg.py", {"plot_figure": 1}),
+        ("figures/gallery.py", {"plot_figure_of_model": 2}),
+        ("figures/arrays.py", {"plot_figure": 1, "plot_figure_of_model": 2}),
         ("measures/checks.py", AFTER_CHECKS),
         ("measures/metrics.py", AFTER_CURVES),
         ("flipping/curves.py", {"flip": 6, **AFTER_CURVES}),
@@ -67,8 +68,8 @@ def test_edited_training_reruns_its_models_and_never_the_data(finished, module, 
 
 
 def test_edited_script_reruns_its_rule(finished):
-    with finished.edited("workflow/scripts/plot_gallery.py", comment):
-        assert finished.planned() == {"plot_gallery": 2}
+    with finished.edited("workflow/scripts/check_study.py", comment):
+        assert finished.planned() == AFTER_CHECKS
 
 
 def test_added_method_runs_its_own_jobs_and_the_summaries(finished):
@@ -120,7 +121,7 @@ def test_harmless_edit_can_be_declared_harmless(finished):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("-f", "results/studies/tiny/digits/figures/srg.svg"), {"plot_tables": 1}),
+        (("-f", "results/studies/tiny/digits/figures/srg.svg"), {"plot_figure": 1}),
         (("-R", "summarise"), AFTER_CURVES),
         (("-R", "flip", "--until", "summarise"), {"flip": 6, "summarise": 1}),
     ],
@@ -157,9 +158,9 @@ RETRAINED = {
 @pytest.mark.parametrize(
     ("path", "change", "expected"),
     [
-        ("workflow/scripts/clxai/figures/tables.py", comment, {"plot_tables": 1}),
+        ("workflow/scripts/clxai/figures/srg.py", comment, {"plot_figure": 1}),
         ("workflow/scripts/clxai/measures/metrics.py", comment, AFTER_CURVES),
-        ("workflow/scripts/plot_gallery.py", comment, {"plot_gallery": 2}),
+        ("workflow/scripts/plot_figure.py", comment, {"plot_figure": 9, "plot_figure_of_model": 2}),
         (TINY, replace("saliency, grad_cam", "saliency, grad_cam, lrp"), ADDED_METHOD),
         (TINY, replace("supcon, epochs: 2", "supcon, epochs: 3"), RETRAINED),
         (
