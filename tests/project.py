@@ -16,7 +16,12 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
+SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
 TINY = "tests/workflow/tiny.yaml"
+MISSING = object()
+# Jobs of the tiny study after its checks, and after its curves.
+AFTER_CHECKS = {"check_study": 1, "plot_figure": 9, "plot_figure_of_model": 2}
+AFTER_CURVES = {"summarise": 1, **AFTER_CHECKS}
 PARTS = ("Snakefile", "rules", "workflow", "config", "envs", "profiles", "results/README.md", "tests/workflow/tiny.yaml")
 
 
@@ -28,6 +33,78 @@ def filled_config(**changes):
     config.update(copy.deepcopy(changes))
     validate(config, str(ROOT / "workflow" / "schemas" / "config.schema.yaml"))
     return config
+
+
+def check(config):
+    """Check a filled config as the workflow does before any job."""
+    from clxai.planning.config import check_schema, check_values
+
+    check_schema(config, SCHEMA)
+    check_values(config)
+
+
+def changed(config, changes):
+    """A copy of a config or recipe with other values at `a.b.c` paths; MISSING removes a key."""
+    config = copy.deepcopy(config)
+    for path, value in changes.items():
+        *folders, last = path.split(".")
+        section = config
+        for folder in folders:
+            section = section.setdefault(folder, {})
+        if value is MISSING:
+            del section[last]
+        else:
+            section[last] = copy.deepcopy(value)
+    return config
+
+
+def leaves(schema, path=()):
+    """Every key below a schema: its path, `*` for the name of an entry, its own schema, and whether it is required."""
+    for key, entry in schema.get("properties", {}).items():
+        yield (*path, key), entry, key in schema.get("required", ())
+        yield from leaves(entry, (*path, key))
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from leaves(schema["additionalProperties"], (*path, "*"))
+
+
+def row_of(table, **where):
+    """The one row of a table with these values."""
+    for name, value in where.items():
+        table = table[table[name] == value]
+    assert len(table) == 1
+    return table.iloc[0]
+
+
+def problem_of(run, name, seed=0):
+    """The images of a run as one batch to explain by a head, without a baseline."""
+    from clxai.attribution.base import Problem
+
+    head = run.heads[name]
+    frozen, target = head.freeze(run.embeddings), head.predict(run.embeddings)
+    return Problem(run.encoder, run.checkpoint, head, frozen, run.images, run.index, target, None, seed)
+
+
+def flat_encoder(architecture):
+    """An encoder whose embedding is the flattened normalised image."""
+    from clxai.networks.inference import Encoder
+    from clxai.networks.models import Normalised
+    from torch import nn
+
+    encoder = Encoder.__new__(Encoder)
+    Normalised.__init__(encoder, architecture, nn.Flatten())
+    return encoder
+
+
+def replaced(*pairs):
+    """An edit of a text: each first string, which must be there, becomes the second."""
+
+    def change(text):
+        for old, new in pairs:
+            assert old in text
+            text = text.replace(old, new)
+        return text
+
+    return change
 
 
 def grid(height, width=None):

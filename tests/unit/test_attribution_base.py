@@ -1,9 +1,10 @@
 import pytest
 import torch
-from clxai.attribution.base import REDUCTIONS, Problem, layer_of
+from clxai.attribution.base import REDUCTIONS, layer_of
 from clxai.errors import ClxaiError
 from clxai.heads.base import log_odds
 from clxai.registry import DATA_BOUNDS, declared, load
+from project import problem_of
 
 METHODS = declared("methods")
 HEADS = ["softmax", "linear", "knn", "mahalanobis"]
@@ -21,12 +22,6 @@ KEYWORDS = {
     "options",
 }
 TWO_CHANNELS = torch.tensor([[[[1.0, -2.0]], [[-3.0, -4.0]]]])
-
-
-def problem_of(run, name):
-    head = run.heads[name]
-    frozen, target = head.freeze(run.embeddings), head.predict(run.embeddings)
-    return Problem(run.encoder, run.checkpoint, head, frozen, run.images, run.index, target, None, 0)
 
 
 @pytest.mark.parametrize("name", METHODS)

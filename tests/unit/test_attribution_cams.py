@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from clxai.attribution.base import Problem
 from clxai.attribution.cams import grad_cam_pp_alpha
 from clxai.errors import ClxaiError
 from clxai.registry import load
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from project import problem_of
 from pytorch_grad_cam import GradCAM
 from torch import nn
 from torch.nn import functional
@@ -20,12 +20,6 @@ LAYERS = ["layer1", "layer2", "layer3", "layer4"]
 @pytest.fixture(scope="module")
 def few(tiny_run):
     return tiny_run.at(tiny_run.index[:6].numpy())
-
-
-def problem_of(run, name):
-    head = run.heads[name]
-    frozen, target = head.freeze(run.embeddings), head.predict(run.embeddings)
-    return Problem(run.encoder, run.checkpoint, head, frozen, run.images, run.index, target, None, 0)
 
 
 def cam(problem, method, layer):

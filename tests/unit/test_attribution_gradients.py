@@ -9,9 +9,9 @@ from clxai.attribution.explaining import explain
 from clxai.fills.base import fill_images, fill_of
 from clxai.heads.affine import Softmax
 from clxai.networks.architecture import Architecture
-from clxai.networks.inference import Encoder
-from clxai.networks.models import Normalised, load_network
+from clxai.networks.models import load_network
 from clxai.registry import load
+from project import flat_encoder, problem_of
 from torch import nn
 from torch.nn import functional
 
@@ -21,12 +21,6 @@ HEADS = ["softmax", "linear", "knn", "mahalanobis"]
 @pytest.fixture(scope="module")
 def few(tiny_run):
     return tiny_run.at(tiny_run.index[:5].numpy())
-
-
-def problem_of(run, name, seed=0):
-    head = run.heads[name]
-    frozen, target = head.freeze(run.embeddings), head.predict(run.embeddings)
-    return Problem(run.encoder, run.checkpoint, head, frozen, run.images, run.index, target, None, seed)
 
 
 def explained(run, method, head, options=None, seed=0):
@@ -92,18 +86,11 @@ def test_integrated_gradients_stop_at_the_most_steps_and_report_the_error(few):
     assert (np.median(result["completeness_error"].values, axis=1) > 1e-9).all()
 
 
-class _Flat(Encoder):
-    """An encoder whose embedding is the flattened normalised image."""
-
-    def __init__(self, architecture):
-        Normalised.__init__(self, architecture, nn.Flatten())
-
-
 @pytest.fixture
 def affine():
     """A problem with two classes and logits that are affine in the input: its log-odds are w . x + b."""
     torch.manual_seed(0)
-    encoder = _Flat(Architecture("cnn", {}, (16, 16), (0.3,) * 2, (0.5,) * 2, 2, "projection"))
+    encoder = flat_encoder(Architecture("cnn", {}, (16, 16), (0.3,) * 2, (0.5,) * 2, 2, "projection"))
     head = Softmax({"weight": torch.randn(2, 512), "bias": torch.randn(2)})
     images = torch.rand(3, 2, 16, 16)
     embeddings = encoder(images)

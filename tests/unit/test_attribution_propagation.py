@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from clxai.attribution import propagation
-from clxai.attribution.base import Problem
 from clxai.attribution.explaining import explain
 from clxai.attribution.propagation import canonised, canonizer_of, check_exact, embedding_relevance, prepared
 from clxai.errors import ClxaiError
@@ -13,6 +12,7 @@ from clxai.networks.blocks import BasicBlock
 from clxai.networks.geometry import resolved
 from clxai.networks.models import load_network
 from clxai.registry import declared
+from project import problem_of
 from torch import nn
 from zennit.attribution import Gradient
 from zennit.canonizers import Canonizer, SequentialMergeBatchNorm
@@ -48,12 +48,6 @@ def bias_free(name):
             module.running_var.uniform_(0.5, 2.0)
             module.weight.uniform_(0.5, 1.5)
     return backbone
-
-
-def problem_of(run, name):
-    head = run.heads[name]
-    frozen, target = head.freeze(run.embeddings), head.predict(run.embeddings)
-    return Problem(run.encoder, run.checkpoint, head, frozen, run.images, run.index, target, None, 0)
 
 
 @pytest.mark.parametrize("name", HEADS)

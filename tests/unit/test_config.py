@@ -1,6 +1,4 @@
-import copy
 import re
-from pathlib import Path
 
 import pytest
 import yaml
@@ -18,31 +16,9 @@ from clxai.registry import LIBRARY, declared
 from clxai.runtime.devices import PRECISIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from project import MISSING, ROOT, SCHEMA, changed, check, leaves
 
-ROOT = Path(__file__).parents[2]
-SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
 SOURCE = {"source": "folder", "path": "."}
-MISSING = object()
-
-
-def check(config):
-    """Both stages, as the workflow runs them before any job."""
-    check_schema(config, SCHEMA)
-    check_values(config)
-
-
-def changed(config, changes):
-    """Set `a.b.c` keys; MISSING removes one."""
-    for key, value in changes.items():
-        *folders, last = key.split(".")
-        section = config
-        for folder in folders:
-            section = section[folder]
-        if value is MISSING:
-            del section[last]
-        else:
-            section[last] = copy.deepcopy(value)
-    return config
 
 
 def test_default_config_passes(config):
@@ -394,16 +370,7 @@ def test_option_in_a_list_is_of_the_type_of_the_first_default(default, value, me
         check_options({"option": value}, {"option": default}, "here")
 
 
-def leaves(schema, path="config"):
-    """Every described key below a schema, with its path, its schema and whether it is required."""
-    for key, entry in schema.get("properties", {}).items():
-        yield f"{path}.{key}", entry, key in schema.get("required", ())
-        yield from leaves(entry, f"{path}.{key}")
-    if isinstance(schema.get("additionalProperties"), dict):
-        yield from leaves(schema["additionalProperties"], f"{path}.*")
-
-
-LEAVES = {path: (entry, required) for path, entry, required in leaves(SCHEMA)}
+LEAVES = {".".join(("config", *path)): (entry, required) for path, entry, required in leaves(SCHEMA)}
 
 
 @pytest.mark.parametrize("path", LEAVES)

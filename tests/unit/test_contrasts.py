@@ -5,6 +5,7 @@ from clxai.figures.base import FIGURES, Study
 from clxai.measures.contrasts import contrast_table
 from clxai.measures.metrics.base import METRICS, entering
 from clxai.measures.statistics import two_way
+from project import row_of
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -56,13 +57,6 @@ def cube(images, model, method, head, metric):
     chosen = images[(images["model"] == model) & (images["method"] == method)]
     chosen = chosen[(chosen["explained_by"] == head) & (chosen["scored_by"] == head)]
     return chosen.pivot(index="seed", columns="image", values=metric).to_numpy()
-
-
-def row_of(table, **where):
-    for name, value in where.items():
-        table = table[table[name] == value]
-    assert len(table) == 1
-    return table.iloc[0]
 
 
 def expected(images, pair, methods, heads, metric, quantity):

@@ -3,7 +3,6 @@
 The keys come from the schema: one without a case here fails. Effects are compared with formulas, written out once more.
 """
 
-import copy
 import math
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,41 +10,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import yaml
 from clxai.losses.base import LOSSES
 from clxai.networks.models import save_network
 from clxai.training import training
 from clxai.training.augmentation import augment
 from clxai.training.training import build_network, train
-from project import ROOT, filled_config
+from project import SCHEMA, changed, filled_config, leaves
 from scipy.stats import kstest
 
 CPU = torch.device("cpu")
-SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
 N_TRAIN = 200
 
 
-def leaves(schema, prefix=""):
-    """The keys of a section of the schema, those of inner sections with dots."""
-    for name, entry in schema["properties"].items():
-        if "properties" in entry:
-            yield from leaves(entry, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
-
-
-KEYS = list(leaves(SCHEMA["properties"]["models"]["additionalProperties"]))
-
-
-def changed(recipe, key, value):
-    """The recipe with another value of a key."""
-    recipe = copy.deepcopy(recipe)
-    *outer, last = key.split(".")
-    section = recipe
-    for name in outer:
-        section = section[name]
-    section[last] = value
-    return recipe
+RECIPE = leaves(SCHEMA["properties"]["models"]["additionalProperties"])
+KEYS = [".".join(path) for path, entry, _ in RECIPE if "properties" not in entry]
 
 
 class Watch:
@@ -207,7 +185,7 @@ def first_labels(data, n_images):
 def test_loss_its_options_and_views_give_the_loss_of_the_record(watch, loss, options, views, expected_views):
     """One batch of all images: the loss in the record and the gradients are those of the first weights."""
     recipe = recipe_of(loss=loss, loss_options=options, views=views, epochs=1, warmup_epochs=0, batch_size=N_TRAIN)
-    seen = watch.train(changed(recipe, "augmentation.jitter.brightness", 0.4))
+    seen = watch.train(changed(recipe, {"augmentation.jitter.brightness": 0.4}))
     assert len(seen.images) == expected_views
     network = build_network(watch.data, recipe, 0).train()
     labels = first_labels(watch.data, N_TRAIN).repeat(expected_views)
@@ -398,9 +376,9 @@ def test_every_key_of_a_recipe_has_a_case_here():
 
 
 def augmented_by(key, images, draws):
-    recipe = changed({"augmentation": OFF}, key, AUGMENTATION[key][0])
+    recipe = changed({"augmentation": OFF}, {key: AUGMENTATION[key][0]})
     if key.endswith("probability"):
-        recipe = changed(recipe, "augmentation.jitter.brightness", 0.4)
+        recipe = changed(recipe, {"augmentation.jitter.brightness": 0.4})
     return augment(images, recipe["augmentation"], draws)
 
 
@@ -426,7 +404,7 @@ def test_every_view_of_every_batch_and_epoch_draws_its_own_augmentation(watch, m
     """On images of one grey, the brightness shows the factor that was drawn."""
     monkeypatch.setattr(training, "validation_accuracy", lambda *given: 0.5)
     flat = replace(watch.data, images=np.full_like(np.array(watch.data.images), 100))
-    recipe = changed(recipe_of(views=2), "augmentation.jitter.brightness", 0.4)
+    recipe = changed(recipe_of(views=2), {"augmentation.jitter.brightness": 0.4})
     seen = watch.train(recipe, flat)
     assert all(steps == recipe["augmentation"] for steps in seen.augmentation)
     factors = torch.stack([images[:, 0, 0, 0] for images in seen.images]).numpy() * 255 / 100  # [batch and view, image]

@@ -3,15 +3,13 @@
 import numpy as np
 import pytest
 import torch
-import yaml
 from clxai.attribution.explaining import explain
 from clxai.flipping import curves
 from clxai.flipping.curves import flip_curves
 from clxai.heads.base import HEADS
 from clxai.registry import declared
-from project import ROOT, grid
+from project import SCHEMA, grid
 
-SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
 SETTINGS = {
     "fills": ["mean"],
     "steps": 4,

@@ -12,10 +12,10 @@ from clxai.heads.affine import Softmax
 from clxai.heads.base import log_odds
 from clxai.names import ORDERS
 from clxai.networks.architecture import Architecture
-from clxai.networks.inference import Encoder
-from clxai.networks.models import Normalised, load_network
+from clxai.networks.models import load_network
 from clxai.units.base import cut_images
 from clxai.units.removal import removal_counts
+from project import flat_encoder
 from torch import nn
 
 FILLS = ("mean", "noise")
@@ -216,15 +216,8 @@ def test_each_explanation_follows_its_own_rank(few, rank, fast):
     assert np.abs(fast["path"][0] - fast["path"][1]).max() > 0.01
 
 
-class _Flat(Encoder):
-    """An encoder whose embedding is the flattened normalised image."""
-
-    def __init__(self, architecture):
-        Normalised.__init__(self, architecture, nn.Flatten())
-
-
 def test_network_sees_whole_units_of_all_channels_replaced_by_the_normalised_fill():
-    encoder = _Flat(Architecture("cnn", {}, (16, 16), (0.1, 0.4, 0.7), (0.5, 0.2, 0.3), 2, "projection"))
+    encoder = flat_encoder(Architecture("cnn", {}, (16, 16), (0.1, 0.4, 0.7), (0.5, 0.2, 0.3), 2, "projection"))
     images, n_features = torch.rand(1, 3, 16, 16), 3 * 16 * 16
     head = Softmax({"weight": torch.randn(2, n_features), "bias": torch.zeros(2)})
     observer = Observer({"softmax": head}, torch.zeros(1, 1).long(), torch.randn(2, n_features), torch.randn(4, n_features), 1)

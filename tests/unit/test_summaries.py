@@ -18,6 +18,7 @@ from clxai.measures.summaries import (
     variance_table,
 )
 from clxai.runtime.artefacts import write_record, write_table
+from project import row_of
 
 IMAGES, HEADS, NAMES = [3, 5, 8], ["knn", "linear"], list(METRICS)
 
@@ -49,14 +50,6 @@ def made_up_images(seed=0, seeds=(0, 1), methods=("random", "lrp")):
     return table
 
 
-def row_of(summary, metric, **cell):
-    chosen = summary[summary["metric"] == metric]
-    for key, value in cell.items():
-        chosen = chosen[chosen[key] == value]
-    assert len(chosen) == 1
-    return chosen.iloc[0]
-
-
 CELL = {"model": "ce", "explained_by": "linear", "scored_by": "knn", "fill": "mean"}
 
 
@@ -70,7 +63,7 @@ def chosen_images(images, method, metric, cell=CELL):
 @pytest.mark.parametrize("metric", ["srg", "roughness", "auc_deletion_kept"])
 def test_summary_holds_mean_seed_deviation_and_excess_over_random(metric):
     images = made_up_images()
-    row = row_of(summary_table(images, NAMES, 200, 0), metric, method="lrp", **CELL)
+    row = row_of(summary_table(images, NAMES, 200, 0), metric=metric, method="lrp", **CELL)
     own, random = chosen_images(images, "lrp", metric), chosen_images(images, "random", metric)
     assert row["mean"] == pytest.approx(own.to_numpy().mean())
     assert row["seed_sd"] == pytest.approx(own.mean(axis=1).std(ddof=1))
@@ -81,7 +74,7 @@ def test_summary_holds_mean_seed_deviation_and_excess_over_random(metric):
 
 def test_intervals_are_of_random_effects_with_the_crossed_bootstrap_beside_them():
     images = made_up_images()
-    row = row_of(summary_table(images, NAMES, 300, 4), "srg", method="lrp", **CELL)
+    row = row_of(summary_table(images, NAMES, 300, 4), metric="srg", method="lrp", **CELL)
     own, random = chosen_images(images, "lrp", "srg").to_numpy(), chosen_images(images, "random", "srg").to_numpy()
     weights = bootstrap_weights(2, 3, 300, np.random.default_rng(key_of("bootstrap", 2, 3, 300, 4)))
     cube = np.stack([own, own - random], axis=2)
@@ -110,12 +103,12 @@ def test_undefined_values_are_counted_and_left_out_of_their_mean_alone():
     chosen = images.query("model == 'ce' and method == 'lrp' and explained_by == 'linear' and scored_by == 'knn'").index
     images.loc[chosen[0], "straightness"] = np.nan
     summary = summary_table(images, NAMES, 100, 0)
-    row = row_of(summary, "straightness", method="lrp", **CELL)
+    row = row_of(summary, metric="straightness", method="lrp", **CELL)
     own = chosen_images(images, "lrp", "straightness").to_numpy()
     assert row["n_undefined"] == 1
     assert row["mean"] == pytest.approx(np.nanmean(own))
     assert row["excess"] == pytest.approx(np.nanmean(own - chosen_images(images, "random", "straightness").to_numpy()))
-    assert row_of(summary, "srg", method="lrp", **CELL)["n_undefined"] == 0
+    assert row_of(summary, metric="srg", method="lrp", **CELL)["n_undefined"] == 0
 
 
 def test_order_of_the_rows_does_not_change_the_summary():
@@ -280,7 +273,7 @@ def test_variances_are_those_of_each_head_scored_by_itself():
     assert set(gains) == {f"srg{kind}" for kind in ("", "_matched", "_matched_low", "_matched_high", "_kept", "_log_odds")}
     assert len(table) == 2 * 2 * 2 * len(gains)
     cell = {"model": "ce", "method": "lrp", "head": "knn", "fill": "mean"}
-    row = row_of(table, "srg_kept", **cell)
+    row = row_of(table, metric="srg_kept", **cell)
     own = {"model": "ce", "explained_by": "knn", "scored_by": "knn", "fill": "mean"}
     found = two_way(chosen_images(images, "lrp", "srg_kept", own).to_numpy()[..., None])
     parts = [found.seed[0], found.image[0], found.residual[0]]

@@ -1,24 +1,19 @@
 """The bad input campaign: wrong configs, generated from the schema for every key, and wrong data, each refused in one line."""
 
-import copy
 import io
 import math
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from clxai.data.npz import read_headers
 from clxai.errors import ClxaiError
 from clxai.names import SPLITS
-from clxai.planning.config import check_schema, check_values
 from clxai.planning.extents import measure
 from clxai.planning.reading import check_keys, check_unchanged
 from PIL import Image
+from project import ROOT, SCHEMA, changed, check, leaves
 
-ROOT = Path(__file__).parents[2]
-SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
 NAMES = {"datasets": "digits", "models": "ce", "samples": "evaluation"}  # an entry of the sections that hold named entries
 WRONG_TYPES = {
     "string": 3,
@@ -30,20 +25,13 @@ WRONG_TYPES = {
 }
 
 
-def check(config):
-    """As the workflow does before any job."""
-    check_schema(config, SCHEMA)
-    check_values(config)
-
-
-def leaves(schema, path=()):
-    """Every key below a schema: its path with the name of an entry filled in, and its own schema."""
-    for key, entry in schema.get("properties", {}).items():
-        yield (*path, key), entry
-        yield from leaves(entry, (*path, key))
-    entry = schema.get("additionalProperties")
-    if isinstance(entry, dict) and path and path[-1] in NAMES:
-        yield from leaves(entry, (*path, NAMES[path[-1]]))
+def named_leaves():
+    """Every key of the schema, its path with the name of an entry filled in, and its own schema."""
+    for path, entry, _ in leaves(SCHEMA):
+        if "*" not in path:
+            yield path, entry
+        elif path[0] in NAMES:
+            yield (path[0], NAMES[path[0]], *path[2:]), entry
 
 
 def wrong_values(entry):
@@ -79,20 +67,12 @@ def misspelt(key):
 
 def generated():
     """All wrong configs that the schema tells of: name, path, wrong value."""
-    for path, entry in leaves(SCHEMA):
+    for path, entry in named_leaves():
         for kind, value in wrong_values(entry):
             yield pytest.param(path, value, id=f"{'.'.join(path)}-{kind}")
 
 
 CASES = list(generated())
-
-
-def with_value(config, path, value):
-    section = config
-    for key in path[:-1]:
-        section = section.setdefault(key, {})
-    section[path[-1]] = copy.deepcopy(value)
-    return config
 
 
 def assert_one_clear_line(error, *expected):
@@ -105,7 +85,7 @@ def assert_one_clear_line(error, *expected):
 @pytest.mark.parametrize(("path", "value"), CASES)
 def test_wrong_value_of_any_key_is_refused_by_its_path(config, path, value):
     with pytest.raises(ClxaiError) as error:
-        check(with_value(config, path, value))
+        check(changed(config, {".".join(path): value}))
     assert_one_clear_line(error, ".".join(path))
 
 
@@ -113,11 +93,11 @@ def test_the_generated_cases_are_many():
     assert len(CASES) >= 200
 
 
-@pytest.mark.parametrize("path", [path for path, _ in leaves(SCHEMA)], ids=".".join)
+@pytest.mark.parametrize("path", [path for path, _ in named_leaves()], ids=".".join)
 def test_misspelt_key_is_refused_with_the_right_one(config, path):
     wrong = (*path[:-1], misspelt(path[-1]))
     with pytest.raises(ClxaiError) as error:
-        check(with_value(config, wrong, None))
+        check(changed(config, {".".join(wrong): None}))
     assert_one_clear_line(error, f"unknown key {wrong[-1]!r}", f"{path[-1]}")
     assert "Did you mean" in str(error.value) or len(path[-1]) < 5
 
@@ -212,24 +192,18 @@ SEMANTIC = {
 @pytest.mark.parametrize("case", SEMANTIC)
 def test_config_that_cannot_work_is_refused(config, case):
     changes, message = SEMANTIC[case]
-    for path, value in changes.items():
-        with_value(config, path.split("."), value)
     with pytest.raises(ClxaiError) as error:
-        check(config)
+        check(changed(config, changes))
     assert_one_clear_line(error, message)
 
 
 @pytest.mark.parametrize("name", ["CIFAR10", "FashionMNIST", "SVHN", "STL10", "GTSRB", "Country211"])
 def test_torchvision_set_that_needs_nothing_more_passes(config, name):
-    for path, value in torchvision(name, size=32).items():
-        with_value(config, path.split("."), value)
-    check(config)
+    check(changed(config, torchvision(name, size=32)))
 
 
 def test_emnist_with_its_argument_passes(config):
-    for path, value in torchvision("EMNIST", size=28, arguments={"split": "balanced"}).items():
-        with_value(config, path.split("."), value)
-    check(config)
+    check(changed(config, torchvision("EMNIST", size=28, arguments={"split": "balanced"})))
 
 
 @pytest.mark.parametrize(
@@ -388,13 +362,10 @@ FITTING = {"units": {"grid": {"height": 4, "width": 4}}, "flipping.steps": 16}  
 )
 def test_size_and_counts_of_an_npz_are_known_while_planning(config, tmp_path, changes, message):
     config["datasets"]["digits"] |= {**NPZ, "path": str(save(tmp_path / "a.npz"))}
-    for path, value in FITTING.items():
-        with_value(config, path.split("."), value)
+    config = changed(config, FITTING)
     check(config)
-    for path, value in changes.items():
-        with_value(config, path.split("."), value)
     with pytest.raises(ClxaiError) as error:
-        check(config)
+        check(changed(config, changes))
     assert_one_clear_line(error, message)
 
 

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import pytest
 from clxai.runtime.artefacts import read_tensors
-from project import science
+from project import TINY, science
 
 pytestmark = [pytest.mark.campaign, pytest.mark.xdist_group("finished")]
 
-TINY = "tests/workflow/tiny.yaml"
 KILLS = 21
 KILLS_PER_RULE = 4  # so that the first jobs do not get them all
 TARGET = "tables_all"

@@ -4,12 +4,10 @@ The files are those of docs/extending.md, added to a finished study one at a tim
 """
 
 import pytest
-from project import TINY, examples
+from project import AFTER_CURVES, TINY, examples, replaced
 
 pytestmark = pytest.mark.xdist_group("finished")
 
-AFTER_CHECKS = {"check_study": 1, "plot_figure": 9, "plot_figure_of_model": 2}
-AFTER_CURVES = {"summarise": 1, **AFTER_CHECKS}
 RECIPE = "supcon: {loss: supcon, epochs: 2"
 ONE_MODEL = {
     "train_model": 1,
@@ -22,28 +20,18 @@ ONE_MODEL = {
 }
 
 
-def replace(*pairs):
-    def change(text):
-        for old, new in pairs:
-            assert old in text
-            text = text.replace(old, new)
-        return text
-
-    return change
-
-
 NEW_MODEL = ("models: [ce, supcon]", "models: [ce, supcon, third]")
 # by file: the edit of the config that names the member, and the jobs that run
 ADDITIONS = {
     "losses/focal.py": (
-        replace(
+        replaced(
             NEW_MODEL,
             (f"  {RECIPE}", f"  third: {{loss: focal, epochs: 2, network_options: {{width: 4}}}}\n  {RECIPE}"),
         ),
         ONE_MODEL,
     ),
     "networks/two_layers.py": (
-        replace(
+        replaced(
             NEW_MODEL,
             (f"  {RECIPE}", f"  third: {{loss: cross_entropy, epochs: 2, network: two_layers}}\n  {RECIPE}"),
             ("methods: [random, saliency, grad_cam]", "methods: [random, saliency]"),  # whose layer3 the network lacks
@@ -51,22 +39,22 @@ ADDITIONS = {
         {**ONE_MODEL, "attribute": 2, "flip": 2},
     ),
     "heads/centroid.py": (
-        replace(("[softmax, knn]", "[softmax, knn, centroid]")),
+        replaced(("[softmax, knn]", "[softmax, knn, centroid]")),
         {"fit_heads": 1, "fit_heads_without_classifier": 1, "attribute": 6, "flip": 6, **AFTER_CURVES},
     ),
     "attribution/layer_cam.py": (
-        replace(("saliency, grad_cam]", "saliency, grad_cam, layer_cam]")),
+        replaced(("saliency, grad_cam]", "saliency, grad_cam, layer_cam]")),
         {"attribute": 2, "flip": 2, **AFTER_CURVES},
     ),
-    "fills/checkered.py": (replace(("fills: [mean, noise]", "fills: [mean, checkered]")), {"flip": 6, **AFTER_CURVES}),
+    "fills/checkered.py": (replaced(("fills: [mean, noise]", "fills: [mean, checkered]")), {"flip": 6, **AFTER_CURVES}),
     "units/quarters.py": (
-        replace(("flipping: {fills", "flipping: {units: [grid, quarters], fills")),
+        replaced(("flipping: {fills", "flipping: {units: [grid, quarters], fills")),
         {"flip": 6, **AFTER_CURVES},
     ),
     "figures/ties.py": (None, {"plot_figure": 1}),  # study.figures: null draws all that there are
     "measures/metrics/half_removed.py": (None, AFTER_CURVES),  # study.metrics: null takes all that there are
     "data/sources/stripes.py": (
-        replace(
+        replaced(
             ("datasets: [digits]", "datasets: [digits, stripes]"),
             ("datasets:\n  digits", "datasets:\n  stripes: {source: stripes}\n  digits"),
         ),

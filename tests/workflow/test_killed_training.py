@@ -6,10 +6,10 @@ import time
 
 import psutil
 import pytest
+from project import TINY
 
 pytestmark = pytest.mark.campaign
 
-TINY = "tests/workflow/tiny.yaml"
 RUN = "results/digits/ce/seed0"
 OUTPUTS = [f"{RUN}/{name}" for name in ("model.safetensors", "training.json", "history.csv")]
 LONG = ("cross_entropy, epochs: 2", "cross_entropy, epochs: 60")

@@ -9,13 +9,12 @@ from clxai.registry import declared
 from clxai.runtime.artefacts import read_tensors
 from clxai.runtime.integrity import file_digest
 from clxai.training.starting import part_of
-from project import ROOT, copy_project
+from project import ROOT, TINY, copy_project
 
 pytestmark = pytest.mark.xdist_group("lineage")  # one small study
 
 LINEAGE = "tests/workflow/lineage.yaml"
 TARGETS = ("models_all", "tables_all")
-TINY = "tests/workflow/tiny.yaml"
 AVERAGED = '''
 """A method of a stranger: one file."""
 

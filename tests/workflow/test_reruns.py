@@ -3,26 +3,19 @@
 import os
 
 import pytest
+from project import AFTER_CHECKS, AFTER_CURVES, TINY, replaced
 
 pytestmark = pytest.mark.xdist_group("finished")  # one tiny study serves both files
-
-AFTER_CHECKS = {"check_study": 1, "plot_figure": 9, "plot_figure_of_model": 2}
-AFTER_CURVES = {"summarise": 1, **AFTER_CHECKS}
-
 
 ADDED_METHOD = {"attribute": 2, "flip": 2, **AFTER_CURVES}
 
 
+KEYS, OTHERS = "{loss: supcon, epochs: 2, network_options: {width: 4}", "{network_options: {width: 4}, epochs: 2, loss: supcon"
+REORDERED = replaced((KEYS, OTHERS))
+
+
 def comment(text):
     return text + "\n# edited\n"
-
-
-def replace(old, new):
-    def change(text):
-        assert old in text
-        return text.replace(old, new)
-
-    return change
 
 
 def test_finished_study_has_nothing_to_do(finished):
@@ -98,11 +91,7 @@ def test_swapped_values_are_noticed(finished):
 
 
 def test_order_of_keys_is_not_noticed(finished):
-    recipe, reordered = (
-        "{loss: supcon, epochs: 2, network_options: {width: 4}",
-        "{network_options: {width: 4}, epochs: 2, loss: supcon",
-    )
-    with finished.edited("tests/workflow/tiny.yaml", lambda text: text.replace(recipe, reordered)):
+    with finished.edited(TINY, REORDERED):
         assert finished.planned() == {}
 
 
@@ -148,7 +137,6 @@ def test_other_profiles_agree_that_nothing_is_to_do(finished, planned_with_profi
     assert planned_with_profile() == {}
 
 
-TINY = "tests/workflow/tiny.yaml"
 RETRAINED = {
     **{"train_model": 1, "embed_images": 1, "fit_heads_without_classifier": 1, "attribute": 3, "flip": 3},
     **AFTER_CURVES,
@@ -161,16 +149,10 @@ RETRAINED = {
         ("workflow/scripts/clxai/figures/srg.py", comment, {"plot_figure": 1}),
         ("workflow/scripts/clxai/measures/metrics.py", comment, AFTER_CURVES),
         ("workflow/scripts/plot_figure.py", comment, {"plot_figure": 9, "plot_figure_of_model": 2}),
-        (TINY, replace("saliency, grad_cam", "saliency, grad_cam, lrp"), ADDED_METHOD),
-        (TINY, replace("supcon, epochs: 2", "supcon, epochs: 3"), RETRAINED),
-        (
-            TINY,
-            replace(
-                "{loss: supcon, epochs: 2, network_options: {width: 4}", "{network_options: {width: 4}, epochs: 2, loss: supcon"
-            ),
-            {},
-        ),
-        ("rules/flip.smk", replace('runtime="4h"', 'runtime="5h"'), {}),
+        (TINY, replaced(("saliency, grad_cam", "saliency, grad_cam, lrp")), ADDED_METHOD),
+        (TINY, replaced(("supcon, epochs: 2", "supcon, epochs: 3")), RETRAINED),
+        (TINY, REORDERED, {}),
+        ("rules/flip.smk", replaced(('runtime="4h"', 'runtime="5h"')), {}),
     ],
     ids=["figure", "metric", "script", "method", "recipe", "order of keys", "time limit"],
 )
