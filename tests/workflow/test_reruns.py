@@ -40,7 +40,7 @@ def test_new_time_stamps_rerun_nothing(finished):
         ("figures/gallery.py", {"plot_figure_of_model": 2}),
         ("figures/arrays.py", {"plot_figure": 1, "plot_figure_of_model": 2}),
         ("measures/checks.py", AFTER_CHECKS),
-        ("measures/metrics.py", AFTER_CURVES),
+        ("measures/metrics/base.py", AFTER_CURVES),
         ("flipping/curves.py", {"flip": 6, **AFTER_CURVES}),
         ("attribution/cams.py", {"attribute": 2, "flip": 2, **AFTER_CURVES}),
     ],
@@ -147,7 +147,7 @@ RETRAINED = {
     ("path", "change", "expected"),
     [
         ("workflow/scripts/clxai/figures/srg.py", comment, {"plot_figure": 1}),
-        ("workflow/scripts/clxai/measures/metrics.py", comment, AFTER_CURVES),
+        ("workflow/scripts/clxai/measures/metrics/base.py", comment, AFTER_CURVES),
         ("workflow/scripts/plot_figure.py", comment, {"plot_figure": 9, "plot_figure_of_model": 2}),
         (TINY, replaced(("saliency, grad_cam", "saliency, grad_cam, lrp")), ADDED_METHOD),
         (TINY, replaced(("supcon, epochs: 2", "supcon, epochs: 3")), RETRAINED),
