@@ -49,7 +49,7 @@ def log_to(path, code=()):
     pass
 """,
 }
-CURVES = "results/digits/ce/seed0/curves/evaluation/saliency.nc"
+CURVES = "results/digits/ce/seed0/curves/evaluation/grid/saliency.nc"
 
 
 @pytest.fixture(scope="module")
