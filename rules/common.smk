@@ -180,5 +180,5 @@ def own_head_files(wildcards):
 
 
 def models_with(heads):
-    """The models that have all of these heads."""
+    """The models whose heads are these, in this order."""
     return [model for model in STUDY["models"] if heads_of(config, model) == heads]
