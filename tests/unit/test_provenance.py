@@ -4,11 +4,13 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from clxai import registry
 from clxai.planning import provenance
 from clxai.planning.provenance import code_of
+from clxai.planning.usage import members
 
 LIBRARY = registry.LIBRARY
 SCRIPTS = sorted(LIBRARY.parent.glob("*.py"))
@@ -122,3 +124,12 @@ def test_edited_code_is_named_unless_it_is_silent():
     del now[scripts / "flip.py"]
     assert provenance.edited(before, now) == [scripts / name for name in ("clxai/runtime/chunks.py", "flip.py", "new.py")]
     assert provenance.edited(before, before) == []
+
+
+def test_the_fill_of_a_baseline_is_code_of_its_method_alone(config):
+    config["methods"]["occlusion"] = {"baseline": "noise"}
+    job = SimpleNamespace(model="ce", seed="0", units="grid", method="occlusion")
+    assert ("fills", "noise") in members(config, "attribute", job)
+    job.method = "saliency"
+    assert "fills" not in dict(members(config, "attribute", job))
+    assert {("fills", "mean"), ("units", "grid")} <= set(members(config, "flip", job))
