@@ -142,6 +142,28 @@ def figure(place, model):
     )
 
 
+def figure_inputs(tables, **arrays):
+    """The tables that a figure reads and the arrays, of the first seed and units, and no others."""
+
+    def inputs(wildcards):
+        reads = figure_semantics(config, wildcards.figure)
+        levels = {
+            "model": getattr(wildcards, "model", STUDY["models"]),
+            "method": STUDY["methods"],
+            "seed": STUDY["seeds"][0],
+            "sample": STUDY["sample"],
+            "units": UNITS[0],
+        }
+        read = {f"table_{name}": getattr(tables, name) for name in reads["tables"]}
+        read |= {f"array_{name}": arrays[name] for name in reads["arrays"]}
+        return {
+            name: expand(files, dataset=wildcards.dataset, **levels)
+            for name, files in read.items()
+        }
+
+    return inputs
+
+
 def table(name):
     """A table of a data set as an item of the report."""
     return report(

@@ -1,32 +1,18 @@
-ARRAYS = {
-    "images": [rules.prepare_data.output.images, rules.prepare_data.output.labels],
-    "embeddings": rules.embed_images.output,
-    "attributions": rules.attribute.output,
-    "curves": rules.flip.output,
-}
-
-
-def sources(wildcards):
-    """The tables and the arrays of the first seed and units that a figure reads, and no others."""
-    reads = figure_semantics(config, wildcards.figure)
-    model = getattr(wildcards, "model", STUDY["models"])
-    levels = {"model": model, "method": STUDY["methods"]}
-    first = {"seed": STUDY["seeds"][0], "sample": STUDY["sample"], "units": UNITS[0]}
-    tables = {
-        f"table_{name}": getattr(rules.summarise.output, name)
-        for name in reads["tables"]
-    }
-    arrays = {f"array_{name}": ARRAYS[name] for name in reads["arrays"]}
-    return {
-        name: expand(files, dataset=wildcards.dataset, **levels, **first)
-        for name, files in {**tables, **arrays}.items()
-    }
-
-
 rule plot_figure:
     """Draw one figure from the checked tables, or from arrays of the first seed: a function in clxai/figures."""
     input:
-        unpack(sources),
+        unpack(
+            figure_inputs(
+                rules.summarise.output,
+                images=[
+                    rules.prepare_data.output.images,
+                    rules.prepare_data.output.labels,
+                ],
+                embeddings=rules.embed_images.output,
+                attributions=rules.attribute.output,
+                curves=rules.flip.output,
+            )
+        ),
         checks=rules.check_study.output,
         code=code("plot_figure"),
     output:
