@@ -151,8 +151,9 @@ def test_metric_has_the_documented_direction_and_range(name):
 @pytest.mark.parametrize("name", METRICS)
 def test_summary_carries_each_metric_under_its_own_name_and_direction(name):
     """One number per metric and image, all different."""
+    cell = {"explained_by": "a", "scored_by": "a"}
     rows = [
-        {"model": "ce", "seed": seed, "method": method, "explained_by": "a", "scored_by": "a", "fill": "mean", "image": image}
+        {"model": "ce", "seed": seed, "units": "grid", "method": method, **cell, "fill": "mean", "image": image}
         for seed in (0, 1)
         for method in ("random", "lrp")
         for image in (0, 1)
