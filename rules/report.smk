@@ -1,3 +1,7 @@
+localrules:
+    plot_figure_of_model,  # what a rule inherits does not include that it is local
+
+
 rule plot_figure:
     """Draw one figure from the checked tables, or from arrays of the first seed: a function in clxai/figures."""
     input:
