@@ -73,8 +73,8 @@ def tables_of(config, value):
         {"model": model, "head": head, "seed": seed, "split": "test", "accuracy": 1.0, "ece": 0.0, "ece_matched": 0.0}
         for (model, head), seed in product(cells(config), study["seeds"])
     ]
-    rows = {"heads": heads, "summary": summary, "curves": curves}
-    frames = {name: pd.DataFrame(table) for name, table in rows.items()} | {"contrasts": contrasts_of(config, value)}
+    cut = {name: pd.DataFrame(table).assign(units="grid") for name, table in (("summary", summary), ("curves", curves))}
+    frames = {"heads": pd.DataFrame(heads), **cut, "contrasts": contrasts_of(config, value)}
     return Study(dataset="invented", tables=frames, **params.plot_figure(config, SimpleNamespace(figure="srg"))["study"])
 
 

@@ -3,11 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from clxai import registry
-from clxai.registry import PLACES, load
+from clxai.registry import PLACES, members_of
 from project import examples
-
-FOLDERS = {place.folder: family for family, place in PLACES.items()}
 
 
 @pytest.fixture
@@ -18,7 +15,7 @@ def example():
     def run(family):
         folder = PLACES[family].folder
         (text,) = [text for path, text in examples().items() if path.rpartition("/")[0].endswith(f"clxai/{folder}")]
-        members = load_family(family)
+        members = members_of(family)
         before = set(members._entries)
         exec(compile(text, family, "exec"), {})
         (name,) = set(members._entries) - before
@@ -28,14 +25,6 @@ def example():
     yield run
     for members, name in added:
         del members._entries[name]
-
-
-def load_family(family):
-    """The family itself, members and all."""
-    load(family, next(iter(registry.declared(family))))
-    module = registry.importlib.import_module(registry.module_of(registry.LIBRARY / PLACES[family].folder / "base.py"))
-    (members,) = [value for value in vars(module).values() if isinstance(value, registry.Family) and value.family == family]
-    return members
 
 
 def test_source(example, config, tmp_path):

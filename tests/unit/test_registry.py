@@ -29,14 +29,14 @@ def write(tmp_path, monkeypatch):
         path = tmp_path / "colours" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("\n".join(lines) + "\n")
-        for cached in (declared, files_of, keywords_of):
+        for cached in (declared, files_of, keywords_of, registry._found):
             cached.cache_clear()
         return path
 
     write_module("base.py", BASE)
     yield write_module
     monkeypatch.undo()
-    for cached in (declared, files_of, keywords_of):
+    for cached in (declared, files_of, keywords_of, registry._found):
         cached.cache_clear()
 
 

@@ -119,14 +119,19 @@ class Family(Mapping[str, Entry]):
         return len(list(iter(self)))
 
 
+def members_of(family: str) -> Family:
+    """Return a family by its name, after importing its base module; its members are imported when they are asked for."""
+    base = importlib.import_module(module_of(LIBRARY / PLACES[family].folder / "base.py"))
+    (found,) = (value for value in vars(base).values() if isinstance(value, Family) and value.family == family)
+    return found
+
+
 def load(family: str, name: str) -> Entry:
     """Return a member of a family, after importing the one module that defines it if need be.
 
     Raises ClxaiError, with the nearest name, if there is no such member.
     """
-    base = importlib.import_module(module_of(LIBRARY / PLACES[family].folder / "base.py"))
-    (members,) = (value for value in vars(base).values() if isinstance(value, Family) and value.family == family)
-    return members[name]
+    return members_of(family)[name]
 
 
 def module_of(file: Path) -> str:
@@ -197,6 +202,7 @@ def _in_words(schema: Mapping[str, Any]) -> str:
     return kinds if isinstance(kinds, str) else " or ".join(kinds)
 
 
+@cache
 def _found(family: str) -> dict[str, tuple[Path, ast.AST, ast.Call]]:
     """Return file, definition and decorator call of each member, reached by its name or through its module."""
     folder, decorator, what = PLACES[family]

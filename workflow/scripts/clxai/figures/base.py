@@ -70,7 +70,7 @@ class Study:
     def shown(self, name: str) -> pd.DataFrame:
         """Return the rows of a table for the fill and the units that are shown."""
         table = self.tables[name]
-        return table[(table["fill"] == self.fill) & (table["units"] == self.units if "units" in table else True)]
+        return table[(table["fill"] == self.fill) & (table["units"] == self.units)]
 
     def cells(self, table: pd.DataFrame) -> list[tuple[str, str]]:
         """Return the (model, head) pairs that a table holds, in the order shown."""

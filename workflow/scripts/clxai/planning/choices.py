@@ -59,8 +59,7 @@ def semantics_of(config: Mapping[str, Any], family: str, name: str, where: str |
 def heads_of(config: Mapping[str, Any], model: str) -> list[str]:
     """Return the heads of `study.heads` that a model can have: softmax needs a loss that trains a classifier."""
     loss = declared("losses")[config["models"][model]["loss"]]
-    has_classifier = loss.semantics["top"] == "classifier"
-    return [name for name in config["study"]["heads"] if has_classifier or name in heads_of_all(config)]
+    return list(config["study"]["heads"]) if loss.semantics["top"] == "classifier" else heads_of_all(config)
 
 
 def heads_of_all(config: Mapping[str, Any]) -> list[str]:

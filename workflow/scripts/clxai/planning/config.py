@@ -123,7 +123,7 @@ def _check_model(config: Mapping[str, Any], name: str) -> None:
     if recipe["loss"] not in known:
         raise ClxaiError(f"models.{name}.loss: {unknown_name('loss', recipe['loss'], known)}")
     semantics = known[recipe["loss"]].semantics
-    check_options(recipe["loss_options"], semantics["options"], f"models.{name}.loss_options", semantics.get("at_most"))
+    check_options(recipe["loss_options"], semantics["options"], f"models.{name}.loss_options", semantics["at_most"])
     check_start(config, name)
     warmup = recipe_of(config, name)["warmup_epochs"]
     if warmup and warmup >= recipe["epochs"]:
@@ -160,12 +160,12 @@ def _check_counts(config: Mapping[str, Any], name: str, extent: Extent) -> None:
 
 
 def _options_in_use(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """Yield key, declared keywords and given options of each member with options that the study uses."""
+    """Yield key, declared keywords and given options of each member with options that the study uses or needs."""
     for family, section in SECTIONS.items():
         for name in methods_needed(config) if family == "methods" else config[section][family]:
             member, options = chosen(config, family, name)
             yield f"{family}.{name}", declared(family)[member].semantics, options
-    for name in config["study"]["models"]:
+    for name in models_needed(config):
         recipe = config["models"][name]
         yield f"models.{name}.loss_options", declared("losses")[recipe["loss"]].semantics, recipe["loss_options"]
 

@@ -7,7 +7,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from clxai.planning.provenance import SILENT, code_of
+from clxai.planning.provenance import code_of, is_silent
 from clxai.planning.usage import USES
 from clxai.registry import LIBRARY, PLACES, declared, files_of
 
@@ -49,7 +49,7 @@ def concept_of(file: Path) -> str:
 
 def reruns_of(file: Path) -> str:
     """Return which rules an edit of a module reruns, in words."""
-    if file in {LIBRARY / f"{name}.py" for name in SILENT}:
+    if is_silent(file):
         return "nothing: it changes no result"
     always = {script for script in FLOW if file in code_of(LIBRARY.parent / f"{script}.py")}
     if always == set(FLOW):

@@ -20,14 +20,18 @@ def code_of(script: Path, *members: tuple[str, str]) -> tuple[Path, ...]:
     members are given by name.
     """
     files = _imported_by(script).union(*(_imported_by(files_of(family)[name]) for family, name in members))
-    return tuple(sorted(files - {LIBRARY / f"{name}.py" for name in SILENT}))
+    return tuple(sorted(file for file in files if not is_silent(file)))
 
 
 def edited(before: Mapping[Path, str], now: Mapping[Path, str]) -> list[Path]:
     """Return the files whose digest differs between two looks at the code, sorted; silent modules are left out."""
     files = sorted(file for file in {*before, *now} if before.get(file) != now.get(file))
-    silent = tuple(f"/{LIBRARY.name}/{name}.py" for name in SILENT)
-    return [file for file in files if not file.as_posix().endswith(silent)]
+    return [file for file in files if not is_silent(file)]
+
+
+def is_silent(file: Path) -> bool:
+    """Say whether a file, of this checkout or of another, is a module that changes no result."""
+    return file.as_posix().endswith(tuple(f"/{LIBRARY.name}/{name}.py" for name in SILENT))
 
 
 @cache

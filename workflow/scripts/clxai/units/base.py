@@ -95,9 +95,14 @@ def cut_images(kind: str, options: Mapping[str, Any], images: Float[Tensor, "ima
     labels = entry.definition(images, **settings).to(images.device)
     labels = labels if labels.ndim == 3 else labels[None]
     n_units = labels.amax(dim=(1, 2)) + 1
-    for number, (own, count) in enumerate(zip(labels, n_units.tolist(), strict=True)):
-        if len(own.unique()) != count or own.min() < 0:
-            raise ClxaiError(f"units {kind!r}: map {number} does not number its units from 0 to {count - 1} without a gap")
+    # Each unit that occurs is counted once: as many as there are numbers up to the largest, and none below 0.
+    ordered = labels.flatten(1).sort(dim=1).values
+    gaps = (ordered[:, 0] < 0) | (1 + (ordered.diff(dim=1) > 0).sum(dim=1) != n_units)
+    if gaps.any():
+        number = int(gaps.int().argmax())
+        raise ClxaiError(
+            f"units {kind!r}: map {number} does not number its units from 0 to {int(n_units[number]) - 1} without a gap"
+        )
     return Cut(labels.to(torch.int16 if int(n_units.max()) < 2**15 else torch.int32), n_units.long(), _block_of(labels))
 
 
