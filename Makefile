@@ -35,7 +35,7 @@ audit: .venv/installed-audit ## look the pinned dependencies up in PyPI's list o
 
 times: ## print jobs, seconds and peak memory per stage from the benchmark files
 	@printf '%-18s %5s %9s %9s\n' stage jobs seconds "peak MB"
-	@find results -path '*/benchmarks/*.tsv' | sed 's:.*/::; s:\.tsv::' | sed -E 's/(attribute|flip|plot)_.*/\1/' | sort -u | while read stage; do \
+	@find results -path '*/benchmarks/*.tsv' | sed 's:.*/benchmarks/::; s:\.tsv::; s:/.*::' | sed -E 's/(sample_images|plot)_.*/\1/' | sort -u | while read stage; do \
 	  find results -path "*/benchmarks/$$stage*.tsv" -exec tail -qn 1 {} + | \
 	  awk -v stage=$$stage '{n++; s+=$$1; if ($$3>m) m=$$3} END {printf "%-18s %5d %9.1f %9.0f\n", stage, n, s, m}'; done
 

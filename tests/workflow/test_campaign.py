@@ -63,7 +63,8 @@ def wait_for(condition, seconds=120):
 
 def job_running(project, rule):
     """A process of this rule that has begun to speak into its log."""
-    spoken = any(log.stat().st_size for log in project.folder.glob(f"results/**/logs/{rule}*.log"))
+    logs = [log for pattern in (f"{rule}*.log", f"{rule}/**/*.log") for log in project.folder.glob(f"results/**/logs/{pattern}")]
+    spoken = any(log.stat().st_size for log in logs)
     return next((process for process, script in jobs_of(project).items() if script == rule and spoken), None)
 
 
