@@ -1,9 +1,11 @@
 """Which files of this library a job depends on: those that its script imports, and the members that its study uses."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache
 from modulefinder import ModuleFinder
 from pathlib import Path
+from typing import Any
 
 from clxai.registry import LIBRARY, files_of, module_of
 
@@ -37,9 +39,50 @@ def is_silent(file: Path) -> bool:
 @cache
 def _imported_by(file: Path) -> frozenset[Path]:
     """Return a script or module, and every file of this library that it imports, directly or not."""
-    finder = ModuleFinder(path=[str(LIBRARY.parent)])
-    if file.is_relative_to(LIBRARY):
-        finder.import_hook(module_of(file))
-    else:
-        finder.run_script(str(file))
-    return frozenset(Path(module.__file__) for module in finder.modules.values() if module.__file__)
+    finder = _finder(LIBRARY)
+    waiting, found = [finder.start(file)], {}
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = Path(finder.modules[name].__file__)
+            waiting += finder.imports[name]
+    return frozenset(found.values())
+
+
+class _Finder(ModuleFinder):
+    """Reads each module once for all scripts, and keeps by name which others it imports itself."""
+
+    def __init__(self, library: Path) -> None:
+        super().__init__(path=[str(library.parent)])
+        self.imports: dict[str, set[str]] = defaultdict(set)
+        self._importing: list[str | None] = []
+
+    def start(self, file: Path) -> str:
+        """Read a module of the library, or a script, and return the name under which it is known."""
+        if file.is_relative_to(LIBRARY):
+            self.import_hook(module_of(file))
+            return module_of(file)
+        for known in (self.modules, self.imports):  # of the script before
+            known.pop("__main__", None)
+        self.run_script(str(file))
+        return "__main__"
+
+    def import_hook(self, name: str, caller: Any = None, fromlist: Any = None, level: int = -1) -> Any:
+        """Follow one import statement of the module `caller`."""
+        self._importing.append(caller and caller.__name__)
+        try:
+            return super().import_hook(name, caller, fromlist, level)
+        finally:
+            self._importing.pop()
+
+    def import_module(self, partname: str, fqname: str, parent: Any) -> Any:
+        """Find a module, a package above it included, for the statement that is being followed."""
+        module = super().import_module(partname, fqname, parent)
+        if module is not None and module.__file__ and self._importing[-1] is not None:  # not what is built into Python
+            self.imports[self._importing[-1]].add(fqname)
+        return module
+
+
+@cache
+def _finder(library: Path) -> _Finder:
+    return _Finder(library)
