@@ -4,6 +4,7 @@ import torch
 from clxai.attribution.base import Problem
 from clxai.attribution.controls import sobel
 from clxai.attribution.explaining import explain
+from clxai.fills.base import fill_images, fill_of
 from scipy import ndimage, stats
 
 
@@ -51,3 +52,16 @@ def test_sobel_of_a_ramp_is_its_slope(tiny_run):
     problem = Problem(tiny_run.encoder, tiny_run.checkpoint, head, frozen, ramp, first, first, None, 0)
     inner = sobel(problem, {}).maps[0, 0, 1:-1, 1:-1]
     torch.testing.assert_close(inner, torch.full((4, 4), 0.1))
+
+
+def test_ink_is_the_mean_of_the_channels(images):
+    torch.testing.assert_close(
+        torch.from_numpy(explain(images, "ink", {}, 0)["attribution"].values[0]), images.images.mean(dim=1)
+    )
+
+
+@pytest.mark.parametrize("baseline", ["mean", "zero", "blur"])
+def test_contrast_is_how_far_pixels_are_from_the_fill(images, baseline):
+    found = explain(images, "contrast", {"baseline": baseline}, 0)["attribution"].values[0]
+    filled = fill_images(fill_of(baseline), images.images, images.encoder.mean, images.index, 0)
+    np.testing.assert_allclose(found, (images.images - filled).abs().mean(dim=1), atol=1e-6)

@@ -176,6 +176,7 @@ OPTIONS = {
     ("occlusion", "window"): (8, {}, differs),
     ("occlusion", "stride"): (2, {}, differs),
     ("occlusion", "baseline"): ("blur", {}, differs),
+    ("contrast", "baseline"): ("zero", {}, differs),
 }
 
 

@@ -1,4 +1,4 @@
-"""Controls: maps that know nothing of the model. A real explanation has to beat both."""
+"""Controls: maps that know nothing of the model. A real explanation has to beat them all."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,3 +25,15 @@ def sobel(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     grey = functional.pad(problem.images.mean(dim=1, keepdim=True), [1] * 4, mode="replicate")
     across = grey.new_tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])[None, None] / 8
     return Explanation(torch.hypot(functional.conv2d(grey, across), functional.conv2d(grey, across.transpose(2, 3))))
+
+
+@method("ink", family="control", per_head=False, reduction="mean")
+def ink(problem: Problem, options: Mapping[str, Any]) -> Explanation:
+    """The image itself, in [0, 1]: the bright pixels first."""
+    return Explanation(problem.images)
+
+
+@method("contrast", family="control", per_head=False, baseline="mean", reduction="mean")
+def contrast(problem: Problem, options: Mapping[str, Any]) -> Explanation:
+    """|x - baseline| of images in [0, 1]: how far removal moves a pixel if the baseline is the fill."""
+    return Explanation((problem.inputs.detach() - problem.baseline).abs() * problem.encoder.std)
