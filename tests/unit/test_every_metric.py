@@ -80,6 +80,25 @@ def spearman(cell):
     return -(1 - 6 * sum((rank[j] - j) ** 2 for j in range(n)) / (n * (n**2 - 1)))  # no ties among these numbers
 
 
+def drift_rank(cell):
+    curve = cell("drift_l2", "morf")
+    rank, n = [sum(other < value for other in curve) for value in curve], len(curve)
+    return 1 - 6 * sum((rank[j] - j) ** 2 for j in range(n)) / (n * (n**2 - 1))
+
+
+def correlation(one, other):
+    a, b = sum(one) / len(one), sum(other) / len(other)
+    products = sum((x - a) * (y - b) for x, y in zip(one, other, strict=True))
+    return products / math.sqrt(sum((x - a) ** 2 for x in one) * sum((y - b) ** 2 for y in other))
+
+
+def partial(cell):
+    """The recursive formula of partial correlations, from the three plain ones."""
+    drift, loss = cell("drift_l2", "morf"), [cell("log_odds", "morf")[0] - odds for odds in cell("log_odds", "morf")]
+    both, place, other = correlation(drift, loss), correlation(drift, FRACTION), correlation(loss, FRACTION)
+    return (both - place * other) / math.sqrt((1 - place**2) * (1 - other**2))
+
+
 def inner(curve):
     return sum(curve[1:-1]) / (len(curve) - 2)
 
@@ -126,6 +145,9 @@ EXPECTED = {
         0,
         None,
     ),
+    "drift_monotonicity": (drift_rank, 0, -1, 1),
+    "largest_step": (lambda cell: max(cell("step_length", "morf")) / sum(cell("step_length", "morf")), 0, 0, 1),
+    "drift_follows_loss": (partial, 0, -1, 1),
 }
 
 
