@@ -54,7 +54,7 @@ def colours(write):
 
 def test_member_keeps_its_definition_and_all_keywords(colours):
     assert colours["red"].definition() == "#f00"
-    assert colours["red"].semantics == {"options": {}, "at_most": {}, "warm": True, "mood": "calm"}
+    assert colours["red"].semantics == {"options": {}, "at_most": {}, "at_least": {}, "warm": True, "mood": "calm"}
 
 
 def test_options_are_the_defaults_but_for_what_is_given(colours):
@@ -128,6 +128,7 @@ def test_functions_and_classes_are_declared_without_running_them(write):
         ("colour('one', warm=True, options=[1])", r"keyword 'options': \[1\] is not of type 'object'"),
         ("colour('one', warm=True, options={'k': 1}, at_most={'k': 'training_image'})", "bound 'training_image'. Did you mean"),
         ("colour('one', warm=True, options={'k': 1}, at_most={'kk': 3})", "at_most: unknown option 'kk'. Did you mean 'k'"),
+        ("colour('one', warm=True, options={'k': 1}, at_least={'kk': 3})", "at_least: unknown option 'kk'. Did you mean 'k'"),
         ("colour('one', warm=WARM)", r"a\.py, line 2: @colour\('one'\): keywords must be literals"),
         ("colour('one', **MORE)", r"a\.py, line 2: @colour\('one'\): keywords must be literals"),
         ("colour(NAME, warm=True)", r"a\.py, line 2: @colour: keywords must be literals"),

@@ -48,10 +48,11 @@ PLACES: Mapping[str, Place] = {
 # What is known of a data set, by which options may be bounded: its training images, and the smaller side of an image in pixels.
 DATA_BOUNDS = ("training_images", "image_size")
 # Of the members of every family. options: allowed keys with their defaults. at_most: upper bounds of options, each a number, the
-# name of another option, or one of DATA_BOUNDS.
+# name of another option, or one of DATA_BOUNDS. at_least: lower bounds of options, instead of those that their defaults imply.
 COMMON: Mapping[str, Mapping[str, Any]] = {
     "options": {"type": "object", "default": {}},
     "at_most": {"type": "object", "additionalProperties": {"type": ["number", "string"]}, "default": {}},
+    "at_least": {"type": "object", "additionalProperties": {"type": "number"}, "default": {}},
 }
 
 
@@ -238,8 +239,11 @@ def _literal(node: ast.AST, where: str) -> Any:
 
 
 def _check_bounds(semantics: Mapping[str, Any], where: str) -> None:
-    """Raise ClxaiError if `at_most` bounds what is no option, or by a name that is neither an option nor known of a data set."""
+    """Raise ClxaiError if a bound is on what is no option, or by a name that is neither an option nor known of a data set."""
     options = semantics["options"]
+    for option in semantics["at_least"]:
+        if option not in options:
+            raise ClxaiError(f"{where}: at_least: {unknown_name('option', option, options)}")
     for option, bound in semantics["at_most"].items():
         if option not in options:
             raise ClxaiError(f"{where}: at_most: {unknown_name('option', option, options)}")

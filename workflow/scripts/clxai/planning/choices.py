@@ -30,8 +30,8 @@ def chosen(config: Mapping[str, Any], family: str, name: str, where: str | None 
     if name in known and member != name:
         raise ClxaiError(f"{family}.{name}: {name!r} is a registered {what} and cannot stand for {member!r}; choose another name")
     defaults = options_of(family, member)
-    at_most = known[member].semantics["at_most"]
-    check_options(given, defaults, f"{family}.{name}", at_most)
+    at_most, at_least = (known[member].semantics[bounds] for bounds in ("at_most", "at_least"))
+    check_options(given, defaults, f"{family}.{name}", at_most, at_least)
     options = {**{key: value for key, value in defaults.items() if at_most.get(key) not in DATA_BOUNDS}, **given}
     if family == "methods" and "baseline" in options:
         _check_baseline(config, options["baseline"], f"{family}.{name}.baseline")
@@ -74,7 +74,7 @@ def network_of(config: Mapping[str, Any], model: str) -> tuple[str, dict[str, An
     if name not in known:
         raise ClxaiError(f"models.{model}.network: {unknown_name('network', name, known)}")
     semantics, where = known[name].semantics, f"models.{model}.network_options"
-    check_options(given, semantics["options"], where, semantics["at_most"])
+    check_options(given, semantics["options"], where, semantics["at_most"], semantics["at_least"])
     options = {**semantics["options"], **given}
     check_stem(semantics, options, where)
     return name, options

@@ -123,7 +123,8 @@ def _check_model(config: Mapping[str, Any], name: str) -> None:
     if recipe["loss"] not in known:
         raise ClxaiError(f"models.{name}.loss: {unknown_name('loss', recipe['loss'], known)}")
     semantics = known[recipe["loss"]].semantics
-    check_options(recipe["loss_options"], semantics["options"], f"models.{name}.loss_options", semantics["at_most"])
+    where = f"models.{name}.loss_options"
+    check_options(recipe["loss_options"], semantics["options"], where, semantics["at_most"], semantics["at_least"])
     check_start(config, name)
     warmup = recipe_of(config, name)["warmup_epochs"]
     if warmup and warmup >= recipe["epochs"]:

@@ -52,7 +52,8 @@ def check_source(entry: Mapping[str, Any], where: str) -> None:
     if "path" in semantics["needs"] and not Path(entry["path"]).exists():
         raise ClxaiError(f"{where}.path: {entry['path']!r} does not exist")
     if semantics["options"]:
-        check_options(entry["arguments"], semantics["options"], f"{where}.arguments", semantics["at_most"])
+        bounds = (semantics["at_most"], semantics["at_least"])
+        check_options(entry["arguments"], semantics["options"], f"{where}.arguments", *bounds)
     check = _told(entry, "check")
     if check:
         check(entry, where)

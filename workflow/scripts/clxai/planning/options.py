@@ -13,18 +13,22 @@ _OF_DATA = {
 
 
 def check_options(
-    given: Mapping[str, Any], defaults: Mapping[str, Any], where: str, at_most: Mapping[str, Any] | None = None
+    given: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    where: str,
+    at_most: Mapping[str, Any] | None = None,
+    at_least: Mapping[str, Any] | None = None,
 ) -> None:
     """Raise ClxaiError on an option that is unknown, of another type than its default, or out of range.
 
-    A number must be above 0 if its default is, else at least 0; a list holds what its default's first item is; a default of null
-    allows any value, since it says nothing of the type. `at_most` bounds options by a number or by another option's value; what
-    it bounds by the data is for `check_bounds`.
+    A number must be above 0 if its default is, else at least 0, unless `at_least` bounds it; a list holds what its default's
+    first item is; a default of null allows any value, since it says nothing of the type. `at_most` bounds options by a number or
+    by another option's value; what it bounds by the data is for `check_bounds`.
     """
     for key, value in given.items():
         if key not in defaults:
             raise ClxaiError(f"{where}: {unknown_name('option', key, defaults)}")
-        _check_value(value, defaults[key], f"{where}.{key}")
+        _check_value(value, defaults[key], f"{where}.{key}", (at_least or {}).get(key))
     chosen = {**defaults, **given}
     for key, bound in (at_most or {}).items():
         if bound in DATA_BOUNDS:
@@ -34,16 +38,18 @@ def check_options(
             raise ClxaiError(f"{where}.{key} must be at most {bound}{f' {most}' if most != bound else ''}. Got {chosen[key]}")
 
 
-def _check_value(value: Any, default: Any, where: str) -> None:
-    """Raise ClxaiError unless a value is of the type of its default and within the range that this implies."""
+def _check_value(value: Any, default: Any, where: str, least: Any = None) -> None:
+    """Raise ClxaiError unless a value is of the type of its default and at least `least`, or within the range of the default."""
     if default is None:
         return
     kinds = {float: (int, float), list: (list, tuple), tuple: (list, tuple)}.get(type(default), (type(default),))
     if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(default, bool)):
         raise ClxaiError(f"{where} must be {_KINDS[type(default)]} like its default {default!r}. Got {value!r}")
     is_number = isinstance(default, int | float) and not isinstance(default, bool)
-    if is_number and not (value > 0 if default > 0 else value >= 0):
+    if is_number and least is None and not (value > 0 if default > 0 else value >= 0):
         raise ClxaiError(f"{where} must be {'> 0' if default > 0 else '>= 0'}. Got {value!r}")
+    if least is not None and value < least:
+        raise ClxaiError(f"{where} must be >= {least}. Got {value!r}")
     if isinstance(default, list | tuple) and default:
         for place, item in enumerate(value):
             _check_value(item, default[0], f"{where}.{place}")
