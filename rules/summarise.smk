@@ -11,6 +11,7 @@ rule summarise:
         summary=table("summary"),
         curves=f"{HOME}/tables/curves.csv",
         contrasts=table("contrasts"),
+        power=table("power"),
         variance=table("variance"),
         maps=table("maps"),
         heads=table("heads"),

@@ -5,6 +5,7 @@ import yaml
 from clxai.errors import ClxaiError
 from clxai.measures.identities import CHECKED_METRICS
 from clxai.names import SPLITS
+from clxai.planning import params
 from clxai.planning.choices import chosen, contrasts_of, heads_of
 from clxai.planning.config import check_schema, check_values
 from clxai.planning.options import check_options
@@ -275,6 +276,34 @@ WRONG = {
         ["study.contrasts", "each pair once", "['supcon', 'ce']"],
     ),
     "contrast of three": ({"study.contrasts": [["ce", "supcon", "ce_matched"]]}, ["study.contrasts.0", "too long"]),
+    "declared contrast of an unknown model": (
+        {"statistics.confirmatory": [{"model": "cee", "minus": "supcon"}]},
+        ["statistics.confirmatory.0: unknown model of the study 'cee'", "'ce'"],
+    ),
+    "declared contrast without a second model": (
+        {"statistics.confirmatory": [{"model": "ce"}]},
+        ["statistics.confirmatory.0", "'minus' is a required property"],
+    ),
+    "declared contrast that is not among the contrasts": (
+        {"study.contrasts": [["supcon", "ce"]], "statistics.confirmatory": [{"model": "ce", "minus": "supcon"}]},
+        ["statistics.confirmatory.0: ['ce', 'supcon'] must be one of study.contrasts [['supcon', 'ce']]"],
+    ),
+    "declared contrast given twice": (
+        {"statistics.confirmatory": [{"model": "supcon", "minus": "ce"}, {"model": "supcon", "minus": "ce", "fill": "mean"}]},
+        ["statistics.confirmatory.1", "named once"],
+    ),
+    "declared contrast of a head that one model lacks": (
+        {"statistics.confirmatory": [{"model": "supcon", "minus": "ce", "head": "softmax"}]},
+        ["statistics.confirmatory.0.head: unknown head of this contrast 'softmax'", "linear"],
+    ),
+    "declared contrast of a metric that is none of contrasts": (
+        {"statistics.confirmatory": [{"model": "supcon", "minus": "ce", "metric": "aopc"}]},
+        ["statistics.confirmatory.0.metric: unknown metric of this contrast 'aopc'", "srg_matched"],
+    ),
+    "declared contrast of a control": (
+        {"statistics.confirmatory": [{"model": "supcon", "minus": "ce", "method": "random"}]},
+        ["statistics.confirmatory.0.method: unknown method of this contrast 'random'", "lrp"],
+    ),
     "unknown metric": ({"study.metrics": ["srg_mached"]}, ["study.metrics: unknown metric 'srg_mached'", "'srg_matched'"]),
     "metrics without those of the checks": (
         {"study.metrics": ["auc_insertion", "auc_deletion", "srg", "aopc"]},
@@ -536,6 +565,15 @@ def test_home_of_nobody_is_a_path_that_does_not_exist(config):
 def test_contrasts_are_the_named_pairs_or_every_later_model_minus_every_earlier(config, given, expected):
     config["study"]["models"], config["study"]["contrasts"] = ["ce", "supcon", "ce_matched"], given
     assert contrasts_of(config) == expected
+
+
+def test_declared_contrasts_are_filled_in_and_turn_the_pairs(config):
+    config = changed(config, {"statistics.confirmatory": [{"model": "supcon", "minus": "ce_matched", "head": "knn"}]})
+    check(config)
+    found = params.summarise(config, None)
+    pair = {"model": "supcon", "minus": "ce_matched", "quantity": "value", "metric": "srg_matched"}
+    assert found["confirmatory"] == [{**pair, "method": "all", "head": "knn", "units": "grid", "fill": "mean"}]
+    assert found["contrasts"] == [["supcon", "ce"], ["ce_matched", "ce"], ["supcon", "ce_matched"]]
 
 
 def test_metrics_are_all_that_are_declared_or_those_that_are_named(config):

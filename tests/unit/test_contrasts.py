@@ -1,8 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from clxai.errors import ClxaiError
 from clxai.figures.base import FIGURES, Study
-from clxai.measures.contrasts import contrast_table
+from clxai.measures.contrasts import Settings, contrast_tables
 from clxai.measures.metrics.base import METRICS, entering
 from clxai.measures.statistics import two_way
 from project import row_of
@@ -44,12 +45,17 @@ def images():
     return pd.DataFrame(rows)
 
 
+def contrast_table(images, metrics, pairs, margin=0.05, **settings):
+    """The table of contrasts alone."""
+    return contrast_tables(images, metrics, Settings(pairs, margin, **settings))[0]
+
+
 PAIRS = [["supcon", "ce"], ["twin", "ce"], ["twin", "supcon"]]
 
 
 @pytest.fixture(scope="module")
 def table(images):
-    return contrast_table(images.sample(frac=1, random_state=0), COMPARED, PAIRS, 0.05)
+    return contrast_table(images.sample(frac=1, random_state=0), COMPARED, PAIRS)
 
 
 def cube(images, model, method, head, metric):
@@ -100,7 +106,7 @@ def test_only_heads_and_methods_of_both_are_compared(table):
 
 
 def test_swapped_pair_turns_the_sign(images, table):
-    turned = contrast_table(images, COMPARED, [["ce", "supcon"]], 0.05)
+    turned = contrast_table(images, COMPARED, [["ce", "supcon"]])
     own = table[(table["model"] == "supcon") & (table["minus"] == "ce")]
     np.testing.assert_allclose(turned["difference"], -own["difference"])
     np.testing.assert_allclose(turned["ci_low"], -own["ci_high"])
@@ -121,9 +127,7 @@ def test_holm_is_over_pairs_methods_and_heads_of_one_kind_of_row(table):
 
 def test_one_seed_is_the_paired_t_test_over_images(images):
     one = images[images["seed"] == 1]
-    row = row_of(
-        contrast_table(one, COMPARED, [["supcon", "ce"]], 0.05), method="lrp", head="knn", metric="srg_kept", quantity="value"
-    )
+    row = row_of(contrast_table(one, COMPARED, [["supcon", "ce"]]), method="lrp", head="knn", metric="srg_kept", quantity="value")
     first, second = (cube(one, model, "lrp", "knn", "srg_kept")[0] for model in ("supcon", "ce"))
     assert row["p"] == pytest.approx(stats.ttest_rel(first, second).pvalue)
     assert row["ci_over"] == "images"
@@ -132,7 +136,7 @@ def test_one_seed_is_the_paired_t_test_over_images(images):
 @pytest.mark.parametrize("pairs", [[], [["ce", "supcon"]]])
 def test_nothing_to_compare_is_an_empty_table_with_its_columns_that_can_be_drawn(images, table, pairs):
     apart = images[(images["model"] != "supcon") & (images["scored_by"] == "softmax") | (images["model"] == "supcon")]
-    found = contrast_table(apart, COMPARED, pairs, 0.05)
+    found = contrast_table(apart, COMPARED, pairs)
     assert len(found) == 0
     assert found.columns.tolist() == table.columns.tolist()
     assert drawn(found).axes
@@ -149,3 +153,84 @@ def test_figure_has_a_panel_for_each_pair(table):
     figure = drawn(table)
     assert [axis.get_title() for axis in figure.axes] == ["SupCon - CE", "twin - CE", "twin - SupCon"]
     assert len(figure.axes[0].containers) == 3 * 3
+
+
+def declared(**given):
+    """A declared contrast, as planning fills it in."""
+    named = {"model": "supcon", "minus": "ce", "quantity": "value", "metric": "srg_matched", "units": "grid", "fill": "mean"}
+    return {**named, "method": "all", "head": "all", **given}
+
+
+@pytest.fixture(scope="module")
+def families(images):
+    rows = [declared(), declared(model="twin"), declared(head="knn")]
+    return contrast_table(images, COMPARED, PAIRS, confirmatory=rows)
+
+
+def test_confirmatory_rows_are_the_declared_ones_corrected_among_themselves(families, table):
+    chosen = families[families["family"] == "confirmatory"]
+    assert sorted(zip(chosen["model"], chosen["head"], strict=True)) == [("supcon", "all"), ("supcon", "knn"), ("twin", "all")]
+    assert set(chosen["method"]) == {"all"}
+    for raw, corrected in (("p", "p_holm"), ("p_equivalence", "p_equivalence_holm"), ("p_noninferior", "p_noninferior_holm")):
+        np.testing.assert_allclose(chosen[corrected], multipletests(chosen[raw], method="holm")[1])
+    assert chosen["p_fdr"].isna().all()
+
+
+def test_exploratory_rows_are_corrected_without_the_declared_ones(families):
+    rest = families[families["family"] == "exploratory"]
+    np.testing.assert_allclose(rest["p_fdr"], multipletests(rest["p"], method="fdr_bh")[1])
+    assert rest[["p_equivalence_holm", "p_noninferior_holm"]].isna().all(axis=None)
+    own = (rest["quantity"] == "value") & (rest["metric"] == "srg_matched") & (rest["method"] == "all") & (rest["head"] == "all")
+    assert own.sum() == 1
+    np.testing.assert_allclose(rest[own]["p_holm"], rest[own]["p"])
+
+
+def test_declaring_changes_the_correction_and_nothing_else(families, table):
+    corrections = ["family", "p_holm", "p_fdr", "p_equivalence_holm", "p_noninferior_holm"]
+    pd.testing.assert_frame_equal(families.drop(columns=corrections), table.drop(columns=corrections))
+    assert set(table["family"]) == {"exploratory"}
+
+
+def test_declared_contrast_that_is_not_there_is_an_error(images):
+    with pytest.raises(ClxaiError, match=r"statistics\.confirmatory: the study has no contrast of model supcon.*head softmax"):
+        contrast_table(images, COMPARED, PAIRS, confirmatory=[declared(head="softmax")])
+
+
+@pytest.mark.parametrize("margin", [0.05, 0.4])
+def test_noninferior_is_the_one_sided_test_against_the_margin(images, margin):
+    table = contrast_table(images, COMPARED, [["ce", "supcon"]], margin)
+    shifted = (table["difference"] + margin) / ((table["ci_high"] - table["difference"]) / stats.t(table["df"]).ppf(0.975))
+    np.testing.assert_allclose(table["p_noninferior"], stats.t(table["df"]).sf(shifted))
+    np.testing.assert_array_equal(table["noninferior"], table["p_noninferior"] < 0.05)
+
+
+def test_equivalent_is_not_inferior_in_both_directions(images):
+    one, other = (contrast_table(images, COMPARED, [pair], 0.3) for pair in (["ce", "supcon"], ["supcon", "ce"]))
+    np.testing.assert_array_equal(one["equivalent"], one["noninferior"] & other["noninferior"])
+    np.testing.assert_allclose(one["improvement"], 1 - other["improvement"])
+
+
+def test_mean_over_methods_leaves_controls_out(images):
+    table = contrast_table(images, COMPARED, [["supcon", "ce"]], controls=["random", "saliency"])
+    shown = table[(table["method"] != "saliency") & (table["head"] == "knn")].drop(columns=["p_holm", "p_fdr"])
+    every, lrp = (shown[shown["method"] == name].drop(columns="method").reset_index(drop=True) for name in ("all", "lrp"))
+    pd.testing.assert_frame_equal(every, lrp)
+    controls = contrast_table(images, COMPARED, [["supcon", "ce"]], controls=METHODS)
+    assert set(controls["method"]) == {"lrp", "saliency"}
+
+
+def test_power_is_planned_for_declared_rows_and_means_over_all(images):
+    row = declared(model="twin", minus="ce", method="lrp", head="knn")
+    settings = Settings(PAIRS, 0.05, [row], level=0.9, seeds=[3, 20], images=[8, 500])
+    contrasts, power = contrast_tables(images, COMPARED, settings)
+    assert len(power) == 4 * (1 + 3 * 2 * len(COMPARED))
+    assert power[power["family"] == "confirmatory"]["method"].eq("lrp").all()
+    size = {**declared(), "n_images": 8}
+    few, many = (row_of(power, **size, n_seeds=n) for n in (3, 20))
+    assert few["detectable"] == pytest.approx(row_of(contrasts, **declared())["detectable"])
+    assert few["detectable"] > many["detectable"]
+    assert few["power"] < many["power"]
+
+
+def test_few_seeds_are_said(table):
+    assert table["few_seeds"].all()

@@ -15,7 +15,7 @@ from clxai.figures.base import FIGURES, Study
 from clxai.figures.gallery import draw_maps
 from clxai.figures.style import use_style
 from clxai.figures.trajectories import draw_paths, shown_methods
-from clxai.measures.contrasts import contrast_table
+from clxai.measures.contrasts import Settings, contrast_tables
 from clxai.measures.metrics.base import METRICS, entering
 from clxai.planning import params
 from clxai.planning.choices import heads_of, recipe_of
@@ -89,7 +89,7 @@ def contrasts_of(config, value):
     ]
     metrics = entering("contrasts", list(METRICS))
     table = pd.DataFrame(images).assign(**dict.fromkeys(metrics, value))
-    return contrast_table(table, metrics, config_contrasts(config), 0.05)
+    return contrast_tables(table, metrics, Settings(config_contrasts(config), 0.05))[0]
 
 
 def image_data():

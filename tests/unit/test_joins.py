@@ -23,6 +23,7 @@ from project import ROOT
 MODELS, SEEDS, METHODS = ["supcon", "ce", "ce_matched"], [3, 0], ["lrp", "random", "saliency"]
 HEADS, FILLS, IMAGES, UNITS = ["knn", "linear"], ["zero", "mean"], [7, 3], ["slic", "grid"]
 SETTINGS = {"models": MODELS, "seeds": SEEDS, "methods": METHODS, "bootstrap_draws": 100, "seed": 0}
+SETTINGS |= {"confirmatory": [], "controls": ["random"], "power": {"level": 0.8, "seeds": [3, 5], "images": [30]}}
 SETTINGS |= {"units": UNITS, "metrics": list(METRICS), "contrasts": [["supcon", "ce"], ["ce_matched", "ce"]], "margin": 0.05}
 ORDERS = ["lerf", "morf"]
 
@@ -138,7 +139,7 @@ def summarised(results):
         "heads": files(results, "{model}/seed{seed}/heads/metrics.csv", **pairs),
         "records": files(results, "{model}/seed{seed}/training.json", **pairs),
     }
-    names = ("images", "summary", "curves", "contrasts", "variance", "maps", "heads", "models")
+    names = ("images", "summary", "curves", "contrasts", "power", "variance", "maps", "heads", "models")
     outputs = Named(**{name: str(results / "tables" / f"{name}.csv") for name in names})
     run_script("summarise", SETTINGS, sources, outputs)
     return {name: read_table(getattr(outputs, name)) for name in names}

@@ -13,7 +13,7 @@ from clxai.runtime.logs import log_to
 log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take long
 
 from clxai.design import design, read_runs
-from clxai.measures.contrasts import contrast_table
+from clxai.measures.contrasts import Settings, contrast_tables
 from clxai.measures.summaries import head_table, keep, map_table, measure_runs, model_table, summary_table, variance_table
 from clxai.runtime.artefacts import write_table
 
@@ -26,7 +26,11 @@ images, curves = measure_runs(keep(runs, ("degenerate", "tie_fraction"), ranked)
 write_table(images, snakemake.output.images)
 write_table(summary_table(images, metrics, draws, seed), snakemake.output.summary)
 write_table(curves, snakemake.output.curves)
-write_table(contrast_table(images, metrics, settings["contrasts"], settings["margin"]), snakemake.output.contrasts)
+pairs, confirmatory, margin = settings["contrasts"], settings["confirmatory"], settings["margin"]
+tested = Settings(pairs, margin, confirmatory, settings["controls"], **settings["power"])
+contrasts, power = contrast_tables(images, metrics, tested)
+write_table(contrasts, snakemake.output.contrasts)
+write_table(power, snakemake.output.power)
 write_table(variance_table(images, metrics), snakemake.output.variance)
 maps = read_runs(design(settings, "model", "seed", "method"), snakemake.input.attributions, leave_out=("attribution",))
 write_table(map_table(ranked, maps), snakemake.output.maps)

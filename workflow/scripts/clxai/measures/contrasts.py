@@ -1,6 +1,7 @@
-"""Differences between models: paired by image and seed, with intervals, corrected tests and tests of equivalence."""
+"""Differences between models: paired by image and seed, with intervals, tests, sizes, and what other studies could show."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -8,39 +9,64 @@ import pandas as pd
 import xarray
 
 from clxai.errors import ClxaiError
-from clxai.measures.levels import ALPHA
-from clxai.measures.metrics.base import entering
-from clxai.measures.statistics import TwoWay, covers, holm, two_way
+from clxai.measures.effects import improvement, standardised
+from clxai.measures.families import CONFIRMATORY, DECLARED, with_families
+from clxai.measures.levels import ALPHA, FEW_SEEDS
+from clxai.measures.metrics.base import METRICS, entering
+from clxai.measures.power import Plan, plan_of, seeds_needed
+from clxai.measures.statistics import covers, two_way
 from clxai.names import ALL, REFERENCE
 
 _KEYS = ["model", "units", "method", "head", "fill"]
 _COLUMNS = (
-    *("model", "minus", "quantity", "metric", "units", "fill", "method", "head"),
-    *("difference", "ci_low", "ci_high", "df", "p", "p_holm", "p_equivalence", "equivalent"),
-    *("margin", "ci_over", "n_seeds", "n_images", "n_undefined"),
+    *(*DECLARED, "family"),
+    *("difference", "ci_low", "ci_high", "df", "p", "p_holm", "p_fdr"),
+    *("p_equivalence", "p_equivalence_holm", "equivalent", "p_noninferior", "p_noninferior_holm", "noninferior", "margin"),
+    *("effect_size", "improvement", "detectable", "seeds_needed"),
+    *("ci_over", "n_seeds", "few_seeds", "n_images", "n_undefined"),
+)
+_POWER_COLUMNS = (
+    *(*DECLARED, "family"),
+    *("n_seeds", "n_images", "detectable", "power", "margin", "seed_sd", "image_sd", "residual_sd"),
 )
 
 
-def contrast_table(images: pd.DataFrame, metrics: Sequence[str], pairs: Sequence[Sequence[str]], margin: float) -> pd.DataFrame:
-    """Return the difference of each pair of models (first minus second), one row each.
+@dataclass(frozen=True)
+class Settings:
+    """What the config says of the contrasts: pairs (first minus second), declared rows, margin, controls, and plans of studies.
+
+    `level` is the power that is planned for, `seeds` and `images` the sizes of studies that are planned.
+    """
+
+    pairs: Sequence[Sequence[str]]
+    margin: float
+    confirmatory: Sequence[Mapping[str, str]] = ()
+    controls: Sequence[str] = (REFERENCE,)
+    level: float = 0.8
+    seeds: Sequence[int] = ()
+    images: Sequence[int] = ()
+
+
+def contrast_tables(images: pd.DataFrame, metrics: Sequence[str], settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the differences of each pair of models (first minus second), and what studies of other sizes could show of them.
 
     Of the metrics those that are declared for it: gains that do not depend on the raw confidence of a head. Values are paired by
     image and by seed, each head scored by itself; `quantity` is the metric itself or its excess over random.
-    Method or head `all`: the mean over the methods (but the random one) or over the heads that both models have. `p_holm` is
-    corrected within quantity, metric, units, fill and kind of row (one method and head, all methods, all heads, all of both),
-    over pairs, methods and heads together. `equivalent`: both one-sided tests against `margin` reject at 5 %, not corrected.
+    Method or head `all`: the mean over the methods that are no controls, or over the heads that both models have.
+    `families.with_families` says how p-values are corrected. `equivalent` and `noninferior`: the tests against the margin reject
+    at 5 %, not corrected. The second table plans for the declared rows and those of all methods and heads.
     """
-    cubes, rows = _cubes(images, entering("contrasts", metrics)), []
-    for first, second in pairs:
+    cubes, rows, plans = _cubes(images, entering("contrasts", metrics)), [], []
+    for first, second in settings.pairs:
         for units, fill in product(cubes["units"].values.tolist(), cubes["fill"].values.tolist()):
-            rows.extend(_pair_rows(cubes.sel(units=units, fill=fill), first, second, {"units": units, "fill": fill}, margin))
+            cell = {"units": units, "fill": fill}
+            for row, plan in _pair_rows(cubes.sel(cell), first, second, cell, settings):
+                rows.append(row)
+                plans.append(plan)
     if not rows:
-        return pd.DataFrame(columns=_COLUMNS)
-    table = pd.DataFrame(rows)
-    kind = [table["method"] == ALL, table["head"] == ALL]
-    families = table.groupby(["quantity", "metric", "units", "fill", *kind], sort=False)["p"]
-    table["p_holm"] = families.transform(lambda p: holm(p.to_numpy()))
-    return table[list(_COLUMNS)]
+        return pd.DataFrame(columns=_COLUMNS), pd.DataFrame(columns=_POWER_COLUMNS)
+    table = with_families(pd.DataFrame(rows), settings.confirmatory)
+    return table[list(_COLUMNS)], _planned(table, plans, settings)
 
 
 def _cubes(images: pd.DataFrame, metrics: Sequence[str]) -> xarray.Dataset:
@@ -56,48 +82,77 @@ def _cubes(images: pd.DataFrame, metrics: Sequence[str]) -> xarray.Dataset:
 
 
 def _pair_rows(
-    both: xarray.Dataset, first: str, second: str, cell: Mapping[str, str], margin: float
-) -> Iterable[dict[str, object]]:
-    """Yield the rows of one pair from the cubes of one cell (units and fill), without the correction."""
+    both: xarray.Dataset, first: str, second: str, cell: Mapping[str, str], settings: Settings
+) -> Iterable[tuple[dict[str, object], Mapping[str, float]]]:
+    """Yield the rows of one pair from the cubes of one cell (units and fill), uncorrected, with the deviations of one value."""
     shared = both["there"].sel(model=[first, second]).any(["seed", "image", "method"]).all("model")
     heads = [str(head) for head in both["head"].values[shared.values]]
     methods = [str(method) for method in both["method"].values if method != REFERENCE]
     if not heads or not methods:
         return
+    averaged = [place for place, method in enumerate(methods) if method not in settings.controls]
+    places = [(method, head) for method in [*methods, *([ALL] if averaged else [])] for head in [*heads, ALL]]
     for quantity in ("value", "excess"):
         chosen = both[quantity].sel({"head": heads, "method": methods})
         chosen = chosen.transpose("model", "metric", "method", "head", "seed", "image")
-        difference = chosen.sel(model=first).values - chosen.sel(model=second).values
-        for metric, values in zip(chosen["metric"].values.tolist(), _with_means(difference), strict=True):
-            columns = np.moveaxis(values.reshape(-1, *values.shape[-2:]), 0, -1)
-            places = [(method, head) for method in [*methods, ALL] for head in [*heads, ALL]]
+        one, other = (chosen.sel(model=model).values for model in (first, second))
+        parts = (_with_means(values, averaged) for values in (one - other, one, other))
+        for metric, *cubes in zip(chosen["metric"].values.tolist(), *parts, strict=True):
+            columns = [np.moveaxis(values.reshape(-1, *values.shape[-2:]), 0, -1) for values in cubes]
             where = {"model": first, "minus": second, "quantity": quantity, "metric": metric, **cell}
-            undefined = np.isnan(columns).sum((0, 1))
-            for (method, head), numbers in zip(places, _numbers(two_way(columns), margin, undefined), strict=True):
-                yield {**where, "method": method, "head": head, **numbers}
+            found = _numbers(*columns, METRICS[metric].semantics["better"], settings)
+            for (method, head), (numbers, plan) in zip(places, found, strict=True):
+                yield {**where, "method": method, "head": head, **numbers}, plan
 
 
-def _with_means(values: np.ndarray) -> np.ndarray:
-    """Return [metric, method, head, ...] with the mean over methods as one more method and over heads as one more head."""
-    methods = np.concatenate([values, values.mean(axis=1, keepdims=True)], axis=1)
-    return np.concatenate([methods, methods.mean(axis=2, keepdims=True)], axis=2)
+def _with_means(values: np.ndarray, averaged: Sequence[int]) -> np.ndarray:
+    """Return [metric, method, head, ...] with the mean over some methods as one more method and over heads as one more head."""
+    if averaged:
+        values = np.concatenate([values, values[:, averaged].mean(axis=1, keepdims=True)], axis=1)
+    return np.concatenate([values, values.mean(axis=2, keepdims=True)], axis=2)
 
 
-def _numbers(found: TwoWay, margin: float, undefined: np.ndarray) -> Iterable[Mapping[str, object]]:
-    """Yield the numbers of each column."""
-    (low, high), p, p_equivalence = found.interval(), found.p_value(), found.p_equivalence(margin)
-    for column in range(len(p)):
-        yield {
-            "difference": found.mean[column],
-            "ci_low": low[column],
-            "ci_high": high[column],
-            "df": found.df[column],
-            "p": p[column],
-            "p_equivalence": p_equivalence[column],
-            "equivalent": bool(p_equivalence[column] < ALPHA),
-            "margin": margin,
-            "ci_over": covers(found.n_seeds[column]),
-            "n_seeds": int(found.n_seeds[column]),
-            "n_images": int(found.n_images[column]),
-            "n_undefined": int(undefined[column]),
-        }
+def _numbers(
+    difference: np.ndarray, first: np.ndarray, second: np.ndarray, better: int, settings: Settings
+) -> Iterable[tuple[dict[str, object], Mapping[str, float]]]:
+    """Yield the numbers of each column [seed, image, column], and the standard deviations of the parts of one value."""
+    found, margin = two_way(difference), settings.margin
+    (low, high), p_equivalence, plan = found.interval(), found.p_equivalence(margin), plan_of(found)
+    p_noninferior = found.p_noninferior(margin, better) if better else np.full(len(low), np.nan)
+    table = {
+        "difference": found.mean,
+        "ci_low": low,
+        "ci_high": high,
+        "df": found.df,
+        "p": found.p_value(),
+        "p_equivalence": p_equivalence,
+        "equivalent": p_equivalence < ALPHA,
+        "p_noninferior": p_noninferior,
+        "noninferior": p_noninferior < ALPHA,
+        "margin": np.full(len(low), margin),
+        "effect_size": standardised(difference),
+        "improvement": improvement(first, second) if better >= 0 else improvement(second, first),
+        "detectable": plan.detectable(settings.level),
+        "seeds_needed": seeds_needed(plan, margin, settings.level),
+        "ci_over": [covers(number) for number in found.n_seeds],
+        "n_seeds": found.n_seeds.astype(int),
+        "few_seeds": found.n_seeds < FEW_SEEDS,
+        "n_images": found.n_images.astype(int),
+        "n_undefined": np.isnan(difference).sum((0, 1)),
+    }
+    parts = {name: np.sqrt(getattr(plan, name)) for name in ("seed", "image", "residual")}
+    for column in range(len(low)):
+        yield {name: values[column] for name, values in table.items()}, {name: part[column] for name, part in parts.items()}
+
+
+def _planned(table: pd.DataFrame, deviations: Sequence[Mapping[str, float]], settings: Settings) -> pd.DataFrame:
+    """Return what studies of other sizes could show, one row per contrast, number of seeds and of images."""
+    chosen = (table["family"] == CONFIRMATORY) | ((table["method"] == ALL) & (table["head"] == ALL))
+    parts = pd.DataFrame(deviations, index=table.index).rename(columns=lambda name: f"{name}_sd")
+    rows = pd.concat([table[["family", *DECLARED, "margin"]], parts], axis=1)[chosen]
+    sizes = pd.DataFrame(product(settings.seeds, settings.images), columns=["n_seeds", "n_images"])
+    grid = rows.merge(sizes, how="cross")
+    variances = (grid[f"{name}_sd"].to_numpy() ** 2 for name in ("seed", "image", "residual"))
+    plan = Plan(*variances, grid["n_seeds"].to_numpy(dtype=int), grid["n_images"].to_numpy(dtype=int))
+    grid = grid.assign(detectable=plan.detectable(settings.level), power=plan.power(settings.margin))
+    return grid[list(_POWER_COLUMNS)]

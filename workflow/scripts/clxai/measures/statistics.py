@@ -49,6 +49,13 @@ class TwoWay:
         """Return the p-value of two one-sided tests that the mean is at most `margin` away from 0 [Schuirmann 1987]."""
         return self._below(np.abs(self.mean) - margin)
 
+    def p_noninferior(self, margin: float, better: int = 1) -> Float[ndarray, " column"]:
+        """Return the p-value of the one-sided test that the mean is not worse than 0 by `margin` or more.
+
+        `better` 1: more is better; -1: less is. A small p says that the mean is not worse by as much as that.
+        """
+        return self._below(-better * self.mean - margin)
+
     def _below(self, distance: Float[ndarray, " column"]) -> Float[ndarray, " column"]:
         """Return the probability of a t value below distance / error; half of one at distance 0 without any spread."""
         from scipy.special import stdtr

@@ -56,6 +56,11 @@ def semantics_of(config: Mapping[str, Any], family: str, name: str, where: str |
     return declared(family)[chosen(config, family, name, where)[0]].semantics
 
 
+def controls_of(config: Mapping[str, Any]) -> list[str]:
+    """Return the methods of the study that are controls."""
+    return [name for name in config["study"]["methods"] if semantics_of(config, "methods", name)["family"] == "control"]
+
+
 def heads_of(config: Mapping[str, Any], model: str) -> list[str]:
     """Return the heads of `study.heads` that a model can have: softmax needs a loss that trains a classifier."""
     loss = declared("losses")[config["models"][model]["loss"]]
@@ -100,13 +105,17 @@ def samples_before(config: Mapping[str, Any], name: str) -> list[tuple[str, int]
 
 
 def contrasts_of(config: Mapping[str, Any]) -> list[list[str]]:
-    """Return the pairs of models to compare, by default each later one with each earlier one.
+    """Return the pairs of models to compare, by default all, the later minus the earlier.
+
+    Of those by default the ones that `statistics.confirmatory` names the other way round are turned.
 
     Raises ClxaiError unless each is two different models of the study, named once.
     """
     models, pairs = config["study"]["models"], config["study"]["contrasts"]
     if pairs is None:
-        return [[later, earlier] for place, later in enumerate(models) for earlier in models[:place]]
+        turned = [[row["model"], row["minus"]] for row in config["statistics"]["confirmatory"]]
+        every = [[later, earlier] for place, later in enumerate(models) for earlier in models[:place]]
+        return [pair[::-1] if pair[::-1] in turned else pair for pair in every]
     seen: list[set[str]] = []
     for pair in pairs:
         for name in pair:

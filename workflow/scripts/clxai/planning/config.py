@@ -17,6 +17,7 @@ from clxai.planning.choices import (
     samples_before,
     semantics_of,
 )
+from clxai.planning.confirmatory import confirmatory_of
 from clxai.planning.extents import Extent, check_source, measure
 from clxai.planning.needed import check_start, methods_needed, models_needed
 from clxai.planning.networks import check_image, check_methods
@@ -94,6 +95,7 @@ def check_values(config: Mapping[str, Any]) -> None:
         figure_options(config, name)
     metrics_of(config)
     figures_of(config)
+    confirmatory_of(config)
     _check_checks(config["checks"])
     for name in models_needed(config):
         _check_model(config, name)

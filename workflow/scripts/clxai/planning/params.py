@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from clxai.planning.choices import chosen, contrasts_of, heads_of, recipe_of, samples_before, semantics_of
+from clxai.planning.choices import chosen, contrasts_of, controls_of, heads_of, recipe_of, samples_before
+from clxai.planning.confirmatory import confirmatory_of
 from clxai.planning.extents import content
 from clxai.planning.outputs import caption_of, figure_options, metrics_of
 from clxai.planning.reading import plain
@@ -61,8 +62,8 @@ def summarise(config: Mapping[str, Any], job: Any) -> Params:
     """Return the design of the study, in the order of its input files, and the settings of the statistics."""
     design = {key: config["study"][key] for key in ("models", "seeds", "methods", "seed")}
     design["units"] = config["flipping"]["units"]
-    outputs = {"contrasts": contrasts_of(config), "metrics": metrics_of(config)}
-    return plain({**design, **config["statistics"], **outputs})
+    outputs = {"contrasts": contrasts_of(config), "metrics": metrics_of(config), "controls": controls_of(config)}
+    return plain({**design, **config["statistics"], **outputs, "confirmatory": confirmatory_of(config)})
 
 
 def check_study(config: Mapping[str, Any], job: Any) -> Params:
@@ -76,9 +77,8 @@ def plot_figure(config: Mapping[str, Any], job: Any) -> Params:
     study, model = config["study"], getattr(job, "model", None)
     member, options = figure_options(config, job.figure)
     names = {name: study[name] for name in ("models", "heads", "methods")}
-    controls = [name for name in study["methods"] if semantics_of(config, "methods", name)["family"] == "control"]
     shared = [name for name in study["heads"] if all(name in heads_of(config, model) for model in study["models"])]
-    told = {**names, "controls": controls, "shared_heads": shared, "seed": study["seeds"][0]}
+    told = {**names, "controls": controls_of(config), "shared_heads": shared, "seed": study["seeds"][0]}
     told |= {"fill": config["flipping"]["fills"][0], "units": config["flipping"]["units"][0]}
     told |= {"margin": config["statistics"]["margin"]}
     return plain({"figure": member, "options": options, "caption": caption_of(config, job.figure, model), "study": told})
