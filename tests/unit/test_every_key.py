@@ -280,6 +280,34 @@ def test_start_gives_the_first_weights_and_randomise_draws_a_part_of_them_anew(w
         assert {name.split(".")[0] for (name, one), other in pairs if not torch.equal(one, other)} == changed_layers
 
 
+MASKS = {"share": 0.5, "units": {"units": "grid", "options": {"height": 4, "width": 4}}, "fill": {"fill": "zero"}}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "most", "colour"),
+    [
+        ("share", 0.5, 8, 0.0),
+        ("share", 0.25, 4, 0.0),
+        ("units", {"units": "bands", "options": {"height": 8}}, 1, 0.0),
+        ("fill", {"fill": "mean"}, 8, None),
+    ],
+)
+def test_masks_remove_up_to_a_share_of_their_units_and_put_their_fill(watch, monkeypatch, key, value, most, colour):
+    """On images of one grey, what the network sees is that grey and the fill, in whole units of 16 px or half an image."""
+    seen, outputs = [], training.Network.outputs
+    monkeypatch.setattr(training.Network, "outputs", lambda net, images: seen.append(images.clone()) or outputs(net, images))
+    monkeypatch.setattr(training, "validation_accuracy", lambda *given: 0.5)
+    masks = {**MASKS, key: value}
+    masks["fill"] = {"name": masks["fill"]["fill"], "options": {}, **masks["fill"]}
+    flat = replace(watch.data, images=np.full_like(np.array(watch.data.images), 100))
+    watch.train({**recipe_of(epochs=1), "masks": masks}, flat)
+    images = torch.cat(seen)
+    gone = images != 100 / 255
+    assert images[gone].unique().tolist() == pytest.approx([watch.data.mean[0] if colour is None else colour])
+    counts = gone.flatten(1).sum(dim=1) / (256 / (2 if key == "units" else 16))
+    assert set(counts.tolist()) == set(range(most + 1))
+
+
 def coloured(n_images=400):
     """Random colour images from which jitter clips nothing."""
     return 0.4 + 0.15 * torch.rand(n_images, 3, 8, 8, generator=torch.Generator().manual_seed(5))
@@ -367,7 +395,7 @@ AUGMENTATION = {
 HELD_ABOVE = (
     *("loss", "loss_options", "views", "epochs", "batch_size", "optimiser", "learning_rate", "momentum", "weight_decay"),
     *("schedule", "warmup_epochs", "validate_every", "keep", "network", "network_options", "projection_size", "precision"),
-    *("compile", "start", "randomise"),
+    *("compile", "start", "randomise", "masks.share", "masks.units", "masks.fill"),
 )
 
 

@@ -29,6 +29,7 @@ STRONG = {
     "jitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.0, "hue": 0.0, "probability": 0.8},
     "grey": 0,
 }
+NOISE = {"name": "noise", "fill": "noise", "options": {}}
 SCRIPT = Path(resuming.__file__).parents[2] / "train_model.py"
 
 
@@ -115,6 +116,7 @@ def test_resumed_training_is_the_undisturbed_one(tiny_data, recipe, side, dying,
         {"weight_decay": 0.0, "warmup_epochs": 0},
         {"validate_every": 3},
         {"keep": "best"},
+        {"masks": {"share": 0.5, "units": {"units": "superpixels", "options": {"n_segments": 12}}, "fill": NOISE}},
     ],
     ids=lambda changes: " ".join(changes),
 )

@@ -12,6 +12,7 @@ from clxai.data.batches import ImageStore
 from clxai.errors import ClxaiError
 from clxai.losses.base import LOSSES
 from clxai.training import training
+from clxai.training.masking import masking_of
 from clxai.training.training import batches_per_epoch, build_network, learning_rate, train, train_epoch, validation_accuracy
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -282,16 +283,20 @@ class _NoHostReads(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize("units", [None, "grid", "superpixels"])
 @pytest.mark.parametrize("loss", ["cross_entropy", "supcon", "triplet"])
-def test_an_epoch_reads_no_number_from_the_device_but_its_mean_loss(tiny_data, recipe, loss):
+def test_an_epoch_reads_no_number_from_the_device_but_its_mean_loss(tiny_data, recipe, loss, units):
     recipe = {**recipe, "loss": loss, "optimiser": "sgd", "augmentation": STRONG}
     data, seed = tiny_data.data, 0
     network = build_network(data, recipe, seed)
     store = ImageStore(data.images, data.indices("train"), CPU)
     labels = torch.from_numpy(data.labels[store.indices])
     optimiser = torch.optim.SGD(network.parameters(), 0.1)
+    fill = {"name": "noise", "fill": "noise", "options": {}}
+    masks = units and {"share": 0.5, "units": {"units": units, "options": {}}, "fill": fill}
+    masking = masking_of(masks, store, network.mean, seed)
     with _NoHostReads() as mode:
-        train_epoch(network, optimiser, store, labels, recipe, seed, 1, 3)
+        train_epoch(network, optimiser, store, labels, recipe, seed, 1, 3, masking)
     assert mode.found == ["_local_scalar_dense"]
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import pytest
@@ -94,7 +95,22 @@ def test_deleted_parent_is_trained_again_and_its_children_with_it(grown, tmp_pat
 
 def test_changed_recipe_of_the_parent_trains_its_children_again_and_that_of_a_child_not_the_parent(grown):
     for model, trained in (("parent", 3), ("tuned", 2), ("broken", 1)):
-        lines = (ROOT / LINEAGE).read_text().splitlines(keepends=True)
-        edit = [line.replace("loss:", "weight_decay: 0, loss:") if line.startswith(f"  {model}:") else line for line in lines]
-        with grown.edited(LINEAGE, lambda text, edit=edit: "".join(edit)):
+        edit = re.sub(rf"(  {model}:\s*{{)", r"\1weight_decay: 0, ", (ROOT / LINEAGE).read_text())
+        with grown.edited(LINEAGE, lambda text, edit=edit: edit):
             assert grown.planned(*TARGETS, config=LINEAGE)["train_model"] == trained
+
+
+def test_record_has_the_masks_of_the_model_that_is_trained_with_them_and_of_no_other(grown):
+    records = {model: json.loads((run_of(grown, model) / "training.json").read_text()) for model in ("parent", "tuned")}
+    units = {"units": "grid", "options": {"height": 4, "width": 4}}
+    fill = {"name": "noise", "fill": "noise", "options": {}}
+    assert "masks" not in records["parent"]
+    assert records["tuned"]["masks"] == {"share": 0.5, "units": units, "fill": fill}
+    assert "up to 8 are removed" in (run_of(grown, "tuned") / "logs/train_model.log").read_text()
+
+
+@pytest.mark.parametrize(("member", "trained"), [("fills/noise", 2), ("units/grid", 2), ("fills/blur", None)])
+def test_edited_member_of_the_masks_trains_the_models_that_use_it_again(grown, member, trained):
+    """And what starts from them."""
+    with grown.edited(f"workflow/scripts/clxai/{member}.py", lambda text: text + "\n# edited\n"):
+        assert grown.planned(*TARGETS, config=LINEAGE).get("train_model") == trained

@@ -88,13 +88,31 @@ def network_of(config: Mapping[str, Any], model: str) -> tuple[str, dict[str, An
 def recipe_of(config: Mapping[str, Any], model: str) -> dict[str, Any]:
     """Return the recipe of a model, the options of its network filled in.
 
-    A warm-up that is not given is 1 epoch, half of a single one, none without training.
+    A warm-up that is not given is 1 epoch, half of a single one, none without training. Without random masks the recipe has no
+    key `masks`.
     """
     recipe = dict(config["models"][model])
+    recipe.pop("masks")
+    if masks := masks_of(config, model):
+        recipe["masks"] = masks
     recipe["network_options"] = network_of(config, model)[1]
     if recipe["warmup_epochs"] is None:
         recipe["warmup_epochs"] = {0: 0, 1: 0.5}.get(recipe["epochs"], 1)
     return recipe
+
+
+def masks_of(config: Mapping[str, Any], model: str) -> dict[str, Any] | None:
+    """Return the random masks of a recipe: {share, units, fill}, the last two by registered name, with options; None if off.
+
+    Raises ClxaiError if the units or the fill are unknown, whether the masks are on or off.
+    """
+    masks, where = config["models"][model]["masks"], f"models.{model}.masks"
+    units, cut = chosen(config, "units", masks["units"], f"{where}.units")
+    fill, options = chosen(config, "fills", masks["fill"], f"{where}.fill")
+    if not masks["share"]:
+        return None
+    named = {"name": fill, "fill": fill, "options": options}
+    return {"share": masks["share"], "units": {"units": units, "options": cut}, "fill": named}
 
 
 def samples_before(config: Mapping[str, Any], name: str) -> list[tuple[str, int]]:

@@ -24,7 +24,7 @@ from clxai.planning.networks import check_image, check_methods
 from clxai.planning.options import check_bounds, check_options
 from clxai.planning.outputs import figure_options, figures_of, metrics_of
 from clxai.registry import declared
-from clxai.units.tiles import check_tiles, tile_count
+from clxai.units.tiles import check_share, check_tiles, tile_count
 
 
 def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
@@ -170,6 +170,10 @@ def _options_in_use(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[st
             yield f"{family}.{name}", declared(family)[member].semantics, options
     for name in models_needed(config):
         recipe = config["models"][name]
+        for family, key in (("units", "units"), ("fills", "fill")):
+            if recipe["masks"]["share"]:
+                member, options = chosen(config, family, recipe["masks"][key])
+                yield f"{family}.{recipe['masks'][key]}", declared(family)[member].semantics, options
         yield f"models.{name}.loss_options", declared("losses")[recipe["loss"]].semantics, recipe["loss_options"]
 
 
@@ -179,16 +183,25 @@ def _check_size(config: Mapping[str, Any], entry: Mapping[str, Any], where: str,
     for model in models_needed(config):
         check_image(config, model, extent.shape, f"{where}.size")
     for name in config["flipping"]["units"]:
-        _check_units(config, name, extent.shape, where)
+        n_units, steps = _count_units(config, name, extent.shape, where), config["flipping"]["steps"]
+        if steps > n_units:
+            most = f"{n_units} units of units.{name} on images of {where}"
+            raise ClxaiError(f"flipping.steps must be at most the {most}. Got {steps}")
+    for model in models_needed(config):
+        masks = config["models"][model]["masks"]
+        if masks["share"]:
+            n_units = _count_units(config, masks["units"], extent.shape, where)
+            of = f"units.{masks['units']} on images of {where}"
+            check_share(masks["share"], n_units, f"models.{model}.masks.share", of)
 
 
-def _check_units(config: Mapping[str, Any], name: str, sides: tuple[int, int], where: str) -> None:
-    """Raise ClxaiError unless images of these sides can be cut by a setting of units, into as many as there are steps."""
+def _count_units(config: Mapping[str, Any], name: str, sides: tuple[int, int], where: str) -> float | int:
+    """Return into how many units a setting of units cuts images of these sides: infinity where it does not say.
+
+    Raises ClxaiError if it cannot cut them.
+    """
     semantics, options = semantics_of(config, "units", name), chosen(config, "units", name)[1]
     tiles, count = semantics["tiles"], semantics["count"]
     if tiles is not None:
         check_tiles(f"units.{name}", tiles, options, sides, f" of {where}")
-    n_units = tile_count(tiles, options, sides) if tiles is not None else options.get(count, math.inf)
-    steps = config["flipping"]["steps"]
-    if steps > n_units:
-        raise ClxaiError(f"flipping.steps must be at most the {n_units} units of units.{name} on images of {where}. Got {steps}")
+    return tile_count(tiles, options, sides) if tiles is not None else options.get(count, math.inf)

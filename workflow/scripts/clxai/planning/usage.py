@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from clxai.planning.choices import chosen, heads_of
+from clxai.planning.choices import chosen, heads_of, masks_of
 from clxai.planning.outputs import figure_options, metrics_of
 
 Names = Callable[[Mapping[str, Any], Any], list[str]]
@@ -19,6 +19,16 @@ def _loss(config: Mapping[str, Any], job: Any) -> list[str]:
 
 def _network(config: Mapping[str, Any], job: Any) -> list[str]:
     return [config["models"][job.model]["network"]]
+
+
+def _masked_units(config: Mapping[str, Any], job: Any) -> list[str]:
+    masks = masks_of(config, job.model)
+    return [masks["units"]["units"]] if masks else []
+
+
+def _masking_fill(config: Mapping[str, Any], job: Any) -> list[str]:
+    masks = masks_of(config, job.model)
+    return [masks["fill"]["fill"]] if masks else []
 
 
 def _heads(config: Mapping[str, Any], job: Any) -> list[str]:
@@ -52,7 +62,7 @@ def _figure(config: Mapping[str, Any], job: Any) -> list[str]:
 
 USES: Mapping[str, Mapping[str, Names]] = {  # by script and family
     "prepare_data": {"sources": _source},
-    "train_model": {"networks": _network, "losses": _loss},
+    "train_model": {"networks": _network, "losses": _loss, "fills": _masking_fill, "units": _masked_units},
     "embed_images": {"networks": _network},
     "fit_heads": {"networks": _network, "heads": _heads},
     "attribute": {"networks": _network, "heads": _heads, "methods": _method, "fills": _baseline},

@@ -21,6 +21,7 @@ class Most(NamedTuple):
 
 AT_ONCE = {
     "embedded": Most(256, 96),  # in a forward pass of one image each
+    "cut": Most(256, 96),  # into units, where each image has its own
     "explained": Most(64, 96),  # in one call of a method: gradients keep every activation
     "copies": Most(256, 32),  # of explained images, in a forward and backward pass inside a method
 }

@@ -28,6 +28,7 @@ from clxai.networks.neighbours import vote_accuracy
 from clxai.randomness import generator
 from clxai.runtime.devices import autocast
 from clxai.training.augmentation import augment
+from clxai.training.masking import Masking, masking_of
 from clxai.training.resuming import SideFile, follow, row_in_words
 from clxai.training.starting import start_from
 
@@ -104,13 +105,14 @@ def train(
     if n_epochs == 0:
         result.val_accuracy = validation_accuracy(network, data, train_store, labels, device)
         return result
+    masking = masking_of(recipe.get("masks"), train_store, network.mean, seed)
     optimiser = _optimiser(network, recipe)
     n_batches = batches_per_epoch(len(train_store), recipe["batch_size"])
     progress = follow(side, data, device, network, optimiser, result)
     done = progress.resume()
     bar = {"desc": f"training {recipe['loss']}", "unit": "epoch", "mininterval": 1, "initial": done, "total": n_epochs}
     for epoch in tqdm(range(done + 1, n_epochs + 1), **bar):
-        mean_loss = train_epoch(network, optimiser, train_store, labels, recipe, seed, epoch, n_batches)
+        mean_loss = train_epoch(network, optimiser, train_store, labels, recipe, seed, epoch, n_batches, masking)
         if not math.isfinite(mean_loss):
             raise ClxaiError(f"the loss is {mean_loss} in epoch {epoch} of {n_epochs}: lower learning_rate{progress.kept()}")
         row = {"epoch": epoch, "loss": mean_loss, "learning_rate": optimiser.param_groups[0]["lr"], "val_accuracy": math.nan}
@@ -193,6 +195,7 @@ def train_epoch(
     seed: int,
     epoch: int,
     n_batches: int,
+    masking: Masking | None = None,
 ) -> float:
     """Run one epoch and return its mean loss; where the images are resident the host waits for the device only at its end."""
     network.train()
@@ -209,6 +212,7 @@ def train_epoch(
             group["lr"] = learning_rate(recipe, epoch - 1 + step / n_batches)
         clean = store.take(positions)
         images = torch.cat([augment(clean, recipe["augmentation"], draws) for _ in range(views)])
+        images = masking.mask(images, positions, epoch, step) if masking else images
         targets = epoch_labels[step].repeat(views)
         with autocast(store.device, recipe["precision"]):
             outputs = forward(images)

@@ -1,5 +1,6 @@
-"""Which tilings an image allows; free of torch, so that planning can ask."""
+"""Which tilings an image allows, and how many of its units a share is; free of torch, so that planning can ask."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,3 +25,17 @@ def tile_count(tiles: Sequence[str | None], options: Mapping[str, Any], sides: t
     """Return the number of units of an image of these sides."""
     rows, columns = (1 if option is None else side // options[option] for option, side in zip(tiles, sides, strict=True))
     return rows * columns
+
+
+def whole_units(share: float | int, n_units: int) -> int:
+    """Return floor(share * n_units); a product that is whole but for rounding is whole."""
+    return math.floor(share * n_units + 1e-9)
+
+
+def check_share(share: float | int, n_units: float | int, where: str, of: str) -> None:
+    """Raise ClxaiError if a share of so many units is not one unit; `where` names the key of the share, `of` what is cut."""
+    if n_units < math.inf and whole_units(share, int(n_units)) < 1:
+        raise ClxaiError(
+            f"{where} must be at least 1 unit of {int(n_units)}, {math.ceil(1e4 / n_units) / 1e4:g}, of {of}, or 0 for no masks; "
+            f"smaller units need less. Got {share}"
+        )
