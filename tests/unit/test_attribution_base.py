@@ -12,6 +12,7 @@ KEYWORDS = {
     "family",
     "aligned_to",
     "signed",
+    "blind",
     "stochastic",
     "per_head",
     "baseline",
@@ -27,12 +28,12 @@ TWO_CHANNELS = torch.tensor([[[[1.0, -2.0]], [[-3.0, -4.0]]]])
 @pytest.mark.parametrize("name", METHODS)
 def test_declaration_is_complete_and_uses_known_words(name):
     semantics = METHODS[name].semantics
-    assert set(semantics) - {"at_most"} == KEYWORDS
+    assert set(semantics) - {"at_most", "at_least"} == KEYWORDS
     assert semantics["family"] in {"gradient", "cam", "propagation", "perturbation", "control"}
     assert semantics["aligned_to"] in {"input", "layer"}
     assert semantics["reduction"] in REDUCTIONS
     assert semantics["baseline"] in {None, *declared("fills")}
-    assert {type(semantics[flag]) for flag in ("signed", "stochastic", "per_head")} == {bool}
+    assert {type(semantics[flag]) for flag in ("signed", "blind", "stochastic", "per_head")} == {bool}
     for option, bound in semantics.get("at_most", {}).items():
         assert option in semantics["options"]
         assert isinstance(bound, int | float) or bound in {*semantics["options"], *DATA_BOUNDS}

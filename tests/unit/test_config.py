@@ -567,6 +567,17 @@ def test_contrasts_are_the_named_pairs_or_every_later_model_minus_every_earlier(
     assert contrasts_of(config) == expected
 
 
+def test_methods_are_matched_with_the_fills_that_are_their_baseline(config):
+    methods = {"ig_zero": {"method": "integrated_gradients", "baseline": "zero"}, "edges": {"method": "sobel"}}
+    shown = ["random", "edges", "saliency", "occlusion", "ig_zero"]
+    fills = {"fills": {"grey": {"fill": "mean"}}, "flipping.fills": ["mean", "grey", "zero", "blur"]}
+    config = changed(config, {"methods": methods, "study.methods": shown, **fills})
+    check(config)
+    found = params.summarise(config, None)
+    assert found["matched"] == {"ig_zero": ["zero"], "occlusion": ["mean", "grey"]}
+    assert found["blind"] == ["random", "edges"]
+
+
 def test_declared_contrasts_are_filled_in_and_turn_the_pairs(config):
     config = changed(config, {"statistics.confirmatory": [{"model": "supcon", "minus": "ce_matched", "head": "knn"}]})
     check(config)

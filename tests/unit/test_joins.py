@@ -23,7 +23,13 @@ from project import ROOT
 MODELS, SEEDS, METHODS = ["supcon", "ce", "ce_matched"], [3, 0], ["lrp", "random", "saliency"]
 HEADS, FILLS, IMAGES, UNITS = ["knn", "linear"], ["zero", "mean"], [7, 3], ["slic", "grid"]
 SETTINGS = {"models": MODELS, "seeds": SEEDS, "methods": METHODS, "bootstrap_draws": 100, "seed": 0}
-SETTINGS |= {"confirmatory": [], "controls": ["random"], "power": {"level": 0.8, "seeds": [3, 5], "images": [30]}}
+SETTINGS |= {
+    "confirmatory": [],
+    "controls": ["random"],
+    "blind": ["random"],
+    "matched": {},
+    "power": {"level": 0.8, "seeds": [3, 5], "images": [30]},
+}
 SETTINGS |= {"units": UNITS, "metrics": list(METRICS), "contrasts": [["supcon", "ce"], ["ce_matched", "ce"]], "margin": 0.05}
 ORDERS = ["lerf", "morf"]
 

@@ -90,6 +90,18 @@ def test_excess_of_random_over_itself_is_zero():
     assert (random[["excess", "excess_ci_low", "excess_ci_high"]].to_numpy() == 0).all()
 
 
+def test_summary_has_the_excess_over_the_best_control_and_marks_baselines_that_are_the_fill():
+    images = made_up_images(methods=("random", "ink", "lrp", "occlusion"))
+    summary = summary_table(images, NAMES, 100, 0, blind=["random", "ink"], matched={"occlusion": ["mean"], "ink": ["zero"]})
+    row = row_of(summary, metric="srg", method="lrp", **CELL)
+    own, *controls = (chosen_images(images, name, "srg").to_numpy() for name in ("lrp", "random", "ink"))
+    found = [(own - control).mean() for control in controls]
+    assert row["excess_best"] == pytest.approx(min(found))
+    assert row["best_control"] == ("random", "ink")[int(np.argmin(found))]
+    marks = summary.groupby("method")["baseline_is_fill"].agg(lambda marks: marks.unique().tolist())
+    assert marks.to_dict() == {"ink": [False], "lrp": [None], "occlusion": [True], "random": [None]}
+
+
 def test_summary_has_one_row_per_group_and_metric():
     summary = summary_table(made_up_images(), NAMES, 100, 0)
     keys = ["model", "units", "method", "explained_by", "scored_by", "fill", "metric"]

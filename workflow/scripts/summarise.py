@@ -24,7 +24,8 @@ ranked = []
 runs = read_runs(cells, snakemake.input.curves, leave_out=("trajectory_embedding",))
 images, curves = measure_runs(keep(runs, ("degenerate", "tie_fraction"), ranked), metrics)
 write_table(images, snakemake.output.images)
-write_table(summary_table(images, metrics, draws, seed), snakemake.output.summary)
+blind, matched = settings["blind"], settings["matched"]
+write_table(summary_table(images, metrics, draws, seed, blind, matched), snakemake.output.summary)
 write_table(curves, snakemake.output.curves)
 pairs, confirmatory, margin = settings["contrasts"], settings["confirmatory"], settings["margin"]
 tested = Settings(pairs, margin, confirmatory, settings["controls"], **settings["power"])

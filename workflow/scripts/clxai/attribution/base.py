@@ -8,7 +8,8 @@ pixels, "input" or "layer". signed: negative values mean evidence against the ta
 False if the map is the same for every head. baseline: default fill of a method that needs one, else None. reduction: how
 channels become one map. needs_rules: the network must have rules for relevance propagation. extras: names of the per-image
 numbers it returns besides. needs: registered methods whose maps of the same images it is given, run first if the study does not
-have them. options: allowed keys with their defaults; `layer` is one that the network declares, or `last`.
+have them. blind: the map knows nothing of the network that it is scored on; an explanation must exceed the best of these.
+options: allowed keys with their defaults; `layer` is one that the network declares, or `last`.
 at_most (may be left out): upper bounds of options, each a number or the name of another option.
 """
 
@@ -31,6 +32,7 @@ METHODS = Family(
         "family": {"enum": ["gradient", "cam", "propagation", "perturbation", "control"]},
         "aligned_to": {"enum": ["input", "layer"], "default": "input"},
         "signed": {"type": "boolean", "default": False},
+        "blind": {"type": "boolean", "default": False},
         "stochastic": {"type": "boolean", "default": False},
         "per_head": {"type": "boolean", "default": True},
         "baseline": {"type": ["null", "string"], "default": None},

@@ -9,6 +9,7 @@ import xarray
 from clxai.design import joined
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
+from clxai.measures.best_control import excess_over_best
 from clxai.measures.metrics.base import METRICS, Curves, entering, measure
 from clxai.measures.statistics import as_cube, bootstrap_interval, bootstrap_weights, covers, seed_deviation, two_way
 from clxai.names import REFERENCE
@@ -42,16 +43,31 @@ def measure_runs(
     return images, pd.DataFrame(rows)
 
 
-def summary_table(images: pd.DataFrame, metrics: Sequence[str], n_draws: int, seed: int) -> pd.DataFrame:
+def summary_table(
+    images: pd.DataFrame,
+    metrics: Sequence[str],
+    n_draws: int,
+    seed: int,
+    blind: Sequence[str] = (REFERENCE,),
+    matched: Mapping[str, Sequence[str]] | None = None,
+) -> pd.DataFrame:
     """Return mean, seed deviation, 95 % interval and excess over random of each metric, one row per group and metric.
 
     `excess` is the mean difference to the random attribution of the same model, seed, units, head, fill and image, with
     intervals of its own. `ci` is the two-way random-effects interval, `boot` the crossed bootstrap's; `ci_over` says whether
     seeds are in them.
     `n_undefined` counts images for which the metric is not defined (constant curves); they are left out of that mean alone.
+    `excess_best` is over the best of the `blind` controls, which know nothing of the network (`best_control.smallest`).
+    `matched` has, by method, the fills that are its baseline: `baseline_is_fill`, empty for methods without a baseline.
     """
-    both = with_excess(images, metrics)
-    rows = [row for group, cell in both.groupby(GROUP, sort=True) for row in _summarise_cell(group, cell, metrics, n_draws, seed)]
+    both, best = with_excess(images, metrics), excess_over_best(images, metrics, blind, GROUP)
+    rows = []
+    for group, cell in both.groupby(GROUP, sort=True):
+        _, _, method, _, _, fill = group
+        fills = (matched or {}).get(method)
+        mark = {"baseline_is_fill": None if fills is None else fill in fills}
+        own = _summarise_cell(group, cell, metrics, n_draws, seed)
+        rows += [{**row, **best[group, row["metric"]], **mark} for row in own]
     return pd.DataFrame(rows)
 
 

@@ -61,6 +61,28 @@ def controls_of(config: Mapping[str, Any]) -> list[str]:
     return [name for name in config["study"]["methods"] if semantics_of(config, "methods", name)["family"] == "control"]
 
 
+def blind_of(config: Mapping[str, Any]) -> list[str]:
+    """Return the methods of the study whose maps know nothing of the network: the controls that an explanation must exceed."""
+    return [name for name in config["study"]["methods"] if semantics_of(config, "methods", name)["blind"]]
+
+
+def matched_fills(config: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return, for each method of the study that has a baseline, the fills of the study that are that baseline.
+
+    A method that works on the map of another one, its option `of`, has the baseline of that one.
+    """
+    found = {}
+    for name in config["study"]["methods"]:
+        options, seen = chosen(config, "methods", name)[1], {name}
+        while "baseline" not in options and options.get("of") not in (None, *seen):
+            seen.add(options["of"])
+            options = chosen(config, "methods", options["of"])[1]
+        if "baseline" in options:
+            baseline = chosen(config, "fills", options["baseline"])
+            found[name] = [fill for fill in config["flipping"]["fills"] if chosen(config, "fills", fill) == baseline]
+    return found
+
+
 def heads_of(config: Mapping[str, Any], model: str) -> list[str]:
     """Return the heads of `study.heads` that a model can have: softmax needs a loss that trains a classifier."""
     loss = declared("losses")[config["models"][model]["loss"]]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from clxai.planning.choices import chosen, contrasts_of, controls_of, heads_of, recipe_of, samples_before
+from clxai.planning.choices import blind_of, chosen, contrasts_of, controls_of, heads_of, matched_fills, recipe_of, samples_before
 from clxai.planning.confirmatory import confirmatory_of
 from clxai.planning.extents import content
 from clxai.planning.outputs import caption_of, figure_options, metrics_of
@@ -63,6 +63,7 @@ def summarise(config: Mapping[str, Any], job: Any) -> Params:
     design = {key: config["study"][key] for key in ("models", "seeds", "methods", "seed")}
     design["units"] = config["flipping"]["units"]
     outputs = {"contrasts": contrasts_of(config), "metrics": metrics_of(config), "controls": controls_of(config)}
+    outputs |= {"blind": blind_of(config), "matched": matched_fills(config)}
     return plain({**design, **config["statistics"], **outputs, "confirmatory": confirmatory_of(config)})
 
 
