@@ -154,7 +154,7 @@ def figure_inputs(tables, **arrays):
             "sample": STUDY["sample"],
             "units": UNITS[0],
         }
-        read = {f"table_{name}": getattr(tables, name) for name in reads["tables"]}
+        read = {f"table_{name}": tables[name] for name in reads["tables"]}
         read |= {f"array_{name}": arrays[name] for name in reads["arrays"]}
         return {
             name: expand(files, dataset=wildcards.dataset, **levels)

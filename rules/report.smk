@@ -7,7 +7,10 @@ rule plot_figure:
     input:
         unpack(
             figure_inputs(
-                rules.summarise.output,
+                {
+                    **dict(rules.summarise.output.items()),
+                    **dict(rules.assess_trust.output.items()),
+                },
                 images=[
                     rules.prepare_data.output.images,
                     rules.prepare_data.output.labels,

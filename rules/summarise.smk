@@ -32,6 +32,31 @@ rule summarise:
         "../workflow/scripts/summarise.py"
 
 
+rule assess_trust:
+    """Measure the test itself: whether set-ups, seeds and images agree on methods, and whether it finds what is known."""
+    input:
+        images=rules.summarise.output.images,
+        code=code("assess_trust"),
+    output:
+        trust=table("trust"),
+        trust_contrasts=table("trust_contrasts"),
+        left_out=table("trust_left_out"),
+    log:
+        f"{HOME}/logs/assess_trust.log",
+    benchmark:
+        f"{HOME}/benchmarks/assess_trust.tsv"
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime="2h",
+    params:
+        config=params_of("assess_trust"),
+    script:
+        "../workflow/scripts/assess_trust.py"
+
+
 rule check_study:
     """Self-checks: SRG identity, IG completeness, LRP conservation, a random attribution that scores 0, maps that rank, accuracy. One that fails stops the study."""
     input:
@@ -62,5 +87,6 @@ rule tables_all:
     """Target: all tables, checked."""
     input:
         expand(rules.summarise.output, dataset=STUDY["datasets"]),
+        expand(rules.assess_trust.output, dataset=STUDY["datasets"]),
         expand(rules.check_study.output, dataset=STUDY["datasets"]),
     localrule: True

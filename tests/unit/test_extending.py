@@ -96,6 +96,15 @@ def test_metric(example):
     np.testing.assert_array_equal(entry.definition(Curves()), [0.25, 1])
 
 
+def test_trust_measure(example):
+    """Of two methods one is above the random map."""
+    from clxai.measures.trust.base import Method, alone
+
+    methods = [Method("random", "random", "control"), Method("lrp", "lrp", "propagation"), Method("cam", "cam", "cam")]
+    panel = alone({"srg_matched": np.array([[[0.1, 0.2, 0.0]]])}, methods)
+    assert example("trust").definition(panel)["srg"].tolist() == [[0.5]]
+
+
 def test_fill(example, tiny_run):
     """Neighbouring pixels are of the two greys, whatever the image."""
     from clxai.fills.base import Canvas

@@ -53,6 +53,7 @@ ADDITIONS = {
     ),
     "figures/ties.py": (None, {"plot_figure": 1}),  # study.figures: null draws all that there are
     "measures/metrics/half_removed.py": (None, AFTER_CURVES),  # study.metrics: null takes all that there are
+    "measures/trust/above_random.py": (None, {"assess_trust": 1}),  # study.trust: null takes all whose needs are met
     "data/sources/stripes.py": (
         replaced(
             ("datasets: [digits]", "datasets: [digits, stripes]"),

@@ -43,6 +43,7 @@ PLACES: Mapping[str, Place] = {
     "fills": Place("fills", "fill", "fill"),
     "units": Place("units", "units", "kind of units"),
     "metrics": Place("measures/metrics", "metric", "metric"),
+    "trust": Place("measures/trust", "trust", "trust measure"),
     "figures": Place("figures", "figure", "figure"),
 }
 # What is known of a data set, by which options may be bounded: its training images, and the smaller side of an image in pixels.

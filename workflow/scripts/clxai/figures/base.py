@@ -23,7 +23,20 @@ FIGURES = Family(
     keywords={
         "tables": {
             "type": "array",
-            "items": {"enum": ["images", "summary", "curves", "contrasts", "variance", "maps", "heads", "models"]},
+            "items": {
+                "enum": [
+                    "images",
+                    "summary",
+                    "curves",
+                    "contrasts",
+                    "variance",
+                    "maps",
+                    "heads",
+                    "models",
+                    "trust",
+                    "trust_contrasts",
+                ]
+            },
             "default": [],
         },
         "arrays": {

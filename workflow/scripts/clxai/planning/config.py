@@ -23,6 +23,7 @@ from clxai.planning.needed import check_start, methods_needed, models_needed
 from clxai.planning.networks import check_image, check_methods
 from clxai.planning.options import check_bounds, check_options
 from clxai.planning.outputs import figure_options, figures_of, metrics_of
+from clxai.planning.trust import measure_of, references_of, trust_of
 from clxai.registry import declared
 from clxai.units.tiles import check_share, check_tiles, tile_count
 
@@ -93,6 +94,10 @@ def check_values(config: Mapping[str, Any]) -> None:
     contrasts_of(config)
     for name in config["figures"]:
         figure_options(config, name)
+    for name in config["trust"]:
+        measure_of(config, name)
+    references_of(config)
+    trust_of(config)
     metrics_of(config)
     figures_of(config)
     confirmatory_of(config)

@@ -128,6 +128,11 @@ _FAMILIES = {
         {"needs": "needs"},
     ),
     "units": ("Units", "`flipping.units`; options go to `units.<name>`.", {}),
+    "trust": (
+        "Trust measures",
+        "`study.trust`; options go to `trust.<name>`. The formulae are in [docs/methods.md](../docs/methods.md).",
+        {"needs": "needs", "better": "better", "null": "no trust"},
+    ),
     "sources": ("Data sources", "`datasets.<name>.source`.", {"needs": "needs key"}),
 }
 

@@ -6,13 +6,14 @@ from typing import Any
 from clxai.errors import ClxaiError, unknown_name
 from clxai.measures.identities import CHECKED_METRICS
 from clxai.planning.choices import chosen
+from clxai.planning.trust import trust_metrics
 from clxai.registry import declared
 
 
 def metrics_of(config: Mapping[str, Any]) -> list[str]:
     """Return the metrics of the study, all that are declared by default.
 
-    Raises ClxaiError if one is unknown, or if one is left out that the self-checks or a figure read.
+    Raises ClxaiError if one is unknown, or if one is left out that the self-checks, a figure or a trust measure read.
     """
     known, named = list(declared("metrics")), config["study"]["metrics"]
     if named is None:
@@ -22,11 +23,12 @@ def metrics_of(config: Mapping[str, Any]) -> list[str]:
             raise ClxaiError(f"study.metrics: {unknown_name('metric', name, known)}")
     readers = {"the self-checks": CHECKED_METRICS}
     readers |= {f"figure {name}": figure_semantics(config, name)["metrics"] for name in figures_of(config)}
+    readers |= {f"trust measure {name}": needed for name, needed in trust_metrics(config).items()}
     for reader, needed in readers.items():
         missing = [name for name in needed if name not in named]
         if missing:
             raise ClxaiError(
-                f"study.metrics must include {', '.join(missing)}, read by {reader}; or leave it out of study.figures"
+                f"study.metrics must include {', '.join(missing)}, read by {reader}; or leave that one out of the study"
             )
     return list(named)
 

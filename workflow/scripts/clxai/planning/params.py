@@ -8,6 +8,7 @@ from clxai.planning.confirmatory import confirmatory_of
 from clxai.planning.extents import content
 from clxai.planning.outputs import caption_of, figure_options, metrics_of
 from clxai.planning.reading import plain
+from clxai.planning.trust import left_out, measure_of, references_of, trust_methods, trust_metrics, trust_of
 from clxai.registry import PLACES
 
 Params = dict[str, Any]
@@ -71,6 +72,16 @@ def check_study(config: Mapping[str, Any], job: Any) -> Params:
     """Return the design of the study and the settings of its self-checks."""
     design = {key: config["study"][key] for key in ("models", "seeds", "methods")}
     return plain({**design, "checks": config["checks"]})
+
+
+def assess_trust(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the trust measures of the study, what is left out, and what they are told of methods, models and set-ups."""
+    setups = [[units, fill] for units in config["flipping"]["units"] for fill in config["flipping"]["fills"]]
+    metrics = list(dict.fromkeys(metric for names in trust_metrics(config).values() for metric in names))
+    told = {"methods": trust_methods(config), "setups": setups, "references": references_of(config), "metrics": metrics}
+    measures = {name: measure_of(config, name) for name in trust_of(config)}
+    outputs = {"measures": measures, "left_out": left_out(config), "contrasts": contrasts_of(config)}
+    return plain({**told, **outputs, "seed": config["study"]["seed"]})
 
 
 def plot_figure(config: Mapping[str, Any], job: Any) -> Params:

@@ -5,6 +5,7 @@ from typing import Any
 
 from clxai.planning.choices import chosen, heads_of, masks_of
 from clxai.planning.outputs import figure_options, metrics_of
+from clxai.planning.trust import measure_of, trust_of
 
 Names = Callable[[Mapping[str, Any], Any], list[str]]
 
@@ -56,6 +57,10 @@ def _metrics(config: Mapping[str, Any], job: Any) -> list[str]:
     return metrics_of(config)
 
 
+def _trust(config: Mapping[str, Any], job: Any) -> list[str]:
+    return [measure_of(config, name)[0] for name in trust_of(config)]
+
+
 def _figure(config: Mapping[str, Any], job: Any) -> list[str]:
     return [figure_options(config, job.figure)[0]]
 
@@ -68,6 +73,7 @@ USES: Mapping[str, Mapping[str, Names]] = {  # by script and family
     "attribute": {"networks": _network, "heads": _heads, "methods": _method, "fills": _baseline},
     "flip": {"networks": _network, "heads": _heads, "fills": _fills, "units": _units},
     "summarise": {"metrics": _metrics},
+    "assess_trust": {"trust": _trust},
     "plot_figure": {"figures": _figure},
 }
 

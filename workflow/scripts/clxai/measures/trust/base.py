@@ -1,0 +1,113 @@
+"""The family of trust measures: numbers about the test itself, read off the scores of one model and head.
+
+    @trust("name", better=1, null=0.0, needs=["oracle"])
+    def name(panel: Panel, **options) -> Mapping[str, ndarray]  # by part: [seed, image], [seed] or one number
+
+A part of shape [seed, image] is measured as its mean, one of shape [seed] as the mean over seeds of a function of that seed's
+images, a single number as a function of all; `intervals` says how each gets its interval.
+
+better: the direction of more trust (1, -1, 0: neither). null: the value of no trust. low, high: the range, at which intervals
+end. needs: what a study must contain, a registered method such as `oracle` or a word of `planning.trust.WORDS`. metrics: those
+that it reads, per image. across: it runs over all fills and units together and gets [seed, image, setup, method]. log: its
+interval is that of log(1 - value). The docstring's first paragraph is its row in config/README.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from clxai.registry import Family
+
+TRUST = Family(
+    "trust",
+    keywords={
+        "better": {"enum": [1, -1, 0]},
+        "null": {"type": ["number", "null"]},
+        "low": {"type": ["number", "null"], "default": None},
+        "high": {"type": ["number", "null"], "default": None},
+        "needs": {"type": "array", "items": {"type": "string"}, "default": []},
+        "metrics": {
+            "type": "array",
+            "items": {"type": "string"},
+            "default": ["auc_deletion_matched", "auc_insertion_matched", "srg_matched"],
+        },
+        "across": {"type": "boolean", "default": False},
+        "log": {"type": "boolean", "default": False},
+    },
+)
+trust = TRUST.register
+
+CONTROL = "control"  # the family of the methods that explain nothing of this model
+INSTRUMENTS: Mapping[str, tuple[str, int]] = {  # what ranks methods: its metric on matched scores, and the direction of better
+    "morf": ("auc_deletion_matched", -1),
+    "lerf": ("auc_insertion_matched", 1),
+    "srg": ("srg_matched", 1),
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of a study: the name that the study gives it, the registered one, its family and its options."""
+
+    name: str
+    member: str
+    family: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def explains(self) -> bool:
+        """Say whether it explains this model: it is neither a control nor made from another method's maps."""
+        return self.family != CONTROL and "of" not in self.options
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The scores of one model and head under one fill and units, or under all: by metric [seed, image, (setup,) method].
+
+    `image` are the positions of its images among the `n_images` of the study: where images are drawn with replacement, some
+    come twice. `n_seeds` is the study's, of which the panel may hold fewer. `reference`: the panel of the model that is this
+    model's reference, if it has one.
+    """
+
+    scores: Mapping[str, Float[ndarray, "seed image *setup method"]]
+    methods: Sequence[Method]
+    image: Int[ndarray, " image"]
+    n_seeds: int
+    n_images: int
+    model: str = ""
+    reference: "Panel | None" = None
+
+    @property
+    def explanations(self) -> list[str]:
+        """Return the names of the methods that explain this model: those that are ranked."""
+        return [method.name for method in self.methods if method.explains]
+
+    def of_member(self, member: str) -> list[Method]:
+        """Return the methods of the study that a registered one stands behind."""
+        return [method for method in self.methods if method.member == member]
+
+    def __call__(self, metric: str, names: Sequence[str] | None = None) -> Float[ndarray, "seed image *setup method"]:
+        """Return a metric of these methods, those that are ranked by default."""
+        order = [method.name for method in self.methods]
+        return self.scores[metric][..., [order.index(name) for name in (self.explanations if names is None else names)]]
+
+    def rated(self, instrument: str, names: Sequence[str] | None = None) -> Float[ndarray, "seed image *setup method"]:
+        """Return the scores by which an instrument ranks these methods, more is better."""
+        metric, better = INSTRUMENTS[instrument]
+        return better * self(metric, names)
+
+    def taking(self, seeds: Int[ndarray, " seed"] | slice, images: Int[ndarray, " image"] | slice) -> "Panel":
+        """Return the panel of some seeds and images, by position; the reference's likewise."""
+        scores = {metric: values[seeds][:, images] for metric, values in self.scores.items()}
+        other = None if self.reference is None else self.reference.taking(seeds, images)
+        return replace(self, scores=scores, image=self.image[images], reference=other)
+
+
+def alone(scores: Mapping[str, ndarray], methods: Sequence[Method], model: str = "") -> Panel:
+    """Return the panel of a whole study."""
+    n_seeds, n_images = next(iter(scores.values())).shape[:2]
+    return Panel(scores, methods, np.arange(n_images), n_seeds, n_images, model)

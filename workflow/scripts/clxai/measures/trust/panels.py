@@ -1,0 +1,70 @@
+"""From the table of images to panels: the scores of each model and head by its own explanations, as arrays."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from clxai.errors import ClxaiError
+from clxai.measures.trust.base import Method, Panel, alone
+from clxai.runtime.artefacts import existing
+
+ROWS = 500_000  # of the table that are read at once
+_KEYS = ["model", "units", "method", "scored_by", "fill", "seed", "image"]
+
+
+def own_scores(path: str | Path, metrics: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of the table of images in which a head scores its own explanation, with these metrics and no other column.
+
+    The table is read in pieces: of a large study it does not fit in memory. Raises ClxaiError if it lacks a column.
+    """
+    columns = [*_KEYS, "explained_by", *dict.fromkeys(metrics)]
+    try:
+        pieces = pd.read_csv(existing(path), usecols=columns, chunksize=ROWS)
+        parts = [piece[piece["explained_by"] == piece["scored_by"]].drop(columns="explained_by") for piece in pieces]
+    except (ValueError, pd.errors.ParserError) as error:
+        raise ClxaiError(f"{path}: not a readable table of images ({error})") from error
+    return pd.concat(parts, ignore_index=True).rename(columns={"scored_by": "head"})
+
+
+def panels_of(
+    table: pd.DataFrame, metrics: Sequence[str], methods: Sequence[Method], setups: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], Panel]:
+    """Return by (model, head) the panel of all set-ups (units, fill), its scores [seed, image, setup, method].
+
+    Raises ClxaiError if a run, an image or a method of the study is missing or there twice.
+    """
+    panels = {}
+    for (model, head), part in table.groupby(["model", "head"], sort=False):
+        seeds, images = np.unique(part["seed"]), np.unique(part["image"])
+        names = [method.name for method in methods]
+        levels = [seeds, images, pd.MultiIndex.from_tuples(setups), names]
+        cells = [part["seed"], part["image"], pd.MultiIndex.from_frame(part[["units", "fill"]]), part["method"]]
+        places = [pd.Index(level).get_indexer(pd.Index(cell)) for level, cell in zip(levels, cells, strict=True)]
+        shape = tuple(map(len, levels))
+        flat = np.ravel_multi_index(places, shape) if min(map(min, places)) >= 0 else np.empty(0, int)
+        if len(flat) != np.prod(shape) or len(np.unique(flat)) != len(flat):
+            raise ClxaiError(f"the table of images has {len(part)} rows of {model}, {head}, the study {np.prod(shape)} runs")
+        scores = {}
+        for metric in metrics:
+            values = np.empty(len(flat))
+            values[flat] = part[metric].to_numpy()
+            scores[metric] = values.reshape(shape)
+        panels[model, head] = alone(scores, methods, model)
+    return panels
+
+
+def of_setup(panel: Panel, place: int) -> Panel:
+    """Return the panel of one set-up: scores [seed, image, method]."""
+    other = None if panel.reference is None else of_setup(panel.reference, place)
+    return replace(panel, scores={name: values[:, :, place] for name, values in panel.scores.items()}, reference=other)
+
+
+def with_references(
+    panels: Mapping[tuple[str, str], Panel], references: Mapping[str, str]
+) -> Iterator[tuple[tuple[str, str], Panel]]:
+    """Yield each panel with that of its model's reference and the same head, if the study has both."""
+    for (model, head), panel in panels.items():
+        yield (model, head), replace(panel, reference=panels.get((references.get(model), head)))
