@@ -9,9 +9,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -82,6 +83,13 @@ def problem_of(run, name, seed=0):
     head = run.heads[name]
     frozen, target = head.freeze(run.embeddings), head.predict(run.embeddings)
     return Problem(run.encoder, run.checkpoint, head, frozen, run.images, run.index, target, None, seed)
+
+
+def marked(run):
+    """A run whose images have evidence of two parts: a corner of 3 x 2 px and one pixel."""
+    evidence = np.zeros((len(run.data.images), *run.data.images.shape[2:]), np.uint8)
+    evidence[:, :3, :2], evidence[:, 9, 9] = 1, 2
+    return replace(run, data=replace(run.data, evidence=evidence))
 
 
 def flat_encoder(architecture):

@@ -20,6 +20,7 @@ KEYWORDS = {
     "needs_rules",
     "extras",
     "needs",
+    "needs_evidence",
     "options",
 }
 TWO_CHANNELS = torch.tensor([[[[1.0, -2.0]], [[-3.0, -4.0]]]])

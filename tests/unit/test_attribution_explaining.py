@@ -15,6 +15,7 @@ from clxai.networks.models import lay_out
 from clxai.registry import Entry, declared, fill_keywords
 from clxai.runtime.artefacts import read_arrays, write_arrays
 from clxai.runtime.memory import AT_ONCE, Most
+from project import marked
 
 METHODS = declared("methods")
 QUICK = {
@@ -26,7 +27,7 @@ QUICK = {
 
 @pytest.fixture(scope="module")
 def few(tiny_run):
-    return tiny_run.at(tiny_run.index[:5].numpy())
+    return marked(tiny_run.at(tiny_run.index[:5].numpy()))
 
 
 @pytest.fixture(scope="module")

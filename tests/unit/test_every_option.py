@@ -8,7 +8,7 @@ from clxai.flipping import curves
 from clxai.flipping.curves import flip_curves
 from clxai.heads.base import HEADS
 from clxai.registry import declared
-from project import SCHEMA, grid
+from project import SCHEMA, grid, marked
 
 SETTINGS = {
     "fills": ["mean"],
@@ -24,7 +24,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def few(tiny_run):
-    return tiny_run.at(tiny_run.index[:4].numpy())
+    return marked(tiny_run.at(tiny_run.index[:4].numpy()))
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +177,7 @@ OPTIONS = {
     ("occlusion", "stride"): (2, {}, differs),
     ("occlusion", "baseline"): ("blur", {}, differs),
     ("contrast", "baseline"): ("zero", {}, differs),
+    ("oracle", "part"): (2, {}, differs),
 }
 
 

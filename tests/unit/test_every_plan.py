@@ -35,11 +35,12 @@ def some(names):
     return st.lists(st.sampled_from(sorted(names)), min_size=1, max_size=3, unique=True)
 
 
+WITHOUT_EVIDENCE = [name for name, entry in declared("methods").items() if not entry.semantics["needs_evidence"]]
 STUDIES = st.fixed_dictionaries(
     {
         "models": some(CONFIG["models"]),
         "heads": some(declared("heads")),
-        "methods": some(declared("methods")).map(lambda names: [*dict.fromkeys([*names, "random"])]),
+        "methods": some(WITHOUT_EVIDENCE).map(lambda names: [*dict.fromkeys([*names, "random"])]),
         "seeds": st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True),
     }
 )

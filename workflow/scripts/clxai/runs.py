@@ -41,6 +41,12 @@ class Run:
         return torch.from_numpy(self.data.images[self.index.cpu().numpy()]).to(self.index.device).float() / 255
 
     @property
+    def evidence(self) -> Tensor | None:
+        """Where the evidence of the chosen images is, uint8 [image, y, x]; None where the data do not tell."""
+        stored = self.data.evidence
+        return None if stored is None else torch.from_numpy(stored[self.index.cpu().numpy()]).to(self.index.device)
+
+    @property
     def embeddings(self) -> Tensor:
         """The stored embeddings of the chosen images."""
         return self.all_embeddings[self.index]

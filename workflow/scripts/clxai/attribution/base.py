@@ -8,16 +8,16 @@ pixels, "input" or "layer". signed: negative values mean evidence against the ta
 False if the map is the same for every head. baseline: default fill of a method that needs one, else None. reduction: how
 channels become one map. needs_rules: the network must have rules for relevance propagation. extras: names of the per-image
 numbers it returns besides. needs: registered methods whose maps of the same images it is given, run first if the study does not
-have them. blind: the map knows nothing of the network that it is scored on; an explanation must exceed the best of these.
-options: allowed keys with their defaults; `layer` is one that the network declares, or `last`.
-at_most (may be left out): upper bounds of options, each a number or the name of another option.
+have them. needs_evidence: works on data alone whose evidence is known. blind: the map knows nothing of the network that it is
+scored on; an explanation must exceed the best of these. options: allowed keys with their defaults; `layer` is one that the
+network declares, or `last`. at_most (may be left out): upper bounds of options, each a number or the name of another option.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from clxai.heads.base import FrozenScores, Head, log_odds
@@ -40,6 +40,7 @@ METHODS = Family(
         "needs_rules": {"type": "boolean", "default": False},
         "extras": {"type": "array", "items": {"type": "string"}, "default": []},
         "needs": {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "default": []},
+        "needs_evidence": {"type": "boolean", "default": False},
     },
 )
 method = METHODS.register
@@ -59,7 +60,8 @@ class Problem:
     Methods differentiate with respect to the normalised input. `rows` numbers the images of the batch, so that a method that
     repeats inputs can say whose copy each one is. `baseline` is normalised, or None. `checkpoint` is the file of the network, for
     methods that need it as it was trained, with its batch norms. `maps` has the maps of each method that is needed, after channel
-    reduction, for this batch and head.
+    reduction, for this batch and head. `evidence` is where the evidence of each image is, by the number of its part and 0
+    elsewhere, or None where the data do not tell.
     """
 
     encoder: Encoder
@@ -72,6 +74,7 @@ class Problem:
     baseline: Float[Tensor, "image channel y x"] | None
     seed: int
     maps: Mapping[str, Float[Tensor, "image y x"]] = field(default_factory=dict)
+    evidence: UInt8[Tensor, "image y x"] | None = None
 
     @property
     def inputs(self) -> Float[Tensor, "image channel y x"]:

@@ -11,6 +11,7 @@ import xarray
 from torch import Tensor
 
 from clxai.attribution.base import METHODS, REDUCTIONS, Explanation, Problem, layer_name
+from clxai.attribution.truth import truth_of
 from clxai.errors import ClxaiError
 from clxai.fills.base import Fill, fill_images, fill_of
 from clxai.heads.base import Head, log_odds
@@ -49,7 +50,14 @@ def explain(
             _append(rows, _explain_head(run, head, baseline, entry, settings, seed, needed[name]))
             check_map(rows["attribution"][-1], method_name, name)
         _append(rows, _targets(head, run.embeddings))
-    return _labelled(rows, list(run.heads), run.index, entry, settings, _baseline_record(baseline, fill), seed)
+    found = _labelled(rows, list(run.heads), run.index, entry, settings, _baseline_record(baseline, fill), seed)
+    return found if run.evidence is None else found.assign(_truth(found, run.evidence))
+
+
+def _truth(found: xarray.Dataset, evidence: Tensor) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+    """Return how much of each map lies where the evidence is, as variables over head and image, or image."""
+    numbers = truth_of(torch.from_numpy(found["attribution"].values), evidence.cpu())
+    return {name: (("head", "image")[-values.ndim :], values.float().numpy()) for name, values in numbers.items()}
 
 
 def read_maps(paths: Iterable[str | Path]) -> dict[str, xarray.Dataset]:
@@ -104,6 +112,7 @@ def _explain_head(
 ) -> dict[str, np.ndarray]:
     """Explain one head batch by batch; each batch freezes its own neighbours."""
     images, embeddings, target = run.images, run.embeddings, head.predict(run.embeddings)
+    evidence = run.evidence
 
     def explained(rows: Tensor) -> Explanation:
         problem = Problem(
@@ -117,6 +126,7 @@ def _explain_head(
             baseline=None if baseline is None else baseline[rows],
             seed=seed,
             maps={name: values[rows] for name, values in maps.items()},
+            evidence=None if evidence is None else evidence[rows],
         )
         return entry.definition(problem, settings)
 

@@ -5,15 +5,19 @@ The test split is for reporting alone; whatever is selected or fitted uses train
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clxai.errors import ClxaiError
 from clxai.names import SPLITS
 from clxai.runtime.artefacts import map_images, read_arrays
+
+if TYPE_CHECKING:
+    import xarray
 
 
 class StoredImages:
@@ -49,7 +53,11 @@ def crc32_of(images: Iterable[np.ndarray]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ImageData:
-    """A prepared data set: images [image, channel, y, x] uint8 (in their file), labels, splits and channel statistics."""
+    """A prepared data set: images [image, channel, y, x] uint8 (in their file), labels, splits and channel statistics.
+
+    `evidence` [image, y, x] uint8 says where the evidence of the class is, by the number of its part and 0 elsewhere; None where
+    that is not known.
+    """
 
     name: str
     images: np.ndarray | StoredImages
@@ -58,6 +66,7 @@ class ImageData:
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    evidence: np.ndarray | None = None
 
     @property
     def n_classes(self) -> int:
@@ -85,7 +94,21 @@ def open_prepared(name: str, images_path: str | Path, labels_path: str | Path) -
         class_names=tuple(json.loads(labels.attrs["class_names"])),
         mean=tuple(np.atleast_1d(labels.attrs["mean"]).tolist()),
         std=tuple(np.atleast_1d(labels.attrs["std"]).tolist()),
+        evidence=_evidence_in(labels, images.shape, labels_path),
     )
+
+
+def _evidence_in(labels: "xarray.Dataset", shape: Sequence[int], path: str | Path) -> np.ndarray | None:
+    """Return the evidence that is stored with the labels, if any. Raises ClxaiError unless it is a mask for each image."""
+    if "evidence" not in labels:
+        return None
+    evidence = labels["evidence"].values
+    if evidence.dtype != np.uint8 or evidence.shape != (shape[0], *shape[2:]):
+        raise ClxaiError(
+            f"{path}: evidence must be uint8 [image, y, x] of {[shape[0], *shape[2:]]}. Found {evidence.dtype} of "
+            f"{list(evidence.shape)}: delete it and run again"
+        )
+    return evidence
 
 
 def stratified_choice(labels: np.ndarray, n_chosen: int, rng: np.random.Generator) -> np.ndarray:

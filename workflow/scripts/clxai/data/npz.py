@@ -32,13 +32,13 @@ class Header:
 
 
 def read_headers(path: str | Path) -> dict[str, Header]:
-    """Return type and shape of the arrays `{train,val,test}_{images,labels}` of a file, those that are there.
+    """Return type and shape of the arrays `{train,val,test}_{images,labels,evidence}` of a file, those that are there.
 
     Raises ClxaiError if the file is no npz, if an array holds Python objects, or if images and labels do not belong together.
     """
     try:
         with ZipFile(path) as archive:
-            wanted = {f"{split}_{what}.npy" for split in SPLITS for what in ("images", "labels")}
+            wanted = {f"{split}_{what}.npy" for split in SPLITS for what in ("images", "labels", "evidence")}
             members = archive.namelist()
             headers = {name.removesuffix(".npy"): _header(archive, name) for name in members if name in wanted}
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:
@@ -50,6 +50,7 @@ def read_headers(path: str | Path) -> dict[str, Header]:
             raise ClxaiError(f"{path}: not a readable npz file ({name} holds Python objects, which are never unpickled)")
     _check_train(headers, members, path)
     _check_layout(headers, path)
+    _check_evidence(headers, path)
     return headers
 
 
@@ -64,6 +65,11 @@ def extent(entry: Mapping[str, Any], where: str) -> tuple[dict[str, int], tuple[
 def content(entry: Mapping[str, Any]) -> dict[str, int]:
     """Return the checksums of the arrays of the file."""
     return checksums(entry["path"])
+
+
+def parts(entry: Mapping[str, Any]) -> int:
+    """Return the most parts of the evidence: as many as bytes can number, or 0 if the file has none."""
+    return 255 if "train_evidence" in read_headers(entry["path"]) else 0
 
 
 def checksums(path: str | Path) -> dict[str, int]:
@@ -122,6 +128,19 @@ def _check_layout(headers: dict[str, Header], path: str | Path) -> None:
             raise ClxaiError(f"{path}: {name}_images: pixels must be uint8, or float in [0, 1]. Found {images.dtype}")
         if not re.fullmatch(r"[|<>][iu]\d", labels.descr):
             raise ClxaiError(f"{path}: labels must be integers 0..C-1. Found {labels.dtype} in {name}_labels")
+
+
+def _check_evidence(headers: dict[str, Header], path: str | Path) -> None:
+    """Raise ClxaiError if some splits have evidence and others none, or if it is not a mask of bytes for each image."""
+    present = present_splits(headers)
+    having = [name for name in present if f"{name}_evidence" in headers]
+    if having and having != present:
+        raise ClxaiError(f"{path}: evidence is needed for each split or for none. Found that of {', '.join(having)}")
+    for name in having:
+        evidence, shape = headers[f"{name}_evidence"], headers[f"{name}_images"].shape[:3]
+        if evidence.descr != "|u1" or evidence.shape != shape:
+            found = f"{evidence.dtype} of {list(evidence.shape)}"
+            raise ClxaiError(f"{path}: {name}_evidence must be uint8 [image, y, x] of {list(shape)}. Found {found}")
 
 
 def _channels_first(shape: tuple[int, ...]) -> bool:

@@ -17,7 +17,7 @@ from clxai.data.sources.base import SOURCES, Source
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
 from clxai.names import SPLITS
-from clxai.runtime.artefacts import atomic, write_arrays
+from clxai.runtime.artefacts import atomic, map_images, write_arrays
 
 _FIRST = 5  # names that a report or an error gives
 
@@ -51,8 +51,18 @@ def prepare(config: Mapping[str, Any], images_path: str | Path, labels_path: str
     dataset["split"].attrs = {"flag_values": np.arange(3, dtype=np.int8), "flag_meanings": " ".join(SPLITS)}
     dataset["crc32"].attrs = {"description": "checksum of the bytes of the image in images.npy"}
     dataset["origin"].attrs = {"description": "position of the image in its source"}
+    if source.evidence is not None:
+        dataset["evidence"] = _evidence(source, kept, map_images(images_path).shape[2:])
     write_arrays(dataset, labels_path)
     return found
+
+
+def _evidence(source: Source, kept: np.ndarray, shape: tuple[int, int]) -> xarray.DataArray:
+    """Return where the evidence of each kept image is, [image, y, x], to be stored compressed."""
+    masks = xarray.DataArray(np.stack([source.mask(int(index), shape) for index in kept]), dims=("image", "y", "x"))
+    masks.attrs = {"description": "0 where there is no evidence of the class, else the number of the part of it"}
+    masks.encoding = {"zlib": True, "complevel": 1}
+    return masks
 
 
 def found_in(source: Source, split: np.ndarray) -> pd.DataFrame:

@@ -19,6 +19,8 @@ RUN = ["model", "seed", "units", "method"]
 CELL = ["explained_by", "scored_by", "fill"]
 GROUP = ["model", "units", "method", *CELL]
 _CIRCUMSTANCES = ("device", "cpu_capability", "torch", "numpy")  # as training.json has them
+# Of maps of images whose evidence is known, see `attribution.truth`: how much of a map lies in it, and how much would by chance.
+TRUTH = ("relevance_mass", "relevance_rank", "evidence_share")
 CURVE_QUANTITIES = ("probability", "probability_matched", "kept", "drift", "bank_distance")
 
 
@@ -158,7 +160,8 @@ def map_table(
     """Return how far maps rank anything at all: one row per model, seed, units, method and head, each number a mean over images.
 
     `degenerate` is the share of images ranked at random, `unit_ties` and `pixel_ties` the shares of tied units and pixels,
-    `zeros` that of pixels that are 0. `maps` are those that the curves were made from, one per model, seed and method.
+    `zeros` that of pixels that are 0. Where it is known where the evidence is, the numbers of `TRUTH` too. `maps` are those that
+    the curves were made from, one per model, seed and method.
     """
     rows, by_run = [], {(run["model"], run["seed"], run["method"]): explained for run, explained in maps}
     for run, curve in curves:
@@ -171,6 +174,7 @@ def map_table(
                 "pixel_ties": pixels["tie_fraction"],
                 "zeros": pixels["zero_fraction"],
             }
+            numbers |= {name: pixels[name] for name in TRUTH if name in pixels}
             means = {name: float(values.astype(float).mean()) for name, values in numbers.items()}
             rows.append({**{name: run[name] for name in RUN}, "head": head, **means, "n_images": ranked.sizes["image"]})
     return pd.DataFrame(rows).sort_values([*RUN, "head"], kind="stable").reset_index(drop=True)

@@ -18,7 +18,7 @@ from clxai.planning.choices import (
     semantics_of,
 )
 from clxai.planning.confirmatory import confirmatory_of
-from clxai.planning.extents import Extent, check_source, measure
+from clxai.planning.extents import Extent, check_source, measure, parts_of
 from clxai.planning.needed import check_start, methods_needed, models_needed
 from clxai.planning.networks import check_image, check_methods
 from clxai.planning.options import check_bounds, check_options
@@ -147,11 +147,28 @@ def _check_dataset(config: Mapping[str, Any], name: str) -> None:
     if entry["source"] not in known:
         raise ClxaiError(f"{where}.source: {unknown_name('data source', entry['source'], known)}")
     check_source(entry, where)
+    _check_evidence(config, name)
     extent = measure(entry, where)
     _check_size(config, entry, where, extent)
     _check_counts(config, name, extent)
     for where_given, semantics, given in _options_in_use(config):
         check_bounds(given, semantics["at_most"], where_given, extent.bounds, name)
+
+
+def _check_evidence(config: Mapping[str, Any], name: str) -> None:
+    """Raise ClxaiError if a method needs to know where the evidence is, and the source of a data set does not tell."""
+    there = parts_of(config["datasets"][name])
+    for method in methods_needed(config):
+        if not semantics_of(config, "methods", method)["needs_evidence"]:
+            continue
+        if not there:
+            raise ClxaiError(
+                f"method {method!r} needs data whose evidence is known. Got data set {name!r} of source "
+                f"{config['datasets'][name]['source']!r}: take source planted, or one with evidence of its own, or leave it out"
+            )
+        part = chosen(config, "methods", method)[1].get("part", 0)
+        if part > there:
+            raise ClxaiError(f"methods.{method}.part must be at most {there}, the parts of the evidence of {name!r}. Got {part}")
 
 
 def _check_counts(config: Mapping[str, Any], name: str, extent: Extent) -> None:

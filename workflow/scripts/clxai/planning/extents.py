@@ -11,6 +11,8 @@ from clxai.errors import ClxaiError
 from clxai.planning.options import check_options
 from clxai.registry import declared, keywords_of
 
+_MOST_PARTS = 255  # that a mask of bytes can number
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -36,6 +38,12 @@ def content(entry: Mapping[str, Any]) -> Any:
     """Return a plain value that changes with the images of an entry; None where the source has none."""
     told = _told(entry, "content")
     return told(entry) if told else None
+
+
+def parts_of(entry: Mapping[str, Any]) -> int:
+    """Return the most parts that the evidence of an entry's images may have; 0 if it is not known where the evidence is."""
+    told = _told(entry, "parts")
+    return told(entry) if told else _MOST_PARTS * declared("sources")[entry["source"]].semantics["evidence"]
 
 
 def check_source(entry: Mapping[str, Any], where: str) -> None:

@@ -4,12 +4,14 @@
     def name(config: Mapping) -> Source
 
 needs: keys of the entry that must be given; a needed path must exist. takes: keys besides, of those that only some sources have.
-options: allowed keys of `arguments` with their defaults, where `planning` checks none. planning: a module without torch whose
-functions tell planning, before any image is read, what it can know; each may be left out, as may the module:
+options: allowed keys of `arguments` with their defaults, where `planning` checks none. evidence: the source knows where in each
+image the evidence of its class is. planning: a module without torch whose functions tell planning, before any image is read, what
+it can know; each may be left out, as may the module:
 
     check(entry, where)     raise ClxaiError if the entry cannot work
     extent(entry, where)    (images by split, (height, width) or None) of the source, as far as they are known
     content(entry)          a plain value that is another one where the images are; the data are then prepared again
+    parts(entry)            how many parts the evidence has, 0 for none; without it as many as `evidence` says
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +32,7 @@ SOURCES = Family(
             "default": [],
         },
         "planning": {"type": ["null", "string"], "default": None},
+        "evidence": {"type": "boolean", "default": False},
     },
 )
 source = SOURCES.register
@@ -40,6 +43,7 @@ class Source:
     """Labels, split codes (0 train, 1 val, 2 test) and a reader of single images, uint8 [y, x] or [y, x, channel].
 
     `names` are those of the images, where they have any; `skipped` are the names of what is no image of the set, by reason.
+    `evidence` reads the mask of single images, uint8 [y, x]: 0 where there is no evidence of the class, else the part's number.
     """
 
     labels: np.ndarray
@@ -48,6 +52,7 @@ class Source:
     read: Callable[[int], np.ndarray]
     names: Sequence[str] = ()
     skipped: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    evidence: Callable[[int], np.ndarray] | None = None
 
     def name_of(self, index: int) -> str:
         """Return the name of an image, or its number where it has none."""
@@ -61,11 +66,18 @@ class Source:
         pixels = np.atleast_3d(pixels if shape is None else resize(pixels, shape))
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
+    def mask(self, index: int, shape: tuple[int, int]) -> np.ndarray:
+        """Return the evidence of one image as uint8 [y, x], resized as the image is, by its nearest pixels."""
+        if self.evidence is None:
+            raise ClxaiError(f"{self.name_of(index)}: its source has no evidence")
+        labels = np.asarray(self.evidence(index), dtype=np.uint8)
+        return labels if labels.shape == shape else resize(labels, shape, nearest=True).reshape(shape)
 
-def resize(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+
+def resize(pixels: np.ndarray, shape: tuple[int, int], nearest: bool = False) -> np.ndarray:
     """Resize [y, x] or [y, x, channel] to height and width `shape`: by repetition where both are the same whole multiple.
 
-    Else bilinearly, until the image covers the shape with its proportions kept, then by a centre crop.
+    Else bilinearly (or by the nearest pixel), until the image covers the shape with its proportions kept, then by a centre crop.
     """
     height, width = pixels.shape[:2]
     factor = shape[0] // height
@@ -76,7 +88,8 @@ def resize(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     scale = max(shape[0] / height, shape[1] / width)
     covering = (max(shape[1], round(width * scale)), max(shape[0], round(height * scale)))
     planes = [Image.fromarray(plane) for plane in np.atleast_3d(pixels).transpose(2, 0, 1)]
-    resized = np.stack([np.asarray(plane.resize(covering, Image.Resampling.BILINEAR)) for plane in planes], axis=-1)
+    how = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
+    resized = np.stack([np.asarray(plane.resize(covering, how)) for plane in planes], axis=-1)
     top, left = (resized.shape[0] - shape[0]) // 2, (resized.shape[1] - shape[1]) // 2
     return resized[top : top + shape[0], left : left + shape[1]]
 

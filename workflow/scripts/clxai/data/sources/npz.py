@@ -17,12 +17,17 @@ from clxai.runtime.artefacts import existing
 
 @source("npz", needs=("path",), takes=("first_label",), planning="clxai.data.npz")
 def npz(config: Mapping[str, Any]) -> Source:
-    """An npz file in the MedMNIST layout: {train,val,test}_images and _labels; val and test may be absent."""
+    """An npz file in the MedMNIST layout: {train,val,test}_images and _labels; val and test may be absent.
+
+    With {train,val,test}_evidence, uint8 [image, y, x], it is known where the evidence is: its part's number, 0 elsewhere.
+    """
     path = existing(config["path"])
-    present = present_splits(read_headers(path))
+    headers = read_headers(path)
+    present = present_splits(headers)
+    kinds = ("images", "labels", *(["evidence"] if "train_evidence" in headers else []))
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {f"{name}_{what}": archive[f"{name}_{what}"] for name in present for what in ("images", "labels")}
+            arrays = {f"{name}_{what}": archive[f"{name}_{what}"] for name in present for what in kinds}
     except (ValueError, TypeError, OSError, EOFError, KeyError, RuntimeError, BadZipFile, zlib.error) as error:
         raise ClxaiError(f"{path}: not a readable npz file ({error})") from error
     images = np.concatenate([to_uint8(arrays[f"{name}_images"], f"{path}: {name}_images") for name in present])
@@ -32,7 +37,10 @@ def npz(config: Mapping[str, Any]) -> Source:
     split = np.concatenate([np.full(len(arrays[f"{name}_images"]), SPLITS.index(name)) for name in present])
     first = config["first_label"]
     names = tuple(str(first + number) for number in range(int(labels.max()) + 1))
-    return Source(labels, split, names, images.__getitem__)
+    if "evidence" not in kinds:
+        return Source(labels, split, names, images.__getitem__)
+    evidence = np.concatenate([arrays[f"{name}_evidence"] for name in present])
+    return Source(labels, split, names, images.__getitem__, evidence=evidence.__getitem__)
 
 
 def _counted_from(first: int, labels: np.ndarray, path: Path) -> np.ndarray:
