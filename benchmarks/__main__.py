@@ -12,8 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
-GROUPS = ("flips", "heads", "explaining", "training", "jobs", "planning")
-PACKAGES = ("torch", "torchvision", "captum", "quantus", "scikit-learn", "numpy", "snakemake")
+GROUPS = ("flips", "fills", "heads", "explaining", "training", "jobs", "planning")
+PACKAGES = ("torch", "torchvision", "captum", "quantus", "grad-cam", "scikit-learn", "numpy", "snakemake")
 ROOT = Path(__file__).parents[1]
 
 
@@ -25,6 +25,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="threads on the CPU")
     parser.add_argument("--repetitions", type=int, default=5, help="turns of each contestant")
     parser.add_argument("--full", action="store_true", help="eight times the sizes")
+    parser.add_argument("--cpu-time", action="store_true", help="CPU seconds of the process, for a machine that others use too")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/latest.json"), help="where the figures go")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # measure in this process, print JSON lines
     options = parser.parse_args()
@@ -44,7 +45,7 @@ def measure_here(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(options.threads)
     keep_freed_memory()
-    setting = Setting(torch.device(options.device), options.threads, options.repetitions, options.full)
+    setting = Setting(torch.device(options.device), options.threads, options.repetitions, options.full, options.cpu_time)
     with threadpool_limits(options.threads):
         for comparison in importlib.import_module(f"benchmarks.{options.groups[0]}").compare(setting):
             print(json.dumps(comparison.record()), flush=True)
@@ -54,6 +55,7 @@ def run_group(group: str, options: argparse.Namespace) -> list[dict[str, object]
     """Run a group in a fresh process; print each comparison as it comes."""
     command = [sys.executable, "-m", "benchmarks", group, "--here", "--device", options.device, "--threads", str(options.threads)]
     command += ["--repetitions", str(options.repetitions), *(["--full"] if options.full else [])]
+    command += ["--cpu-time"] if options.cpu_time else []
     limits = {name: str(options.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     rows = []
     environment = {**os.environ, **limits, "TQDM_DISABLE": "1"}
@@ -69,16 +71,21 @@ def run_group(group: str, options: argparse.Namespace) -> list[dict[str, object]
     return rows
 
 
+HEADER = (
+    "| what | against | ours, s | theirs, s | overhead: ours / floor | speed-up: peer / ours | bar | |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- |",
+)
+
+
 def in_words(row: dict[str, object]) -> str:
-    """Return a comparison as a line of the table."""
-    ratio, ratios = row["ratio"], row["ratios"]
-    unit = " s" if row["peer"] is None else "x"
-    bar = f"<= {row['at_most']:g}" if row["at_most"] is not None else f">= {row['at_least']:g}"
-    seconds = "" if row["peer"] is None else f"{median(row['ours']):.4g} s : {median(row['peer']):.4g} s"
-    verdict = "holds" if row["holds"] else "MISSED"
-    spread = f"[{min(ratios):.2f}, {max(ratios):.2f}]"
-    cells = (row["name"], row["against"], seconds, f"{ratio:.3f}{unit} {spread}", bar, verdict)
-    return "| " + " | ".join(cells) + " |"
+    """Return a comparison as a line of the table: a ratio stands in the column of its meaning, seconds alone in that of ours."""
+    ours, peer, is_overhead = row["ours"], row["peer"], row["at_most"] is not None
+    spread = f" [{min(row['ratios']):.2f}, {max(row['ratios']):.2f}]"
+    alone, ratio = peer is None, f"{row['ratio']:.3g}x{spread}"
+    seconds = (f"{median(ours):.4g}{spread if alone else ''}", "" if alone else f"{median(peer):.4g}")
+    ratios = ("", "") if alone else (ratio, "") if is_overhead else ("", ratio)
+    bar = f"<= {row['at_most']:g}{' s' if alone else ''}" if is_overhead else f">= {row['at_least']:g}"
+    return "| " + " | ".join((row["name"], row["against"], *seconds, *ratios, bar, "holds" if row["holds"] else "MISSED")) + " |"
 
 
 def machine(options: argparse.Namespace) -> dict[str, object]:
@@ -97,6 +104,7 @@ def machine(options: argparse.Namespace) -> dict[str, object]:
         "threads": options.threads,
         "repetitions": options.repetitions,
         "full": options.full,
+        "clock": "CPU seconds" if options.cpu_time else "wall",
         "python": platform.python_version(),
         "versions": versions,
         "commit": commit.stdout.strip(),
@@ -128,7 +136,7 @@ def main() -> None:
         rows = scaling.sweep(options.device, options.threads)
         scaling.draw(rows, options.json.with_suffix(".svg"))
     else:
-        print("| what | against | ours : peer | ratio [min, max] | bar | |\n| --- | --- | --- | --- | --- | --- |")
+        print(*HEADER, sep="\n")
         rows = [row for group in options.groups or GROUPS for row in run_group(group, options)]
     options.json.write_text(json.dumps({**about, "comparisons": rows}, indent=2) + "\n")
     print(f"written to {options.json}")

@@ -1,5 +1,6 @@
 """The flipping engine against the bare forward passes of as many images, and against Quantus."""
 
+import math
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -92,7 +93,7 @@ def against_quantus(setting: Setting) -> Comparison:
     model = _Classifier(network).to(memory_format=torch.contiguous_format).eval()
     inputs = network.normalise(images.contiguous()).cpu().numpy()
     metric = quantus.PixelFlipping(
-        features_in_step=problem.size**2 // n_steps, perturb_baseline=0.0, normalise=False, disable_warnings=True
+        features_in_step=math.prod(problem.shape) // n_steps, perturb_baseline=0.0, normalise=False, disable_warnings=True
     )
 
     def peer() -> list[np.ndarray]:

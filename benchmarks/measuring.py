@@ -13,12 +13,13 @@ Contestant = Callable[[], object]
 
 @dataclass(frozen=True)
 class Setting:
-    """On what and how much is measured: device, threads on the CPU, repetitions, quick or full sizes."""
+    """On what and how much is measured: device, threads on the CPU, repetitions, quick or full sizes, and by which clock."""
 
     device: torch.device
     threads: int
     repetitions: int = 5
     full: bool = False
+    cpu_time: bool = False
 
     def use_threads(self, asked: int) -> None:
         """Compute with as many threads as a job of the workflow would, at most the setting's."""
@@ -80,16 +81,17 @@ def by_turns(contestants: Mapping[str, Contestant], setting: Setting, warm_up: i
     gc.collect()
     for repetition in range(setting.repetitions):
         for name in names if repetition % 2 == 0 else reversed(names):
-            seconds[name].append(timed(contestants[name], setting.device))
+            seconds[name].append(timed(contestants[name], setting.device, setting.cpu_time))
     return seconds
 
 
-def timed(contestant: Contestant, device: torch.device) -> float:
-    """Return how many seconds a call takes: device events on CUDA, the wall clock elsewhere."""
+def timed(contestant: Contestant, device: torch.device, cpu_time: bool = False) -> float:
+    """Return how many seconds a call takes: device events on CUDA, elsewhere the wall clock or this process's CPU time."""
     if device.type != "cuda":
-        start = time.perf_counter()
+        clock = time.process_time if cpu_time else time.perf_counter
+        start = clock()
         contestant()
-        return time.perf_counter() - start
+        return clock() - start
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize(device)
     begin.record()

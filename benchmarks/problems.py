@@ -1,5 +1,6 @@
 """The networks, images and heads on which is measured. Weights are random: the time of a forward pass does not depend on them."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +27,7 @@ class Problem:
 
     name: str
     channels: int
-    size: int
+    shape: tuple[int, int]  # [y, x] in pixels
     width: int
     unit_px: int
     n_bank: int
@@ -36,12 +37,13 @@ class Problem:
     @property
     def n_units(self) -> int:
         """The units of an image."""
-        return (self.size // self.unit_px) ** 2
+        return math.prod(side // self.unit_px for side in self.shape)
 
 
-SMALL = Problem("width 16, 24x24x1", channels=1, size=24, width=16, unit_px=3, n_bank=1100, n_flipped=64, threads=1)
-FULL = Problem("width 64, 32x32x3", channels=3, size=32, width=64, unit_px=1, n_bank=5000, n_flipped=4, threads=2)
-GREY = Problem("width 64, 32x32x1", channels=1, size=32, width=64, unit_px=1, n_bank=1000, n_flipped=16, threads=2)
+SMALL = Problem("width 16, 24x24x1", channels=1, shape=(24, 24), width=16, unit_px=3, n_bank=1100, n_flipped=64, threads=1)
+FULL = Problem("width 64, 32x32x3", channels=3, shape=(32, 32), width=64, unit_px=1, n_bank=5000, n_flipped=4, threads=2)
+GREY = Problem("width 64, 32x32x1", channels=1, shape=(32, 32), width=64, unit_px=1, n_bank=1000, n_flipped=16, threads=2)
+LARGE = Problem("width 64, 224x224x3", channels=3, shape=(224, 224), width=64, unit_px=14, n_bank=0, n_flipped=0, threads=2)
 
 
 def network_of(problem: Problem, device: torch.device, top: str = "classifier") -> Network:
@@ -49,7 +51,7 @@ def network_of(problem: Problem, device: torch.device, top: str = "classifier") 
     torch.manual_seed(SEED)
     grey = (0.5,) * problem.channels
     architecture = Architecture(
-        "resnet18", {"width": problem.width}, (problem.size, problem.size), grey, (0.25,) * problem.channels, N_CLASSES, top
+        "resnet18", {"width": problem.width}, problem.shape, grey, (0.25,) * problem.channels, N_CLASSES, top
     )
     network = Network(architecture).to(device, memory_format=torch.channels_last)
     with torch.no_grad():
@@ -65,8 +67,8 @@ def encoder_of(problem: Problem, device: torch.device) -> Encoder:
 def images_of(problem: Problem, n_images: int, device: torch.device) -> Tensor:
     """Return random images in [0, 1], smooth like photographs rather than white noise."""
     generator = torch.Generator().manual_seed(SEED)
-    coarse = torch.rand(n_images, problem.channels, problem.size // 4, problem.size // 4, generator=generator)
-    smooth = functional.interpolate(coarse, size=problem.size, mode="bilinear")
+    coarse = torch.rand(n_images, problem.channels, *(side // 4 for side in problem.shape), generator=generator)
+    smooth = functional.interpolate(coarse, size=problem.shape, mode="bilinear")
     return smooth.to(device).contiguous(memory_format=torch.channels_last)
 
 
@@ -104,7 +106,7 @@ def observer_for(encoder: Encoder, problem: Problem, images: Tensor, heads: dict
 def flipping_of(problem: Problem, fills: tuple[str, ...], n_steps: int, batch_size: int, precision: str = "float32") -> Flipping:
     """Return the plan of a flipping run."""
     sides = {"height": problem.unit_px, "width": problem.unit_px}
-    cut = cut_images("grid", sides, torch.empty(1, 1, problem.size, problem.size))
+    cut = cut_images("grid", sides, torch.empty(1, 1, *problem.shape))
     return Flipping(fills_of(fills), cut, removal_counts(cut.n_units, n_steps), SEED, batch_size, precision)
 
 

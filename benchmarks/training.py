@@ -42,9 +42,9 @@ class Pictures(Dataset):
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, views: int, strong: bool) -> None:
         tail = [transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.25,) * 3)]
-        plain = [transforms.RandomCrop(problems.FULL.size, padding=4), transforms.RandomHorizontalFlip()]
+        plain = [transforms.RandomCrop(problems.FULL.shape, padding=4), transforms.RandomHorizontalFlip()]
         rich = [
-            transforms.RandomResizedCrop(problems.FULL.size, scale=(0.2, 1.0)),
+            transforms.RandomResizedCrop(problems.FULL.shape, scale=(0.2, 1.0)),
             transforms.RandomHorizontalFlip(),
             transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
             transforms.RandomGrayscale(p=0.2),
@@ -79,7 +79,7 @@ def compare_recipe(setting: Setting, name: str, compiled: bool = False) -> Itera
     recipe = {**RECIPES[name], "batch_size": batch, "compile": compiled}
     views, loss, device = recipe["views"], LOSSES[recipe["loss"]], setting.device
     rng = np.random.default_rng(problems.SEED)
-    pixels = rng.integers(0, 256, (n_batches * batch, 3, problems.FULL.size, problems.FULL.size), dtype=np.uint8)
+    pixels = rng.integers(0, 256, (n_batches * batch, 3, *problems.FULL.shape), dtype=np.uint8)
     classes = rng.integers(0, problems.N_CLASSES, len(pixels))
     store, labels = ImageStore(pixels, np.arange(len(pixels)), device), torch.from_numpy(classes).to(device)
     network, optimiser = _network(name, device)

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from benchmarks.__main__ import GROUPS, in_words
+from benchmarks.__main__ import GROUPS, HEADER, in_words
 from benchmarks.measuring import Comparison, Setting, by_turns
 
 SETTING = Setting(torch.device("cpu"), threads=1, repetitions=4)
@@ -25,6 +25,11 @@ def test_a_slower_contestant_has_more_seconds():
     assert min(seconds["peer"]) >= 0.01 > max(seconds["ours"])
 
 
+def test_a_contestant_that_waits_takes_no_cpu_time():
+    setting = Setting(torch.device("cpu"), threads=1, repetitions=2, cpu_time=True)
+    assert max(by_turns({"ours": lambda: time.sleep(0.05)}, setting)["ours"]) < 0.04
+
+
 @pytest.mark.parametrize(
     ("ours", "peer", "bar", "ratio", "holds"),
     [
@@ -40,6 +45,21 @@ def test_the_median_ratio_is_held_against_the_bar(ours, peer, bar, ratio, holds)
     assert record["ratio"] == pytest.approx(ratio)
     assert record["holds"] is holds
     assert ("MISSED" in in_words(record)) is not holds
+
+
+@pytest.mark.parametrize(
+    ("peer", "bar", "column", "cell"),
+    [
+        ([1.0], {"at_most": 1.3}, 4, "2x [2.00, 2.00]"),
+        ([8.0], {"at_least": 3}, 5, "4x [4.00, 4.00]"),
+        (None, {"at_most": 3.0}, 2, "2 [2.00, 2.00]"),
+    ],
+)
+def test_each_kind_of_ratio_has_its_own_column(peer, bar, column, cell):
+    cells = in_words(Comparison("ours", "theirs", [2.0], peer, **bar).record()).strip("| ").split(" | ")
+    assert cells[column] == cell
+    assert [cells[other] for other in {4, 5} - {column}] == [""] * len({4, 5} - {column})
+    assert len(cells) == HEADER[0].count("|") - 1
 
 
 @pytest.mark.parametrize("group", [*GROUPS, "scaling"])

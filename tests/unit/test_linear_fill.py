@@ -8,13 +8,14 @@ import torch
 from clxai.errors import ClxaiError
 from clxai.fills.base import fill_images, fill_of
 from clxai.fills.linear import imputed
+from clxai.registry import declared
 from project import check, filled_config
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from scipy.sparse import csc_matrix
 from scipy.sparse.linalg import spsolve
 
 MEAN = torch.tensor([0.2, 0.5, 0.7]).view(-1, 1, 1)
-TOLERANCE = 1e-6
+TOLERANCE = declared("fills")["linear"].semantics["options"]["tolerance"]
 
 
 def linear(noise, tolerance=TOLERANCE):
@@ -140,7 +141,7 @@ def test_noise_is_one_field_per_seed_and_image_whatever_is_removed():
 
 def test_a_search_that_does_not_end_says_so(monkeypatch):
     monkeypatch.setattr("clxai.fills.linear._most_iterations", lambda images: 3)
-    with pytest.raises(ClxaiError, match=r"did not converge within 3 iterations .* raise fills\.<name>\.tolerance, now 1e-06"):
+    with pytest.raises(ClxaiError, match=r"did not converge within 3 iterations .* raise fills\.<name>\.tolerance, now 1e-07"):
         imputed(pictures(1, 1, 16, 16), some_masks(16, 16)[4:5], MEAN[:1], TOLERANCE)
 
 

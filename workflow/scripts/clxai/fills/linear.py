@@ -15,7 +15,7 @@ _BETWEEN_CHECKS = 8  # iterations, after which the images that are solved leave 
 _TEXT = "fill 'linear' did not converge within {} iterations (residual {:.2g}): raise fills.<name>.tolerance, now {:g}"
 
 
-@fill("linear", needs="mask", options={"noise": 0.01, "tolerance": 1e-6}, at_least={"noise": 0})
+@fill("linear", needs="mask", options={"noise": 0.01, "tolerance": 1e-7}, at_least={"noise": 0})
 def linear(canvas: Canvas, noise: float, tolerance: float) -> Float[Tensor, "image channel y x"]:
     """Each removed pixel the weighted mean of its neighbours, plus noise [Rong et al. 2022].
 
@@ -47,7 +47,8 @@ def imputed(
     """
     free = (removed & ~removed.all(dim=(1, 2), keepdim=True))[:, None].to(images.dtype)
     solution = torch.where(removed[:, None], start.to(images.dtype), images)
-    residual = free * _pull(solution)
+    inside = _neighbours(torch.ones_like(images[:1, :1]))
+    residual = free * (_neighbours(solution) - inside * solution)
     answer, place = solution.clone(), torch.arange(len(images), device=images.device)
     direction, squares = residual, residual.square().sum(dim=(2, 3), keepdim=True)
     for iteration in range(_most_iterations(images)):
@@ -58,18 +59,13 @@ def imputed(
             place, free, solution, residual, direction, squares = (part[open_] for part in parts)
             if not len(place):
                 return answer
-        product = -free * _pull(direction)
+        product = free * (inside * direction - _neighbours(direction))
         step = _ratio(squares, (direction * product).sum(dim=(2, 3), keepdim=True))
         solution = solution + step * direction
         residual = residual - step * product
         before, squares = squares, residual.square().sum(dim=(2, 3), keepdim=True)
         direction = residual + _ratio(squares, before) * direction
     raise ClxaiError(_TEXT.format(_most_iterations(images), float(residual.abs().max()), tolerance))
-
-
-def _pull(values: Float[Tensor, "image channel y x"]) -> Float[Tensor, "image channel y x"]:
-    """Return the weighted sum of the differences of each pixel's neighbours, inside the image, to the pixel."""
-    return _neighbours(values) - _neighbours(torch.ones_like(values[:1, :1])) * values
 
 
 def _neighbours(values: Float[Tensor, "image channel y x"]) -> Float[Tensor, "image channel y x"]:
