@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from clxai.fills.base import fills_of
+from clxai.flipping.density import Density
 from clxai.flipping.engine import Flipping
 from clxai.flipping.observing import Observer
 from clxai.heads.base import HEADS, Head
@@ -100,7 +101,8 @@ def observer_for(encoder: Encoder, problem: Problem, images: Tensor, heads: dict
     bank = embeddings_of(encoder, problem, problem.n_bank)
     labels = torch.arange(len(bank), device=bank.device) % N_CLASSES
     targets = torch.stack([head.predict(encoder(images)) for head in heads.values()])
-    return Observer(heads, targets, class_means(bank, labels, N_CLASSES), functional.normalize(bank, dim=1), bank_k)
+    centroids, density = class_means(bank, labels, N_CLASSES), Density.of(bank, labels, N_CLASSES)
+    return Observer(heads, targets, centroids, bank.mean(dim=0), functional.normalize(bank, dim=1), bank_k, density)
 
 
 def flipping_of(problem: Problem, fills: tuple[str, ...], n_steps: int, batch_size: int, precision: str = "float32") -> Flipping:

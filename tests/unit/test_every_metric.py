@@ -18,8 +18,11 @@ from clxai.measures.summaries import summary_table
 
 HEADS, FILLS, ORDERS, IMAGES = ["b", "a", "c"], ["zero", "mean"], ["lerf", "morf"], [4, 9]
 FRACTION, SPREAD = np.array([0.0, 0.1, 0.4, 0.55, 1.0]), 2.5
+LIMITS = {"bank_distance": 0.8, "relative_mahalanobis": 0.4}
+ATTRS = {"centroid_spread": SPREAD, **{f"clean_{name}": limit for name, limit in LIMITS.items()}}
 SCORED = ("probability", "probability_matched", "probability_matched_low", "probability_matched_high", "log_odds")
 PATH = ("drift_l2", "drift_cosine", "bank_distance", "centroid_distance", "step_length", "acceleration")
+PATH += ("other_distance", "mean_distance", "relative_mahalanobis", "drift_projection")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def dataset():
     values["prediction"] = (long, rng.integers(3, size=[lengths[axis] for axis in long]))
     values["target"] = (("scored_by", "image"), rng.integers(3, size=(3, 2)))
     coords = {"explained_by": HEADS, "scored_by": HEADS, "fill": FILLS, "order": ORDERS, "image": IMAGES}
-    return xarray.Dataset(values, coords={**coords, "fraction": ("step", FRACTION)}, attrs={"centroid_spread": SPREAD})
+    return xarray.Dataset(values, coords={**coords, "fraction": ("step", FRACTION)}, attrs=ATTRS)
 
 
 class Cell:
@@ -99,6 +102,24 @@ def partial(cell):
     return (both - place * other) / math.sqrt((1 - place**2) * (1 - other**2))
 
 
+def nearer(quantity):
+    return lambda cell: trapezoids([(cell(quantity, "morf")[0] - o) / SPREAD for o in cell(quantity, "morf")])
+
+
+def outside(quantity):
+    return lambda cell: trapezoids([float(d > LIMITS[quantity]) for d in cell(quantity, "morf")])
+
+
+def gain_inside(cell):
+    total = width = 0.0
+    for j in range(len(FRACTION) - 1):
+        if all(cell("bank_distance", order)[step] <= LIMITS["bank_distance"] for order in ORDERS for step in (j, j + 1)):
+            gaps = [cell("probability_matched", "lerf")[step] - cell("probability_matched", "morf")[step] for step in (j, j + 1)]
+            total += (FRACTION[j + 1] - FRACTION[j]) * sum(gaps) / 2
+            width += FRACTION[j + 1] - FRACTION[j]
+    return total / width if width else math.nan
+
+
 def inner(curve):
     return sum(curve[1:-1]) / (len(curve) - 2)
 
@@ -148,6 +169,13 @@ EXPECTED = {
     "drift_monotonicity": (drift_rank, 0, -1, 1),
     "largest_step": (lambda cell: max(cell("step_length", "morf")) / sum(cell("step_length", "morf")), 0, 0, 1),
     "drift_follows_loss": (partial, 0, -1, 1),
+    "towards_class": (nearer("other_distance"), 0, None, None),
+    "towards_mean": (nearer("mean_distance"), 0, None, None),
+    "drift_projection_auc": (deletion("drift_projection"), 0, 0, 2),
+    "drift_projection_srg": (lambda cell: -gain("drift_projection")(cell), 1, -2, 2),
+    "off_manifold_share": (outside("bank_distance"), -1, 0, 1),
+    "off_manifold_share_mahalanobis": (outside("relative_mahalanobis"), -1, 0, 1),
+    "srg_inside": (gain_inside, 1, -1, 1),
 }
 
 
@@ -161,7 +189,7 @@ def test_metric_is_its_formula_for_every_head_fill_and_image(dataset, name):
     for place in np.ndindex(3, 3, 2, 2):
         where = dict(zip(("explained_by", "scored_by", "fill", "image"), place, strict=True))
         names = [levels[n] for levels, n in zip((HEADS, HEADS, FILLS, IMAGES), place, strict=True)]
-        assert float(found.isel(where)) == pytest.approx(EXPECTED[name][0](Cell(dataset, *names)), rel=1e-10)
+        assert float(found.isel(where)) == pytest.approx(EXPECTED[name][0](Cell(dataset, *names)), rel=1e-10, nan_ok=True)
 
 
 @pytest.mark.parametrize("name", METRICS)

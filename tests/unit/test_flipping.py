@@ -16,6 +16,7 @@ from clxai.networks.models import load_network
 from clxai.units.base import cut_images
 from clxai.units.removal import removal_counts
 from project import flat_encoder
+from sklearn.covariance import LedoitWolf
 from torch import nn
 
 FILLS = ("mean", "noise")
@@ -28,8 +29,9 @@ SCORES = (
     "log_odds",
     "prediction",
     "centroid_distance",
+    "other_distance",
 )
-DRIFTS = ("drift_l2", "drift_cosine", "bank_distance", "step_length", "acceleration")
+DRIFTS = ("drift_l2", "drift_cosine", "bank_distance", "mean_distance", "relative_mahalanobis", "step_length", "acceleration")
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,15 @@ def curvature(path, fraction):
     return bend
 
 
+def relative_distance(units, labels, u):
+    """Squared Mahalanobis distances written out, with scikit-learn's shrunk covariances inverted."""
+    means = np.stack([units[labels == c].mean(axis=0) for c in range(10)])
+    within = LedoitWolf(assume_centered=True).fit(units - means[labels.astype(int)]).covariance_ * len(units) / (len(units) - 10)
+    common = LedoitWolf().fit(units).covariance_ * len(units) / (len(units) - 1)
+    to_class = min((u - mean) @ np.linalg.inv(within) @ (u - mean) for mean in means)
+    return to_class - (u - units.mean(axis=0)) @ np.linalg.inv(common) @ (u - units.mean(axis=0))
+
+
 def slow_quantities(run, path):
     bank, labels = (part.double().numpy() for part in run.training_bank())
     units = bank / np.linalg.norm(bank, axis=1, keepdims=True)
@@ -125,6 +136,8 @@ def slow_quantities(run, path):
         "drift_l2": [np.linalg.norm(z - path[0]) for z in path],
         "drift_cosine": [1 - z @ path[0] / (n * norms[0]) for z, n in zip(path, norms, strict=True)],
         "bank_distance": [np.sort(np.linalg.norm(units - z / n, axis=1))[BANK_K - 1] for z, n in zip(path, norms, strict=True)],
+        "mean_distance": [np.linalg.norm(z - bank.mean(axis=0)) for z in path],
+        "relative_mahalanobis": [relative_distance(units, labels, z / n) for z, n in zip(path, norms, strict=True)],
         "step_length": [0.0, *(np.linalg.norm(path[j] - path[j - 1]) for j in range(1, len(path)))],
         "acceleration": curvature(path, fraction),
     }
@@ -138,13 +151,14 @@ def slow_quantities(run, path):
             end: np.array([odds_of(scores / float(getattr(head, f"temperature{end}")), target) for scores, _ in scored])
             for end in ("", "_low", "_high")
         }
-        centroid = bank[labels == target].mean(axis=0)
+        centroids = [bank[labels == c].mean(axis=0) for c in range(10)]
         found[name] = {
             "log_odds": odds,
             "probability": 1 / (1 + np.exp(-odds)),
             **{f"probability_matched{end}": 1 / (1 + np.exp(-values)) for end, values in matched.items()},
             "prediction": [prediction for _, prediction in scored],
-            "centroid_distance": [np.linalg.norm(z - centroid) for z in path],
+            "centroid_distance": [np.linalg.norm(z - centroids[target]) for z in path],
+            "other_distance": [min(np.linalg.norm(z - centroids[c]) for c in range(10) if c != target) for z in path],
         }
     return found
 
@@ -175,7 +189,8 @@ def test_embedding_path_equals_the_slow_twin(fast, slow):
 def test_drift_equals_the_slow_twin(fast, slow, name):
     for (fill, order, image), (_, expected) in slow.items():
         found = fast[name][0, fill, order, image]
-        np.testing.assert_allclose(found, expected[name], rtol=1e-3, atol=1e-3 if name == "acceleration" else 1e-4)
+        atol = {"acceleration": 1e-3, "relative_mahalanobis": 1e-2}.get(name, 1e-4)
+        np.testing.assert_allclose(found, expected[name], rtol=1e-3, atol=atol)
 
 
 @pytest.mark.parametrize("head", ["softmax", "knn"])
@@ -191,7 +206,8 @@ def test_scores_equal_the_slow_twin(few, fast, slow, head, name):
 def test_result_does_not_depend_on_the_batch_size(few, rank, fast, batch_size):
     other = flipped(few, rank, batch_size)
     for name, values in fast.items():
-        np.testing.assert_allclose(other[name], values, rtol=1e-3, atol=1e-3 if name == "acceleration" else 1e-4, err_msg=name)
+        atol = {"acceleration": 1e-3, "relative_mahalanobis": 1e-2}.get(name, 1e-4)
+        np.testing.assert_allclose(other[name], values, rtol=1e-3, atol=atol, err_msg=name)
 
 
 def test_both_ends_are_shared_by_orders_and_explanations(fast):
@@ -220,7 +236,8 @@ def test_network_sees_whole_units_of_all_channels_replaced_by_the_normalised_fil
     encoder = flat_encoder(Architecture("cnn", {}, (16, 16), (0.1, 0.4, 0.7), (0.5, 0.2, 0.3), 2, "projection"))
     images, n_features = torch.rand(1, 3, 16, 16), 3 * 16 * 16
     head = Softmax({"weight": torch.randn(2, n_features), "bias": torch.zeros(2)})
-    observer = Observer({"softmax": head}, torch.zeros(1, 1).long(), torch.randn(2, n_features), torch.randn(4, n_features), 1)
+    bank = torch.randn(4, n_features)
+    observer = Observer({"softmax": head}, torch.zeros(1, 1).long(), torch.randn(2, n_features), bank.mean(dim=0), bank, 1)
     rank = torch.tensor([3, 0, 2, 1])[None, None]
     plan = plan_of(("zero",), 16, 8, 4, 64)
     (_, _, path), (_, _, lerf) = flip(encoder, observer, images, torch.arange(1), rank, plan)

@@ -66,11 +66,12 @@ def test_encoder_does_not_follow_the_network_afterwards():
     assert torch.equal(encoder(images), before)
 
 
-def test_encoder_carries_the_classifier_if_there_is_one():
-    network = trained_like(SMALL)
-    features = torch.randn(3, 32)
-    assert torch.equal(Encoder(network).classifier(features), network.top(features))
-    assert Encoder(trained_like(replace(SMALL, top="projection"))).classifier is None
+@pytest.mark.parametrize(("top", "other"), [("classifier", "projection"), ("projection", "classifier")])
+def test_encoder_carries_what_sits_on_top(top, other):
+    network = trained_like(replace(SMALL, top=top))
+    encoder, features = Encoder(network), torch.randn(3, 32)
+    assert torch.equal(getattr(encoder, top)(features), network.top(features))
+    assert getattr(encoder, other) is None
 
 
 def test_encoder_uses_each_relu_once():

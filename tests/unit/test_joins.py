@@ -34,6 +34,9 @@ SETTINGS |= {"units": UNITS, "metrics": list(METRICS), "contrasts": [["supcon", 
 ORDERS = ["lerf", "morf"]
 
 
+SCALES = {"centroid_spread": 1.0, "clean_bank_distance": 0.5, "clean_relative_mahalanobis": 0.5}
+
+
 def code_of(model, seed, method="lrp", units="slic"):
     """A number below 0.1 that no other run has."""
     places = MODELS.index(model), SEEDS.index(seed), METHODS.index(method), UNITS.index(units)
@@ -54,6 +57,7 @@ def curves_of(model, seed, units, method):
     flat = np.repeat(np.reshape(numbers, (*map(len, levels), 1)), 3, axis=-1)
     short = tuple(axis for axis in long if axis != "scored_by")
     paths = ("drift_l2", "drift_cosine", "bank_distance", "centroid_distance", "step_length", "acceleration")
+    paths += ("other_distance", "mean_distance", "relative_mahalanobis", "drift_projection")
     scores = ("probability", "probability_matched", "probability_matched_low", "probability_matched_high", "log_odds")
     values = {**dict.fromkeys(scores, (long, flat)), **dict.fromkeys(paths, (short, flat[:, 0]))}
     values["prediction"] = (long, np.zeros(flat.shape, dtype=int))
@@ -64,7 +68,7 @@ def curves_of(model, seed, units, method):
     values |= dict.fromkeys(("degenerate", "tie_fraction"), (("explained_by", "image"), share))
     coords = {"explained_by": HEADS, "scored_by": HEADS, "fill": FILLS, "order": ORDERS, "image": IMAGES, "trajectory": IMAGES}
     coords["fraction"] = ("step", [0.0, 0.5, 1.0])
-    return xarray.Dataset(values, coords=coords, attrs={"centroid_spread": 1.0, "method": method})
+    return xarray.Dataset(values, coords=coords, attrs={**SCALES, "method": method})
 
 
 def attributions_of(model, seed, method):

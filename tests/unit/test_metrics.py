@@ -1,5 +1,9 @@
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 import xarray
 from clxai.attribution.explaining import explain
 from clxai.errors import ClxaiError
@@ -107,7 +111,7 @@ def made_up_curves(seed, n_images=4, n_steps=6):
         values[name] = np.zeros(path.shape[:-1])
         for place in np.ndindex(path.shape[:4]):
             values[name][place] = path_quantities(path[place], fraction)[name]
-    for name in ("drift_cosine", "bank_distance", "centroid_distance"):
+    for name in ("drift_cosine", "bank_distance", "centroid_distance", "other_distance", "mean_distance", "drift_projection"):
         values[name] = 2 * rng.random(path.shape[:-1])
     long, short = (
         ("explained_by", "scored_by", "fill", "order", "image", "step"),
@@ -245,7 +249,11 @@ def test_metric_of_a_curves_file_is_its_formula(name):
 
 @pytest.fixture(scope="module")
 def real(tiny_run):
-    run = tiny_run.at(tiny_run.index[:6].numpy())
+    """Curves of six images by two methods; the network has got a projection, of random weights."""
+    encoder = copy.deepcopy(tiny_run.encoder)
+    torch.manual_seed(0)
+    encoder.projection = torch.nn.Linear(encoder.n_features, 8).requires_grad_(False)
+    run = replace(tiny_run, encoder=encoder).at(tiny_run.index[:6].numpy())
     settings = {
         "fills": ["mean", "noise"],
         "steps": 8,

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from clxai.networks.neighbours import narrowed, search, vote_accuracy, vote_counts
+from clxai.networks.neighbours import kth_largest, narrowed, search, vote_accuracy, vote_counts
 from clxai.runtime import memory
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from torch.nn import functional
@@ -32,6 +32,12 @@ def test_narrowing_a_search_equals_a_search_of_fewer(k):
     few, narrow = search(points, bank, k), narrowed(search(points, bank, 7), k)
     for found, expected in zip(narrow, few, strict=True):
         assert found.sort(dim=1).values.tolist() == expected.sort(dim=1).values.tolist()
+
+
+@pytest.mark.parametrize("k", [1, 4, 30])
+def test_kth_largest_is_that_of_a_sorted_row(k):
+    values = torch.randn(5, 30).round(decimals=1)
+    assert torch.equal(kth_largest(values, k), values.sort(dim=1, descending=True).values[:, k - 1])
 
 
 def test_vote_counts_are_the_neighbours_of_each_class():

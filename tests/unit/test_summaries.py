@@ -172,12 +172,14 @@ def made_up_curves(seed, heads=HEADS, images=IMAGES):
             ("probability", "probability_matched", "probability_matched_low", "probability_matched_high", "log_odds"), long
         ),
         **dict.fromkeys(("drift_l2", "drift_cosine", "bank_distance", "centroid_distance", "step_length", "acceleration"), short),
+        **dict.fromkeys(("other_distance", "mean_distance", "relative_mahalanobis", "drift_projection"), short),
     }
     variables = {name: (axes, rng.random(shape[axes])) for name, axes in names.items()}
     variables["prediction"] = (long, rng.integers(2, size=shape[long]))
     variables["target"] = (("scored_by", "image"), rng.integers(2, size=(n, len(images))))
     coords = {"explained_by": heads, "scored_by": heads, "fill": ["mean", "zero"], "order": ["morf", "lerf"], "image": images}
-    return xarray.Dataset(variables, coords={**coords, "fraction": ("step", fraction)}, attrs={"centroid_spread": 1 + seed})
+    scales = {"centroid_spread": 1 + seed, "clean_bank_distance": 0.9, "clean_relative_mahalanobis": 0.5}
+    return xarray.Dataset(variables, coords={**coords, "fraction": ("step", fraction)}, attrs=scales)
 
 
 @pytest.fixture

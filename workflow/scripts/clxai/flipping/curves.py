@@ -12,10 +12,11 @@ from torch.nn import functional
 
 from clxai.errors import ClxaiError
 from clxai.fills.base import fills_of
+from clxai.flipping.density import Density
 from clxai.flipping.engine import Flipping, Place, flip
 from clxai.flipping.observing import Observer
 from clxai.flipping.precision import check_precision
-from clxai.flipping.schema import QUANTITIES, RANKING, SCORED, TRAJECTORY, UNIT
+from clxai.flipping.schema import CLEAN_SHARE, LIMITED, OWNED, QUANTITIES, RANKING, SCORED, TRAJECTORY, UNIT
 from clxai.names import ORDERS
 from clxai.networks.embeddings import class_means
 from clxai.networks.inference import prepared_for_flipping
@@ -25,6 +26,7 @@ from clxai.units.base import Cut, cut_images
 from clxai.units.removal import rank_units, removal_counts, tie_fraction
 
 BANK_K = 10  # the neighbour whose distance counts, unless flipping.bank_k says
+CLEAN_IMAGES = 1000  # test images that say how far a clean image may lie from the training ones
 # Relative difference allowed between the stored clean embedding, float32, and the one met while flipping.
 CLEAN_TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 
@@ -42,9 +44,23 @@ def observer_of(run: Run, bank_k: int | None) -> Observer:
         heads=run.heads,
         targets=torch.stack([head.predict(run.embeddings) for head in run.heads.values()]),
         centroids=class_means(bank, labels, run.data.n_classes),
+        mean=bank.mean(dim=0),
         bank=functional.normalize(bank, dim=1),
         bank_k=bank_k,
+        density=Density.of(bank, labels, run.data.n_classes),
+        projection=run.encoder.projection,
     )
+
+
+def clean_limits(run: Run, observer: Observer) -> dict[str, float]:
+    """Return what 95 % of the clean test images do not exceed, as attributes: of each distance, NaN where it is not defined.
+
+    At most 1000 test images, evenly spaced. Beyond it an embedding counts as off the manifold.
+    """
+    members = torch.from_numpy(run.data.indices("test")).to(run.all_embeddings.device)
+    chosen = torch.linspace(0, len(members) - 1, min(len(members), CLEAN_IMAGES), device=members.device).round().long()
+    found = observer.distances(run.all_embeddings[members[chosen]])
+    return {f"clean_{name}": float(found[name].double().quantile(CLEAN_SHARE)) for name in LIMITED}
 
 
 def flip_curves(run: Run, attributions: xarray.Dataset, settings: Mapping[str, Any]) -> xarray.Dataset:
@@ -69,7 +85,9 @@ def flip_curves(run: Run, attributions: xarray.Dataset, settings: Mapping[str, A
         if place[:3] == (0, 0, 0):
             check_clean(path[:, 0], embeddings[place[3]], CLEAN_TOLERANCE[plan.precision])
         arrays.add(place, quantities, path)
-    return _labelled(arrays, observer, attributions, plan, ranking).assign_attrs(_units_record(settings["units"]))
+    return _labelled(arrays, observer, attributions, plan, ranking).assign_attrs(
+        {**_units_record(settings["units"]), **clean_limits(run, observer)}
+    )
 
 
 def plan_of(run: Run, images: Tensor, settings: Mapping[str, Any]) -> Flipping:
@@ -124,7 +142,7 @@ class _Collected:
         self.values: dict[str, Tensor] = {}
         for name, variable in QUANTITIES.items():
             shape = (n_explained, n_heads, *path[1:]) if variable.axes == SCORED else path
-            if name == "centroid_distance":
+            if name in OWNED:
                 shape = (n_heads, *path[1:])
             self.values[name] = torch.zeros(shape, dtype=getattr(torch, variable.dtype), device=observer.bank.device)
         self.trajectory = observer.bank.new_zeros(*path[:3], self.n_trajectories, n_steps, n_features)
@@ -132,7 +150,7 @@ class _Collected:
     def add(self, place: Place, quantities: Mapping[str, Tensor], path: Tensor) -> None:
         explained, fill, order, group = place
         for name, value in quantities.items():
-            if name == "centroid_distance":  # one target class per head, whoever explained
+            if name in OWNED:  # one target class per head, whoever explained
                 owners = slice(None) if len(self.trajectory) == 1 else slice(explained, explained + 1)
                 self.values[name][owners, fill, order, group] = value[owners]
             elif QUANTITIES[name].axes == SCORED:

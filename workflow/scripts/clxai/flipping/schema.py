@@ -27,9 +27,18 @@ QUANTITIES = {
     "drift_cosine": Variable(PATH, "1", "1 - cosine with the clean embedding"),
     "bank_distance": Variable(PATH, "1", "distance to the k-th nearest training embedding, unit sphere"),
     "centroid_distance": Variable(PATH, "embedding", "distance to the centroid of the explaining head's target"),
+    "other_distance": Variable(PATH, "embedding", "distance to the nearest centroid of a class other than that target"),
+    "mean_distance": Variable(PATH, "embedding", "distance to the mean of all training embeddings"),
+    "relative_mahalanobis": Variable(
+        PATH, "1", "squared Mahalanobis distance to the nearest class less that to all classes as one; empty: singular covariance"
+    ),
+    "drift_projection": Variable(PATH, "1", "distance to the clean projection, unit sphere; empty: the network has none"),
     "step_length": Variable(PATH, "embedding", "distance to the embedding one step before"),
     "acceleration": Variable(PATH, "embedding", "norm of the second divided difference against the removed fraction"),
 }
+OWNED = ("centroid_distance", "other_distance")  # depend on the explaining head by its target, whoever explained
+# Of these, an attribute `clean_{name}` holds what CLEAN_SHARE of the clean test images do not exceed.
+LIMITED, CLEAN_SHARE = ("bank_distance", "relative_mahalanobis"), 0.95
 TRAJECTORY = Variable(
     ("explained_by", "fill", "order", "trajectory", "step", "feature"), "embedding", "embeddings of the first images"
 )

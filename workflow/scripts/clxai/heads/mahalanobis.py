@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from clxai.errors import ClxaiError
 from clxai.heads.base import Head, head
+from clxai.heads.gaussians import fit_gaussian
 from clxai.networks.embeddings import class_means
 
 
@@ -37,8 +37,6 @@ class Mahalanobis(Head):
 
         Raises ClxaiError if there are not more images than classes, or if the covariance is singular.
         """
-        from sklearn.covariance import ledoit_wolf
-
         if len(embeddings) <= n_classes:
             raise ClxaiError(f"head 'mahalanobis' needs more training images than {n_classes} classes. Got {len(embeddings)}")
 
@@ -46,20 +44,18 @@ class Mahalanobis(Head):
         labels = labels.cpu()
         means = class_means(units, labels, n_classes)
         residuals = (units - means[labels]).numpy()
-        covariance, shrinkage = ledoit_wolf(residuals, assume_centered=True)
-        covariance *= len(residuals) / (len(residuals) - n_classes)  # the class means cost C degrees of freedom
-        factor, failed = torch.linalg.cholesky_ex(torch.tensor(covariance))
-        if failed or not torch.isfinite(factor).all():
+        found = fit_gaussian(residuals, n_classes)
+        if found.whitening is None:
             raise ClxaiError(
                 f"head 'mahalanobis': the within-class covariance of the {len(residuals)} training embeddings is singular (mean "
                 f"variance {residuals.var():.3g}): the embeddings of a class are all the same. Lower learning_rate or epochs of "
                 "the model's recipe, or leave mahalanobis out of study.heads"
             )
-        whitening = torch.linalg.solve_triangular(factor, torch.eye(len(factor), dtype=torch.float64), upper=False)
+        whitening = found.whitening
         centre = means.mean(dim=0)
         tensors = {"centre": centre, "whitening": whitening, "centroids": (means - centre) @ whitening.T}
         fitted = cls({name: tensor.float() for name, tensor in tensors.items()}, options)
-        fitted.facts = {"shrinkage": float(shrinkage), "condition_number": float(np.linalg.cond(covariance))}
+        fitted.facts = {"shrinkage": found.shrinkage, "condition_number": float(np.linalg.cond(found.covariance))}
         return fitted
 
     def point_scores(self, points: Float[Tensor, "image feature"]) -> Float[Tensor, "image class"]:

@@ -18,12 +18,16 @@ from clxai.networks.models import Network, Normalised, load_network
 
 
 class Encoder(Normalised):
-    """A network's normalisation and folded backbone; `classifier` is None where it has none. Shares nothing with the network."""
+    """A network's normalisation, folded backbone and what sits on top: `classifier` or `projection`, the other is None.
+
+    It shares nothing with the network.
+    """
 
     def __init__(self, network: Network) -> None:
         super().__init__(network.architecture, folded_backbone(network.backbone))
         self.n_features = network.n_features
-        self.classifier = copy.deepcopy(network.top) if network.architecture.top == "classifier" else None
+        top = copy.deepcopy(network.top)
+        self.classifier, self.projection = (top, None) if network.architecture.top == "classifier" else (None, top)
         self.to(network.mean.device).eval().requires_grad_(False)
         self.backbone.to(memory_format=self.backbone.layout)
 

@@ -43,6 +43,14 @@ def narrowed(found: Found, k: int) -> tuple[Float[Tensor, "image few"], Int[Tens
     return values, items.gather(1, places)
 
 
+def kth_largest(values: Float[Tensor, "image item"], k: int) -> Float[Tensor, " image"]:
+    """Return the k-th largest value of each row."""
+    n_items = values.shape[1]
+    if values.is_cuda:
+        return values.topk(k, dim=1, sorted=False)[0].amin(dim=1)
+    return torch.from_numpy(np.partition(values.numpy(), n_items - k, axis=1)[:, n_items - k].copy())
+
+
 def vote_counts(owners: Int[Tensor, "image k"], n_classes: int) -> Float[Tensor, "image class"]:
     """Return how many neighbours of each image are of each class."""
     votes = torch.ones(owners.shape, device=owners.device)

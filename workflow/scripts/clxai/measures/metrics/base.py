@@ -80,6 +80,11 @@ class Curves:
         values = array.values.astype(np.float64)
         return values if "scored_by" in array.dims else values[:, None]
 
+    def outside(self, quantity: str, order: str = "morf") -> np.ndarray:
+        """Return 1 where a distance to the training embeddings is above its limit for clean images, else 0; NaN if undefined."""
+        distance = self(quantity, order)
+        return np.where(np.isnan(distance), np.nan, distance > self.dataset.attrs[f"clean_{quantity}"])
+
 
 def entering(table: str, names: Sequence[str]) -> list[str]:
     """Return those of the metrics that enter a table beside those of images and of summaries."""
