@@ -3,7 +3,7 @@ import torch
 from clxai.attribution.base import REDUCTIONS, layer_of
 from clxai.errors import ClxaiError
 from clxai.heads.base import log_odds
-from clxai.registry import DATA_BOUNDS, declared, load
+from clxai.registry import COMMON, DATA_BOUNDS, declared, load
 from project import problem_of
 
 METHODS = declared("methods")
@@ -21,7 +21,6 @@ KEYWORDS = {
     "extras",
     "needs",
     "needs_evidence",
-    "options",
 }
 TWO_CHANNELS = torch.tensor([[[[1.0, -2.0]], [[-3.0, -4.0]]]])
 
@@ -29,7 +28,7 @@ TWO_CHANNELS = torch.tensor([[[[1.0, -2.0]], [[-3.0, -4.0]]]])
 @pytest.mark.parametrize("name", METHODS)
 def test_declaration_is_complete_and_uses_known_words(name):
     semantics = METHODS[name].semantics
-    assert set(semantics) - {"at_most", "at_least"} == KEYWORDS
+    assert set(semantics) - {*COMMON} == KEYWORDS
     assert semantics["family"] in {"gradient", "cam", "propagation", "perturbation", "control"}
     assert semantics["aligned_to"] in {"input", "layer"}
     assert semantics["reduction"] in REDUCTIONS

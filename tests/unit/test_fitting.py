@@ -53,11 +53,11 @@ def test_fit_heads_reports_every_head_on_val_and_test(clean, tiny_data):
     assert all(head.facts["n_fitted"] == 200 for head in heads.values())
 
 
-def test_k_that_is_not_given_is_no_larger_than_the_bank_and_is_stored(tiny_run, tiny_data, capsys):
+def test_k_that_is_not_given_is_no_larger_than_a_fifth_of_the_bank_and_is_stored(tiny_run, tiny_data, capsys):
     few = replace(tiny_data.data, split=np.where(np.cumsum(tiny_data.data.split == 0) > 120, 1, tiny_data.data.split))
     heads, _ = fit_heads(tiny_run.encoder, few, tiny_run.all_embeddings, {"knn": {}})
-    assert heads["knn"].options == {"k": 120, "temperature": 0.07}
-    assert "knn: the default k of 200 is above the training images, 120, which is taken" in capsys.readouterr().out
+    assert heads["knn"].options == {"k": 24, "temperature": 0.07}
+    assert "knn: the default k of 200 is above 0.2 of the training images, 120; 24 is taken" in capsys.readouterr().out
 
 
 def test_k_that_is_given_is_refused_above_the_bank(tiny_run, tiny_data):

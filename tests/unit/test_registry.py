@@ -54,7 +54,14 @@ def colours(write):
 
 def test_member_keeps_its_definition_and_all_keywords(colours):
     assert colours["red"].definition() == "#f00"
-    assert colours["red"].semantics == {"options": {}, "at_most": {}, "at_least": {}, "warm": True, "mood": "calm"}
+    assert colours["red"].semantics == {
+        "options": {},
+        "at_most": {},
+        "at_least": {},
+        "default_share": {},
+        "warm": True,
+        "mood": "calm",
+    }
 
 
 def test_options_are_the_defaults_but_for_what_is_given(colours):
@@ -71,9 +78,19 @@ def bounded(colours):
 
 def test_default_above_what_the_data_have_is_lowered_and_said(bounded, capsys):
     assert bounded.options({}, training_images=40) == {"depth": 40}
-    assert "blue: the default depth of 200 is above the training images, 40, which is taken" in capsys.readouterr().out
+    assert "blue: the default depth of 200 is above the training images, 40; 40 is taken" in capsys.readouterr().out
     assert bounded.options({}, training_images=1000) == bounded.options({}) == {"depth": 200}
     assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("n_images", "depth"), [(1000, 200), (999, 199), (109, 21), (4, 1)])
+def test_default_takes_no_more_than_its_share_of_what_the_data_have_and_a_given_one_may(colours, capsys, n_images, depth):
+    bound = {"at_most": {"depth": "training_images"}, "default_share": {"depth": 0.2}}
+    colours.register("blue", warm=False, options={"depth": 200}, **bound)(lambda: "#00f")
+    assert colours["blue"].options({}, training_images=n_images) == {"depth": depth}
+    said = f"blue: the default depth of 200 is above 0.2 of the training images, {n_images}; {depth} is taken\n"
+    assert capsys.readouterr().out == ("" if depth == 200 else said)
+    assert colours["blue"].options({"depth": n_images}, training_images=n_images) == {"depth": n_images}
 
 
 def test_given_option_above_what_the_data_have_is_refused(bounded):
@@ -129,6 +146,7 @@ def test_functions_and_classes_are_declared_without_running_them(write):
         ("colour('one', warm=True, options={'k': 1}, at_most={'k': 'training_image'})", "bound 'training_image'. Did you mean"),
         ("colour('one', warm=True, options={'k': 1}, at_most={'kk': 3})", "at_most: unknown option 'kk'. Did you mean 'k'"),
         ("colour('one', warm=True, options={'k': 1}, at_least={'kk': 3})", "at_least: unknown option 'kk'. Did you mean 'k'"),
+        ("colour('one', warm=True, options={'k': 1}, default_share={'k': 0.5})", "default_share: unknown option 'k'"),
         ("colour('one', warm=WARM)", r"a\.py, line 2: @colour\('one'\): keywords must be literals"),
         ("colour('one', **MORE)", r"a\.py, line 2: @colour\('one'\): keywords must be literals"),
         ("colour(NAME, warm=True)", r"a\.py, line 2: @colour: keywords must be literals"),

@@ -50,10 +50,16 @@ PLACES: Mapping[str, Place] = {
 DATA_BOUNDS = ("training_images", "image_size")
 # Of the members of every family. options: allowed keys with their defaults. at_most: upper bounds of options, each a number, the
 # name of another option, or one of DATA_BOUNDS. at_least: lower bounds of options, instead of those that their defaults imply.
+# default_share: of options that the data bound, the largest share of that bound that a default takes; where not named, all of it.
 COMMON: Mapping[str, Mapping[str, Any]] = {
     "options": {"type": "object", "default": {}},
     "at_most": {"type": "object", "additionalProperties": {"type": ["number", "string"]}, "default": {}},
     "at_least": {"type": "object", "additionalProperties": {"type": "number"}, "default": {}},
+    "default_share": {
+        "type": "object",
+        "additionalProperties": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        "default": {},
+    },
 }
 
 
@@ -66,18 +72,24 @@ class Entry:
     semantics: Mapping[str, Any] = field(default_factory=dict)
 
     def options(self, given: Mapping[str, Any], **known: int) -> dict[str, Any]:
-        """Return all options: the given ones, and the defaults of the others, these no larger than the bounds known of the data.
+        """Return all options: the given ones, and the defaults of the others, lowered to what the data allow.
 
-        A default that is lowered is said in the log. Raises ClxaiError if a given option is above a bound.
+        That is the bound known of the data, or the share of it that `default_share` names, rounded down, at least 1. A default
+        that is lowered is said in the log. Raises ClxaiError if a given option is above a bound.
         """
         chosen = {**self.semantics["options"], **given}
         for option, bound in self.semantics["at_most"].items():
-            if bound in known and chosen[option] > known[bound]:
-                words = f"the {bound.replace('_', ' ')}, {known[bound]}"
-                if option in given:
-                    raise ClxaiError(f"{self.name}.{option} must be at most {words}. Got {given[option]}")
-                print(f"{self.name}: the default {option} of {chosen[option]} is above {words}, which is taken", flush=True)
-                chosen[option] = known[bound]
+            if bound not in known:
+                continue
+            share = 1 if option in given else self.semantics["default_share"].get(option, 1)
+            most, words = max(1, int(share * known[bound])), f"the {bound.replace('_', ' ')}, {known[bound]}"
+            if chosen[option] <= most:
+                continue
+            if option in given:
+                raise ClxaiError(f"{self.name}.{option} must be at most {words}. Got {given[option]}")
+            part = "" if share == 1 else f"{share:g} of "
+            print(f"{self.name}: the default {option} of {chosen[option]} is above {part}{words}; {most} is taken", flush=True)
+            chosen[option] = most
         return chosen
 
 
@@ -242,9 +254,10 @@ def _literal(node: ast.AST, where: str) -> Any:
 def _check_bounds(semantics: Mapping[str, Any], where: str) -> None:
     """Raise ClxaiError if a bound is on what is no option, or by a name that is neither an option nor known of a data set."""
     options = semantics["options"]
-    for option in semantics["at_least"]:
-        if option not in options:
-            raise ClxaiError(f"{where}: at_least: {unknown_name('option', option, options)}")
+    for keyword, allowed in (("at_least", options), ("default_share", semantics["at_most"])):
+        for option in semantics[keyword]:
+            if option not in allowed:
+                raise ClxaiError(f"{where}: {keyword}: {unknown_name('option', option, allowed)}")
     for option, bound in semantics["at_most"].items():
         if option not in options:
             raise ClxaiError(f"{where}: at_most: {unknown_name('option', option, options)}")

@@ -13,7 +13,12 @@ from clxai.heads.base import FrozenScores, Head, head
 from clxai.networks.neighbours import search, vote_counts
 
 
-@head("knn", options={"k": 200, "temperature": 0.07}, at_most={"k": "training_images"})
+@head(
+    "knn",
+    options={"k": 200, "temperature": 0.07},
+    at_most={"k": "training_images"},
+    default_share={"k": 0.2},  # with all of a small bank every point would have the same neighbours
+)
 class KNearestNeighbours(Head):
     """Soft vote of the k nearest training embeddings by cosine [Wu et al. 2018], as log-sums per class.
 
