@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from clxai.data.preparing import found_in
 from clxai.data.sources.base import SOURCES, Source, resize, to_uint8
 from clxai.data.torchvision_sets import NEEDS, REFUSED, check, parameters, set_names
 from clxai.errors import ClxaiError
@@ -140,6 +141,10 @@ def changed(**changes):
         (changed(val_images=np.full((12, 9, 9), np.nan)), r"a\.npz: val_images: 972 pixels are not finite"),
         (changed(train_images=np.full((12, 9, 9), 255.0)), r"a\.npz: train_images: float pixels must lie in \[0, 1\]"),
         (changed(test_images=np.zeros((12, 9, 9), int)), r"a\.npz: test_images: pixels must be uint8.*Found int64"),
+        (
+            changed(test_images=np.zeros((12, 9, 9), np.uint16)),
+            r"Found uint16; where they are 0\.\.255 store array\.astype\('uint8'\), else \(array / white\)\.astype\('float32'\)",
+        ),
         (medmnist(n=0), r"a\.npz: train_images is missing or empty"),
     ],
     ids=[
@@ -152,6 +157,7 @@ def changed(**changes):
         "nan",
         "0..255_floats",
         "int64",
+        "uint16",
         "no_images",
     ],
 )
@@ -275,7 +281,7 @@ def test_folder_grey_gives_one_channel(tmp_path, entry):
 @pytest.mark.parametrize(
     ("mode", "value", "message"),
     [
-        ("I;16", 3000, r"0\.png: pixels of more than 8 bits \(mode I;16\)"),
+        ("I;16", 3000, r"\(mode I;16\) would be clipped; store them with 8 bits, divided by 257"),
         ("RGBA", (0, 0, 0, 9), r"0\.png: 100% of the pixels are transparent"),
         ("LA", (0, 9), r"0\.png: 100% of the pixels are transparent"),
     ],
@@ -310,6 +316,27 @@ def test_folder_colours_of_16_bits_are_refused(tmp_path, entry):
     png_of_48_bits(tmp_path / "a" / "0.png")
     with pytest.raises(ClxaiError, match=r"0\.png: pixels of more than 8 bits"):
         SOURCES["folder"].definition(entry("folder", path=str(tmp_path))).image(0, None)
+
+
+def test_folder_image_too_huge_is_refused_with_the_remedy_that_works(tmp_path, entry, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
+    write_image(tmp_path / "a" / "0.png", 3, mode="L", size=(9, 9))
+    source = SOURCES["folder"].definition(entry("folder", path=str(tmp_path)))
+    with pytest.raises(ClxaiError, match=r"a/0\.png: more than 80 pixels; store it smaller, a little above what `size` asks for"):
+        source.image(0, (8, 8))
+    write_image(tmp_path / "a" / "0.png", 3, mode="L", size=(8, 8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64)
+    assert source.image(0, (8, 8)).shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int64])
+def test_remedies_for_pixels_of_more_than_8_bits_work(tmp_path, entry, dtype):
+    """What the errors of npz and folder tell one to store is read, white as white."""
+    array = np.array([[[0, 257, 30000], [65535, 128 * 257, 1]]] * 6, dtype)
+    arrays = {"train_images": (array / 65535).astype("float32"), "train_labels": np.arange(6) % 2}
+    np.savez(tmp_path / "a.npz", **arrays)
+    expected = (array[0] / 257).round().astype("uint8")
+    np.testing.assert_array_equal(SOURCES["npz"].definition(entry("npz", path=str(tmp_path / "a.npz"))).read(0), expected)
 
 
 FILES = {
@@ -388,6 +415,21 @@ def test_folder_of_a_circle_of_links_ends(tmp_path, entry):
     (tmp_path / "b").symlink_to(tmp_path / "a", target_is_directory=True)
     (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
     assert SOURCES["folder"].definition(entry("folder", path=str(tmp_path))).class_names == ("a", "b")
+
+
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_links_to_folders_are_followed_down_to_classes_and_reported_below(tmp_path, entry, split):
+    """The images behind a link below a class are not read; the report says so, by the name of the link."""
+    write_files(tmp_path, [f"set/{split}a/0.png", f"set/{split}b/0.png", "elsewhere/1.png", "elsewhere/2.png"])
+    root = tmp_path / "set"
+    (root / split / "c").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (root / split / "a" / "more.png").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (root / split / "b" / "more.png").symlink_to(tmp_path / "elsewhere" / "1.png")  # to a file: an image like another
+    source = SOURCES["folder"].definition(entry("folder", path=str(root)))
+    assert source.class_names == ("a", "b", "c")
+    assert np.bincount(source.labels).tolist() == [1, 2, 2]
+    assert source.skipped == {"link below a class": [f"{split}a/more.png"]}
+    assert found_in(source, source.split)["reason"].tolist() == ["read", "link below a class"]
 
 
 def test_folder_missing_is_refused(tmp_path, entry):

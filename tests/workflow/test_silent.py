@@ -11,6 +11,8 @@ pytestmark = pytest.mark.xdist_group("finished")  # one tiny study serves these 
 # What other modules import of each, doing nothing: no log, no check, no lease, no word in an error.
 STUBS = {
     "errors": """
+STORE_8_BITS = ""
+
 class ClxaiError(ValueError):
     pass
 

@@ -3,6 +3,12 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# What to do about pixels that are neither uint8 nor float.
+STORE_8_BITS = (
+    "where they are 0..255 store array.astype('uint8'), else (array / white).astype('float32'), white 65535 or the largest that "
+    "occurs; 8 bits of these are kept"
+)
+
 
 class ClxaiError(ValueError):
     """Wrong config, data or artefact: the message names the key or file, what was found and what is allowed."""

@@ -27,8 +27,8 @@ def scan(root: Path) -> Found:
     splits = split_folders(root)
     images: dict[str, list[Path]] = {split: [] for split in SPLITS if split in splits.values()} or {"train": []}
     skipped = defaultdict(list)
-    for path in walk(root, splits):
-        reason = _reason(path.relative_to(root).parts, splits)
+    for path, linked in walk(root, splits):
+        reason = _reason(path.relative_to(root).parts, splits, linked)
         if reason:
             skipped[reason].append(str(path.relative_to(root)))
         else:
@@ -73,9 +73,9 @@ def extent(entry: Mapping[str, Any], where: str) -> tuple[dict[str, int], None]:
 def count_images(root: Path, most: int) -> dict[str, int]:
     """Count the images of each split; nothing where one has `most` or more."""
     splits, counts = split_folders(root), defaultdict(int)
-    for path in walk(root, splits):
+    for path, linked in walk(root, splits):
         parts = path.relative_to(root).parts
-        if _reason(parts, splits) is None:
+        if _reason(parts, splits, linked) is None:
             split = splits.get(parts[0], "train")
             counts[split] += 1
             if counts[split] == most:
@@ -83,8 +83,10 @@ def count_images(root: Path, most: int) -> dict[str, int]:
     return dict(counts)
 
 
-def walk(root: Path, splits: dict[str, str]) -> Iterator[Path]:
-    """Yield every file below `root`; links are followed as far down as class folders, so that no circle is endless.
+def walk(root: Path, splits: dict[str, str]) -> Iterator[tuple[Path, bool]]:
+    """Yield every file below `root`, and whether it is a link to a folder instead, which is not followed.
+
+    Links are followed as far down as class folders, and no farther, so that no circle is endless.
 
     Raises ClxaiError if a folder cannot be read.
     """
@@ -92,21 +94,25 @@ def walk(root: Path, splits: dict[str, str]) -> Iterator[Path]:
     for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
         place = Path(folder)
         if len(place.relative_to(root).parts) >= deepest:
-            folders[:] = [name for name in folders if not (place / name).is_symlink()]
-        yield from (place / name for name in files)
+            links = [name for name in folders if (place / name).is_symlink()]
+            folders[:] = [name for name in folders if name not in links]
+            yield from ((place / name, True) for name in links)
+        yield from ((place / name, False) for name in files)
 
 
 def _refuse(error: OSError) -> None:
     raise ClxaiError(f"{error.filename}: the folder cannot be read ({error.strerror})")
 
 
-def _reason(parts: tuple[str, ...], splits: dict[str, str]) -> str | None:
-    """Return why a file is skipped, by its path from the root; None if it is an image of a class."""
+def _reason(parts: tuple[str, ...], splits: dict[str, str], linked: bool) -> str | None:
+    """Return why a file, or a link to a folder, is skipped, by its path from the root; None if it is an image of a class."""
     depth = 3 if splits else 2
     if any(map(_hidden, parts)):
         return "hidden"
     if splits and parts[0] not in splits:
         return "beside the splits"
+    if linked:
+        return "link below a class"
     if Path(parts[-1]).suffix.lower() not in IMAGE_SUFFIXES:
         return "other suffix"
     return None if len(parts) == depth else "nested" if len(parts) > depth else "outside the classes"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from clxai.errors import ClxaiError
+from clxai.errors import STORE_8_BITS, ClxaiError
 from clxai.names import SPLITS
 
 MOST_CHANNELS = 16  # of an image; more are taken for another layout
@@ -125,7 +125,9 @@ def _check_layout(headers: dict[str, Header], path: str | Path) -> None:
             shape = list(images.shape)
             raise ClxaiError(f"{path}: {name}_images {shape} must have 1..{MOST_CHANNELS} channels, last. Found {shape[3]}")
         if not re.fullmatch(r"\|u1|[<>]f\d", images.descr):
-            raise ClxaiError(f"{path}: {name}_images: pixels must be uint8, or float in [0, 1]. Found {images.dtype}")
+            raise ClxaiError(
+                f"{path}: {name}_images: pixels must be uint8, or float in [0, 1]. Found {images.dtype}; {STORE_8_BITS}"
+            )
         if not re.fullmatch(r"[|<>][iu]\d", labels.descr):
             raise ClxaiError(f"{path}: labels must be integers 0..C-1. Found {labels.dtype} in {name}_labels")
 

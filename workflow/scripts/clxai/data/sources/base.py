@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from clxai.errors import ClxaiError
+from clxai.errors import STORE_8_BITS, ClxaiError
 from clxai.registry import Family
 
 SOURCES = Family(
@@ -99,7 +99,7 @@ def to_uint8(images: np.ndarray, where: str) -> np.ndarray:
     if images.dtype == np.uint8:
         return images
     if images.dtype.kind != "f":
-        raise ClxaiError(f"{where}: pixels must be uint8, or float in [0, 1]. Found {images.dtype}")
+        raise ClxaiError(f"{where}: pixels must be uint8, or float in [0, 1]. Found {images.dtype}; {STORE_8_BITS}")
     if not np.isfinite(images).all():
         raise ClxaiError(f"{where}: {int((~np.isfinite(images)).sum())} pixels are not finite")
     if images.min() < 0 or images.max() > 1:

@@ -44,7 +44,10 @@ def _read_image(path: Path, grey: bool) -> np.ndarray:
             image.load()
             _check_pixels(image, path)
             return np.asarray(ImageOps.exif_transpose(image).convert("L" if grey else "RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        most = 2 * Image.MAX_IMAGE_PIXELS
+        raise ClxaiError(f"{path}: more than {most:,} pixels; store it smaller, a little above what `size` asks for") from error
+    except (OSError, SyntaxError) as error:
         raise ClxaiError(f"{path}: not a readable image ({error})") from error
 
 
@@ -57,7 +60,10 @@ def _png_bits(path: Path) -> int:
 def _check_pixels(image: Any, path: Path) -> None:
     """Raise ClxaiError if a PIL image has more than 8 bits a channel, or pixels that are not opaque."""
     if image.mode.startswith(("I", "F")) or (image.format == "PNG" and _png_bits(path) > 8):
-        raise ClxaiError(f"{path}: pixels of more than 8 bits (mode {image.mode}) would be clipped; store them with 8 bits")
+        raise ClxaiError(
+            f"{path}: pixels of more than 8 bits (mode {image.mode}) would be clipped; "
+            "store them with 8 bits, divided by 257 and rounded"
+        )
     if image.has_transparency_data:
         alpha = np.asarray(image.convert("RGBA"))[..., 3]
         if alpha.min() < 255:
