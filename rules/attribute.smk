@@ -8,6 +8,7 @@ rule attribute:
         embeddings=rules.embed_images.output,
         heads=own_head_files,
         maps=map_files,
+        borrowed=borrowed_files,
         code=code("attribute"),
     output:
         f"{RUN}/attributions/{{sample}}/{{method}}.nc",
@@ -29,14 +30,7 @@ rule attribute:
 
 
 rule attributions_all:
-    """Target: all attributions."""
+    """Target: all attributions, those that others need too."""
     input:
-        expand(
-            rules.attribute.output,
-            dataset=STUDY["datasets"],
-            model=STUDY["models"],
-            seed=STUDY["seeds"],
-            sample=STUDY["sample"],
-            method=methods_needed(config),
-        ),
+        expand(files_of_maps(rules.attribute.output), dataset=STUDY["datasets"]),
     localrule: True

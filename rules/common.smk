@@ -30,9 +30,16 @@ if not os.path.samefile(os.path.dirname(clxai.__file__), SCRIPTS / "clxai"):
 
 from clxai.errors import ClxaiError
 from clxai.planning import params
+from clxai.planning.borrowing import borrowed_maps
 from clxai.planning.choices import heads_of, heads_of_all
 from clxai.planning.config import check_schema, check_values
-from clxai.planning.needed import methods_needed, models_needed, needs_of
+from clxai.planning.needed import (
+    beside_of,
+    maps_needed,
+    methods_needed,
+    models_explained,
+    models_needed,
+)
 from clxai.planning.outputs import figure_semantics, figures_of
 from clxai.planning.provenance import code_of, edited
 from clxai.planning.reading import (
@@ -186,9 +193,31 @@ def map_files(wildcards):
     """The maps of the methods that a method needs, of the same run and images."""
     return expand(
         f"{RUN}/attributions/{{sample}}/{{method}}.nc",
-        method=needs_of(config, wildcards.method),
+        method=beside_of(config, wildcards.method),
         allow_missing=True,
     )
+
+
+def borrowed_files(wildcards):
+    """The maps that a method borrows, of the run and the images that its options say; none for most methods."""
+    lent = borrowed_maps(config, wildcards)
+    pattern = f"{RUN}/attributions/{{sample}}/{{method}}.nc"
+    return (
+        []
+        if lent is None
+        else expand(pattern, dataset=wildcards.dataset, **lent._asdict())
+    )
+
+
+def files_of_maps(pattern):
+    """A pattern expanded over all maps that the study shows or needs; the data set stays open."""
+    return [
+        file
+        for maps in maps_needed(config)
+        for file in expand(
+            pattern, **{**maps._asdict(), "seed": STUDY["seeds"]}, allow_missing=True
+        )
+    ]
 
 
 def head_files(heads):
@@ -202,5 +231,7 @@ def own_head_files(wildcards):
 
 
 def models_with(heads):
-    """The models whose heads are these, in this order."""
-    return [model for model in STUDY["models"] if heads_of(config, model) == heads]
+    """The models with heads that are these, in this order."""
+    return [
+        model for model in models_explained(config) if heads_of(config, model) == heads
+    ]

@@ -33,7 +33,9 @@ use rule fit_heads as fit_heads_without_classifier with:
         metrics=f"{RUN}/heads/metrics.csv",
         heads=head_files(heads_of_all(config)),
     wildcard_constraints:
-        model=alternatives(set(STUDY["models"]) - set(models_with(STUDY["heads"]))),
+        model=alternatives(
+            set(models_explained(config)) - set(models_with(STUDY["heads"]))
+        ),
 
 
 rule heads_all:
@@ -46,6 +48,6 @@ rule heads_all:
                 model=model,
                 seed=STUDY["seeds"],
             )
-            for model in STUDY["models"]
+            for model in models_explained(config)
         ],
     localrule: True

@@ -51,7 +51,7 @@ rule embed_images:
 
 
 rule models_all:
-    """Target: all trained models, those that others start from too, and the embeddings of the study's own."""
+    """Target: all trained models, those that others start from too, and the embeddings of those that are explained."""
     input:
         expand(
             rules.train_model.output,
@@ -62,7 +62,7 @@ rule models_all:
         expand(
             rules.embed_images.output,
             dataset=STUDY["datasets"],
-            model=STUDY["models"],
+            model=models_explained(config),
             seed=STUDY["seeds"],
         ),
     localrule: True

@@ -21,6 +21,7 @@ KEYWORDS = {
     "extras",
     "needs",
     "needs_evidence",
+    "borrows",
 }
 TWO_CHANNELS = torch.tensor([[[[1.0, -2.0]], [[-3.0, -4.0]]]])
 

@@ -7,11 +7,13 @@ import pytest
 import torch
 from clxai.attribution.base import METHODS as REGISTERED
 from clxai.attribution.base import Explanation
-from clxai.attribution.explaining import check_map, explain, read_maps
+from clxai.attribution.explaining import check_map, explain
+from clxai.attribution.given import read_maps
 from clxai.errors import ClxaiError
 from clxai.fills.base import fill_images, fill_of
 from clxai.heads.base import log_odds
 from clxai.networks.models import lay_out
+from clxai.planning.choices import options_of
 from clxai.registry import Entry, declared, fill_keywords
 from clxai.runtime.artefacts import read_arrays, write_arrays
 from clxai.runtime.memory import AT_ONCE, Most
@@ -22,7 +24,16 @@ QUICK = {
     "integrated_gradients": {"steps": 8, "most_steps": 8},
     "smoothgrad": {"samples": 4},
     "occlusion": {"window": 8, "stride": 8},
+    "borrowed": {"model": "ce", "seed": 1},  # as planning resolves them
+    "degraded": {"share": 0.5},
+    "wrong_class": {"of": "input_x_gradient"},
 }
+
+
+def explain_any(run, name, options, seed):
+    """Explain by a method, with maps to borrow if it borrows any."""
+    lent = options_of("methods", name).get("of") if METHODS[name].semantics["borrows"] == "maps" else None
+    return explain(run, name, options, seed, borrowed=None if lent is None else explain(run, lent, QUICK[lent], 0))
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +44,7 @@ def few(tiny_run):
 @pytest.fixture(scope="module")
 def explained(few):
     """Every declared method on the same images, computed once."""
-    return {name: explain(few, name, QUICK.get(name, {}), 0) for name in METHODS}
+    return {name: explain_any(few, name, QUICK.get(name, {}), 0) for name in METHODS}
 
 
 def hooks_of(module):
@@ -61,7 +72,7 @@ def test_method_is_repeatable_and_leaves_the_network_and_the_heads_alone(explain
     parts = {"encoder": few.encoder, **few.heads}
     before = {part: copy.deepcopy(module.state_dict()) for part, module in parts.items()}
     modes = [module.training for module in parts.values()]
-    again = explain(few, name, QUICK.get(name, {}), 0)
+    again = explain_any(few, name, QUICK.get(name, {}), 0)
     np.testing.assert_array_equal(again["attribution"], explained[name]["attribution"])
     assert [module.training for module in parts.values()] == modes
     for part, module in parts.items():
@@ -72,7 +83,7 @@ def test_method_is_repeatable_and_leaves_the_network_and_the_heads_alone(explain
 
 @pytest.mark.parametrize("name", METHODS)
 def test_only_stochastic_methods_depend_on_the_seed(explained, few, name):
-    other = explain(few, name, QUICK.get(name, {}), 1)["attribution"].values
+    other = explain_any(few, name, QUICK.get(name, {}), 1)["attribution"].values
     same = np.array_equal(other, explained[name]["attribution"].values)
     assert same == (not METHODS[name].semantics["stochastic"])
 
@@ -97,7 +108,7 @@ def test_signed_method_has_both_signs(explained, name):
 @pytest.mark.parametrize("name", METHODS)
 def test_maps_do_not_depend_on_the_batch(explained, few, name, monkeypatch):
     monkeypatch.setitem(AT_ONCE, "explained", Most(2, 16))
-    found, expected = explain(few, name, QUICK.get(name, {}), 0)["attribution"].values, explained[name]["attribution"].values
+    found, expected = explain_any(few, name, QUICK.get(name, {}), 0)["attribution"].values, explained[name]["attribution"].values
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
@@ -128,7 +139,10 @@ NETWORK_METHODS = [name for name, entry in METHODS.items() if entry.semantics["f
 def test_maps_are_the_same_when_memory_runs_out(explained, few, name, most, small_memory, capsys):
     options = {**QUICK, "integrated_gradients": {"steps": 8, "most_steps": 8}}
     seen = small_memory(most)
-    found, expected = explain(few, name, options.get(name, {}), 0)["attribution"].values, explained[name]["attribution"].values
+    found, expected = (
+        explain_any(few, name, options.get(name, {}), 0)["attribution"].values,
+        explained[name]["attribution"].values,
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
     assert max(seen) > most
     assert f"{name}: out of memory, going on with 2 at a time\n" in capsys.readouterr().out
@@ -156,7 +170,7 @@ def test_occlusion_needs_memory_for_its_windows_of_one_image(explained, few, sma
 def test_image_that_does_not_fit_into_memory_is_refused_naming_the_keys(few, name, small_memory):
     small_memory(0)
     with pytest.raises(ClxaiError, match=rf"{name}: one item at a time does not fit .*: lower datasets\.<name>\.size or models"):
-        explain(few, name, QUICK.get(name, {}), 0)
+        explain_any(few, name, QUICK.get(name, {}), 0)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -165,7 +179,8 @@ def test_file_holds_the_declared_extras_and_semantics(explained, name, tmp_path)
     write_arrays(explained[name], tmp_path / "map.nc")
     stored = read_arrays(tmp_path / "map.nc")
     fixed = {"attribution", "target", "log_odds", "tie_fraction", "zero_fraction"}
-    assert set(stored.data_vars) == fixed | set(semantics["extras"])
+    truth = {"relevance_mass", "relevance_rank", "evidence_share"}  # the images of this run are marked
+    assert set(stored.data_vars) == fixed | truth | set(semantics["extras"])
     assert stored.attrs["method"] == name
     assert stored.attrs["seed"] == 0
     for word in ("family", "aligned_to", "reduction", "signed", "stochastic", "per_head"):

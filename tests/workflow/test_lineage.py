@@ -5,12 +5,13 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 from clxai.registry import declared
-from clxai.runtime.artefacts import read_tensors
+from clxai.runtime.artefacts import read_arrays, read_tensors
 from clxai.runtime.integrity import file_digest
 from clxai.training.starting import part_of
-from project import ROOT, TINY, copy_project
+from project import ROOT, TINY, copy_project, replaced
 
 pytestmark = pytest.mark.xdist_group("lineage")  # one small study
 
@@ -43,6 +44,25 @@ def test_methods_that_a_method_needs_are_run_and_not_flipped(fresh):
     process = fresh.snakemake("-n", target)
     assert process.returncode != 0
     assert "attribution method 'averaged', by its needs, leads back to 'averaged'" in process.stdout + process.stderr
+
+
+def test_maps_of_another_seed_model_and_sample_are_planned_and_not_flipped(fresh):
+    """`ce` alone is shown, with two seeds: maps of the other seed, of a model outside the study, means over another sample."""
+    text = (fresh.folder / TINY).read_text()
+    study = (("[ce, supcon]", "[ce]"), ("seeds: [0]", "seeds: [3, 5]"), ("heads: [softmax, knn]", "heads: [softmax, linear]"))
+    shown = ("[random, saliency, grad_cam]", "[random, seed, model, mean]")
+    sample = ("{evaluation: {images: 12}}", "{evaluation: {images: 12}, training: {images: 9, split: train}}")
+    methods = "methods: {seed: {method: borrowed, of: saliency, seed: next}, model: {method: borrowed, of: lrp, model: supcon}, "
+    methods += "mean: {method: class_mean, of: grad_cam}}\nunits:"
+    (fresh.folder / TINY).write_text(replaced(*study, shown, sample, ("units:", methods))(text))
+    planned = fresh.planned("tables_all")
+    assert planned["train_model"] == planned["embed_images"] == 2 * 2
+    assert (planned["fit_heads"], planned["fit_heads_without_classifier"], planned["sample_images"]) == (2, 2, 2)
+    assert (planned["attribute"], planned["flip"]) == (2 * (4 + 3), 2 * 4)
+    run = "results/digits/ce/seed3/attributions/evaluation"
+    process = fresh.snakemake("-n", f"{run}/seed.nc")
+    assert "results/digits/ce/seed5/attributions/evaluation/saliency.nc" in process.stdout + process.stderr
+    assert fresh.planned("attributions_all")["attribute"] == planned["attribute"]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +100,36 @@ def test_model_without_training_differs_from_its_start_in_the_layer_that_was_dra
     own, start = (read_tensors(run_of(grown, model) / "model.safetensors")[0] for model in ("broken", "tuned"))
     layers = declared("networks")["resnet18"].semantics["layers"]
     assert {part_of(name, layers) for name in own if not own[name].equal(start[name])} == {"layer4"}
+
+
+def test_borrowed_maps_are_those_of_the_other_model_and_of_another_sample(grown):
+    for model, lender in (("tuned", "broken"), ("broken", "tuned")):
+        found = read_arrays(run_of(grown, model) / "attributions/evaluation/lent.nc")
+        training = read_arrays(run_of(grown, lender) / "attributions/training/saliency.nc")["attribution"]
+        expected = np.broadcast_to(training.mean("image").values[:, None], found["attribution"].shape)
+        np.testing.assert_allclose(found["attribution"], expected, rtol=1e-4, atol=1e-6)
+        names = ("option_model", "option_of", "borrowed_method", "borrowed_heads", "signed")
+        assert [found.attrs[name] for name in names] == [lender, "average", "mean_map", "softmax: softmax", 0]
+        assert not (run_of(grown, lender) / "curves/evaluation/grid/average.nc").exists()
+
+
+AFTER_MAPS = {"summarise": 1, "check_study": 1}
+LENDERS = ("{tuned: broken, broken: tuned}", "{tuned: broken, broken: broken}")
+DOCSTRING = ("One map for all", "The map for all")
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "expected"),
+    [
+        (LINEAGE, ("images: 10", "images: 12"), {"sample_images": 1, "attribute": 6, "flip": 2, **AFTER_MAPS}),
+        (LINEAGE, LENDERS, {"attribute": 1, "flip": 1, **AFTER_MAPS}),
+        ("workflow/scripts/clxai/attribution/lent.py", DOCSTRING, {"attribute": 4, "flip": 2, **AFTER_MAPS}),
+    ],
+    ids=["sample", "model", "code"],
+)
+def test_what_is_made_of_borrowed_maps_reruns_with_them(grown, file, change, expected):
+    with grown.edited(file, replaced(change)):
+        assert grown.planned("tables_all", config=LINEAGE) == expected
 
 
 def test_deleted_parent_is_trained_again_and_its_children_with_it(grown, tmp_path):

@@ -12,7 +12,8 @@ from clxai.runtime.logs import log_to
 
 log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take long
 
-from clxai.attribution.explaining import explain, read_maps
+from clxai.attribution.explaining import explain
+from clxai.attribution.given import read_borrowed, read_maps
 from clxai.runs import open_run
 from clxai.runtime.artefacts import write_arrays
 from clxai.runtime.devices import describe, select_device
@@ -20,4 +21,5 @@ from clxai.runtime.devices import describe, select_device
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
 run = open_run(snakemake.input, snakemake.wildcards.dataset, device).at_sample(snakemake.input.sample[0])
 print(f"{snakemake.wildcards.method}: {len(run.index)} images, heads {', '.join(run.heads)}, on {describe(device)}")
-write_arrays(explain(run, **snakemake.params.config, maps=read_maps(snakemake.input.maps)), snakemake.output[0])
+maps, borrowed = read_maps(snakemake.input.maps), read_borrowed(snakemake.input.borrowed)
+write_arrays(explain(run, **snakemake.params.config, maps=maps, borrowed=borrowed), snakemake.output[0])

@@ -8,18 +8,21 @@ pixels, "input" or "layer". signed: negative values mean evidence against the ta
 False if the map is the same for every head. baseline: default fill of a method that needs one, else None. reduction: how
 channels become one map. needs_rules: the network must have rules for relevance propagation. extras: names of the per-image
 numbers it returns besides. needs: registered methods whose maps of the same images it is given, run first if the study does not
-have them. needs_evidence: works on data alone whose evidence is known. blind: the map knows nothing of the network that it is
-scored on; an explanation must exceed the best of these. options: allowed keys with their defaults; `layer` is one that the
-network declares, or `last`. at_most (may be left out): upper bounds of options, each a number or the name of another option.
+have them. borrows: "maps", if it is made from a whole sample of maps of the method that its option `of` names; then the options
+`model`, `seed`, `sample` and `head_if_absent`, where it has them, say whose. "method", if it runs the method `of` in another way.
+needs_evidence: works on data alone whose evidence is known. blind: the map knows nothing of the network that it is scored on; an
+explanation must exceed the best of these. options: allowed keys with their defaults; `layer` is one that the network declares, or
+`last`. at_most (may be left out): upper bounds of options, each a number or the name of another option.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from clxai.errors import ClxaiError
 from clxai.heads.base import FrozenScores, Head, log_odds
 from clxai.networks.base import NETWORKS
 from clxai.networks.geometry import layer_among
@@ -41,6 +44,7 @@ METHODS = Family(
         "extras": {"type": "array", "items": {"type": "string"}, "default": []},
         "needs": {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "default": []},
         "needs_evidence": {"type": "boolean", "default": False},
+        "borrows": {"enum": ["nothing", "maps", "method"], "default": "nothing"},
     },
 )
 method = METHODS.register
@@ -54,14 +58,34 @@ REDUCTIONS = {
 
 
 @dataclass(frozen=True)
+class Pool:
+    """The maps that a method borrows for one head: those of a whole sample, after channel reduction.
+
+    `index` has the numbers of their images, ascending, `target` the classes that they explain.
+    """
+
+    maps: Float[Tensor, "pooled y x"]
+    index: Int[Tensor, " pooled"]
+    target: Int[Tensor, " pooled"]
+
+    def of(self, index: Int[Tensor, " image"]) -> Float[Tensor, "image y x"]:
+        """Return the maps of these images. Raises ClxaiError if one has none."""
+        place = torch.searchsorted(self.index, index).clamp(max=len(self.index) - 1)
+        if not torch.equal(self.index[place], index):
+            raise ClxaiError("the borrowed maps are of other images: take them of the sample that is explained")
+        return self.maps[place]
+
+
+@dataclass(frozen=True)
 class Problem:
     """One batch to explain: images in [0, 1], the head, its fixed targets and its frozen scores.
 
     Methods differentiate with respect to the normalised input. `rows` numbers the images of the batch, so that a method that
     repeats inputs can say whose copy each one is. `baseline` is normalised, or None. `checkpoint` is the file of the network, for
     methods that need it as it was trained, with its batch norms. `maps` has the maps of each method that is needed, after channel
-    reduction, for this batch and head. `evidence` is where the evidence of each image is, by the number of its part and 0
-    elsewhere, or None where the data do not tell.
+    reduction, for this batch and head; `pool` what is borrowed for this head. `other` runs the method that is borrowed on a
+    problem like this one, with the baseline of this one, and returns its maps after channel reduction. `evidence` is where the
+    evidence of each image is, by the number of its part and 0 elsewhere, or None where the data do not tell.
     """
 
     encoder: Encoder
@@ -75,6 +99,8 @@ class Problem:
     seed: int
     maps: Mapping[str, Float[Tensor, "image y x"]] = field(default_factory=dict)
     evidence: UInt8[Tensor, "image y x"] | None = None
+    pool: Pool | None = None
+    other: Callable[["Problem"], Float[Tensor, "image y x"]] | None = None
 
     @property
     def inputs(self) -> Float[Tensor, "image channel y x"]:

@@ -1,8 +1,8 @@
 """Run one method for all heads of a model and keep what was computed together with what it means."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,14 @@ import torch
 import xarray
 from torch import Tensor
 
-from clxai.attribution.base import METHODS, REDUCTIONS, Explanation, Problem, layer_name
+from clxai.attribution.base import METHODS, REDUCTIONS, Explanation, Pool, Problem, layer_name
+from clxai.attribution.given import INHERITED, needed_maps, pools, provenance
 from clxai.attribution.truth import truth_of
 from clxai.errors import ClxaiError
 from clxai.fills.base import Fill, fill_images, fill_of
 from clxai.heads.base import Head, log_odds
 from clxai.registry import Entry
 from clxai.runs import Run
-from clxai.runtime.artefacts import read_arrays
 from clxai.runtime.chunks import in_chunks
 from clxai.runtime.memory import at_once
 from clxai.units.removal import tie_fraction
@@ -25,32 +25,44 @@ from clxai.units.removal import tie_fraction
 _STORED = ("family", "aligned_to", "signed", "stochastic", "per_head", "reduction")  # keywords of a method, beside its maps
 
 
+@dataclass(frozen=True)
+class _Task:
+    """What is run: a method, its settings, its normalised baseline [image, channel, y, x], and the method that it runs."""
+
+    entry: Entry
+    settings: Mapping[str, Any]
+    fill: Fill | None
+    baseline: Tensor | None
+    seed: int
+    other: "_Task | None" = None
+
+
 def explain(
-    run: Run, method_name: str, options: Mapping[str, Any], seed: int, maps: Mapping[str, xarray.Dataset] | None = None
+    run: Run,
+    method_name: str,
+    options: Mapping[str, Any],
+    seed: int,
+    maps: Mapping[str, xarray.Dataset] | None = None,
+    borrowed: xarray.Dataset | None = None,
 ) -> xarray.Dataset:
     """Explain the log-odds of every head on the run's images and return [head, image, y, x] with its record.
 
     A method that does not depend on the head is computed once and repeated. Values that are not finite stay in the file: the
     flipping engine ranks such maps at random and counts them. `maps` are what this function returned for the methods that this
-    one needs.
+    one needs, `borrowed` for the one whose maps it borrows.
     """
     entry = METHODS[method_name]
-    needed = _needed_maps(run, entry, maps or {})
-    settings = entry.options(options, image_size=min(run.images.shape[-2:]))
-    if "layer" in settings:
-        settings["layer"] = layer_name(run.encoder, settings["layer"])  # the record shall name it
-    mode = settings.pop("baseline", entry.semantics["baseline"])
-    fill = None if mode is None else fill_of(mode)
-    baseline = None if fill is None else _baseline(run, fill, seed)
+    needed, task = needed_maps(run, entry, maps or {}), _task(run, entry, options, seed)
+    lent = pools(run, entry, task.settings, borrowed)
     rows: dict[str, list[np.ndarray]] = {}
     for name, head in run.heads.items():
         if rows and not entry.semantics["per_head"]:
             _append(rows, {column: rows[column][-1] for column in ("attribution", *entry.semantics["extras"])})
         else:
-            _append(rows, _explain_head(run, head, baseline, entry, settings, seed, needed[name]))
+            _append(rows, _explain_head(run, head, task, needed[name], lent[name]))
             check_map(rows["attribution"][-1], method_name, name)
         _append(rows, _targets(head, run.embeddings))
-    found = _labelled(rows, list(run.heads), run.index, entry, settings, _baseline_record(baseline, fill), seed)
+    found = _labelled(rows, list(run.heads), run.index, task, provenance(run, entry, task.settings, borrowed))
     return found if run.evidence is None else found.assign(_truth(found, run.evidence))
 
 
@@ -60,28 +72,19 @@ def _truth(found: xarray.Dataset, evidence: Tensor) -> dict[str, tuple[tuple[str
     return {name: (("head", "image")[-values.ndim :], values.float().numpy()) for name, values in numbers.items()}
 
 
-def read_maps(paths: Iterable[str | Path]) -> dict[str, xarray.Dataset]:
-    """Read the maps of several methods, by the name of each file without its ending: that of its method."""
-    return {Path(path).stem: read_arrays(path) for path in paths}
-
-
-def _needed_maps(run: Run, entry: Entry, maps: Mapping[str, xarray.Dataset]) -> dict[str, dict[str, Tensor]]:
-    """Return, for each head, the maps [image, y, x] of each method that a method needs.
-
-    Raises ClxaiError if one is missing, of other images or lacks a head.
-    """
-    needed: dict[str, dict[str, Tensor]] = {head: {} for head in run.heads}
-    for name in entry.semantics["needs"]:
-        if name not in maps:
-            raise ClxaiError(f"method {entry.name!r} needs the maps of {name!r}. Got {', '.join(maps) or 'none'}")
-        found = maps[name]["attribution"]
-        if not set(run.heads) <= set(found["head"].values) or found["image"].values.tolist() != run.index.tolist():
-            raise ClxaiError(
-                f"method {entry.name!r}: the maps of {name!r} are of other images or heads: delete them and run again"
-            )
-        for head, own in needed.items():
-            own[name] = torch.from_numpy(found.sel(head=head).values).to(run.index.device)
-    return needed
+def _task(run: Run, entry: Entry, options: Mapping[str, Any], seed: int) -> _Task:
+    """Settle options, layer and baseline of a method; one that runs another takes the baseline of that."""
+    settings = entry.options(options, image_size=min(run.images.shape[-2:]))
+    if "layer" in settings:
+        settings["layer"] = layer_name(run.encoder, settings["layer"])  # the record shall name it
+    if entry.semantics["borrows"] == "method":
+        named = settings["of"] if isinstance(settings["of"], Mapping) else {"method": settings["of"], "options": {}}
+        other = _task(run, METHODS[named["method"]], named["options"], seed)
+        settings["of"] = named.get("name", named["method"])
+        return _Task(entry, settings, other.fill, other.baseline, seed, other)
+    mode = settings.pop("baseline", entry.semantics["baseline"])
+    fill = None if mode is None else fill_of(mode)
+    return _Task(entry, settings, fill, None if fill is None else _baseline(run, fill, seed), seed)
 
 
 def check_map(maps: np.ndarray, method_name: str, head_name: str) -> None:
@@ -101,18 +104,10 @@ def _targets(head: Head, embeddings: Tensor) -> dict[str, np.ndarray]:
         return {"target": target.cpu().numpy().astype(np.int16), "log_odds": log_odds(scores, target).cpu().numpy()}
 
 
-def _explain_head(
-    run: Run,
-    head: Head,
-    baseline: Tensor | None,
-    entry: Entry,
-    settings: Mapping[str, Any],
-    seed: int,
-    maps: Mapping[str, Tensor],
-) -> dict[str, np.ndarray]:
+def _explain_head(run: Run, head: Head, task: _Task, maps: Mapping[str, Tensor], pool: Pool | None) -> dict[str, np.ndarray]:
     """Explain one head batch by batch; each batch freezes its own neighbours."""
     images, embeddings, target = run.images, run.embeddings, head.predict(run.embeddings)
-    evidence = run.evidence
+    evidence, other, semantics = run.evidence, task.other, task.entry.semantics
 
     def explained(rows: Tensor) -> Explanation:
         problem = Problem(
@@ -123,19 +118,25 @@ def _explain_head(
             images=images[rows],
             index=run.index[rows],
             target=target[rows],
-            baseline=None if baseline is None else baseline[rows],
-            seed=seed,
+            baseline=None if task.baseline is None else task.baseline[rows],
+            seed=task.seed,
             maps={name: values[rows] for name, values in maps.items()},
             evidence=None if evidence is None else evidence[rows],
+            pool=pool,
+            other=None if other is None else lambda given: _reduced(other.entry, other.entry.definition(given, other.settings)),
         )
-        return entry.definition(problem, settings)
+        return task.entry.definition(problem, task.settings)
 
     rows = torch.arange(len(images), device=images.device)
-    parts = in_chunks(explained, rows, at_once("explained", images.shape), entry.name)
-    reduce = REDUCTIONS[entry.semantics["reduction"]]
-    maps = torch.cat([reduce(part.maps) for part in parts])
-    values = {name: torch.cat([part.extras[name] for part in parts]) for name in entry.semantics["extras"]}
-    return {name: value.float().cpu().numpy() for name, value in {"attribution": maps, **values}.items()}
+    parts = in_chunks(explained, rows, at_once("explained", images.shape), task.entry.name)
+    found = torch.cat([_reduced(task.entry, part) for part in parts])
+    values = {name: torch.cat([part.extras[name] for part in parts]) for name in semantics["extras"]}
+    return {name: value.float().cpu().numpy() for name, value in {"attribution": found, **values}.items()}
+
+
+def _reduced(entry: Entry, explanation: Explanation) -> Tensor:
+    """Return maps [image, y, x]."""
+    return REDUCTIONS[entry.semantics["reduction"]](explanation.maps)
 
 
 def _baseline(run: Run, fill: Fill, seed: int) -> Tensor:
@@ -143,24 +144,28 @@ def _baseline(run: Run, fill: Fill, seed: int) -> Tensor:
 
 
 def _labelled(
-    rows: Mapping[str, Sequence[np.ndarray]],
-    heads: list[str],
-    index: Tensor,
-    entry: Entry,
-    settings: Mapping[str, Any],
-    baseline: Mapping[str, Any],
-    seed: int,
+    rows: Mapping[str, Sequence[np.ndarray]], heads: list[str], index: Tensor, task: _Task, borrowed: Mapping[str, Any]
 ) -> xarray.Dataset:
     axes = {"attribution": ("head", "image", "y", "x")}
     variables = {name: (axes.get(name, ("head", "image")), np.stack(values)) for name, values in rows.items()}
     maps = torch.from_numpy(variables["attribution"][1]).flatten(2)
     variables["tie_fraction"] = (("head", "image"), torch.stack([tie_fraction(row) for row in maps]).numpy())
     variables["zero_fraction"] = (("head", "image"), (maps == 0).float().mean(-1).numpy())
-    attrs = {name: int(value) if isinstance(value, bool) else value for name, value in entry.semantics.items() if name in _STORED}
-    attrs |= {"method": entry.name, "seed": seed, **{f"option_{name}": value for name, value in settings.items()}}
-    attrs |= {"needs": ", ".join(entry.semantics["needs"])} if entry.semantics["needs"] else {}
-    attrs |= baseline
+    attrs = _record(task) | dict(borrowed) | _baseline_record(task.baseline, task.fill)
     return xarray.Dataset(variables, coords={"head": heads, "image": index.cpu().numpy()}, attrs=attrs)
+
+
+def _record(task: _Task) -> dict[str, Any]:
+    """Return what is stored of a method and its settings; those without a value are left out."""
+    entry, needs = task.entry, task.entry.semantics["needs"]
+    record = {name: entry.semantics[name] for name in _STORED} | {"method": entry.name, "seed": task.seed}
+    record |= {f"option_{name}": value for name, value in task.settings.items() if value is not None}
+    record |= {"needs": ", ".join(needs)} if needs else {}
+    if task.other is not None:
+        other = _record(task.other)
+        record |= {name: other[name] for name in INHERITED} | {"borrowed_method": other["method"]}
+        record |= {f"borrowed_{name}": value for name, value in other.items() if name.startswith("option_")}
+    return {name: int(value) if isinstance(value, bool) else value for name, value in record.items()}
 
 
 def _baseline_record(baseline: Tensor | None, fill: Fill | None) -> dict[str, Any]:

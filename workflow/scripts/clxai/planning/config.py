@@ -8,6 +8,7 @@ from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
 from clxai.names import ALL, FOLDERS, REFERENCE, STUDIES
+from clxai.planning.borrowing import check_borrowed_heads
 from clxai.planning.choices import (
     SECTIONS,
     chosen,
@@ -19,7 +20,7 @@ from clxai.planning.choices import (
 )
 from clxai.planning.confirmatory import confirmatory_of
 from clxai.planning.extents import Extent, check_source, measure, parts_of
-from clxai.planning.needed import check_start, methods_needed, models_needed
+from clxai.planning.needed import check_start, maps_needed, methods_run, models_explained, models_needed
 from clxai.planning.networks import check_image, check_methods
 from clxai.planning.options import check_bounds, check_options
 from clxai.planning.outputs import figure_options, figures_of, metrics_of
@@ -88,7 +89,7 @@ def check_values(config: Mapping[str, Any]) -> None:
             chosen(config, family, name, f"{section}.{family}")
         for name in config[family]:
             chosen(config, family, name)
-    methods_needed(config)
+    methods_run(config)
     if study["sample"] not in config["samples"]:
         raise ClxaiError(f"study.sample: {unknown_name('sample', study['sample'], config['samples'])}")
     contrasts_of(config)
@@ -104,11 +105,13 @@ def check_values(config: Mapping[str, Any]) -> None:
     _check_checks(config["checks"])
     for name in models_needed(config):
         _check_model(config, name)
-    for name in study["models"]:
+    for name in models_explained(config):
         if not heads_of(config, name):
             loss = config["models"][name]["loss"]
             raise ClxaiError(f"models.{name}: none of study.heads {study['heads']} works with loss {loss}")
         check_methods(config, name)
+    for maps in maps_needed(config):
+        check_borrowed_heads(config, maps)
     for name in study["datasets"]:
         _check_dataset(config, name)
 
@@ -158,7 +161,7 @@ def _check_dataset(config: Mapping[str, Any], name: str) -> None:
 def _check_evidence(config: Mapping[str, Any], name: str) -> None:
     """Raise ClxaiError if a method needs to know where the evidence is, and the source of a data set does not tell."""
     there = parts_of(config["datasets"][name])
-    for method in methods_needed(config):
+    for method in methods_run(config):
         if not semantics_of(config, "methods", method)["needs_evidence"]:
             continue
         if not there:
@@ -187,7 +190,7 @@ def _check_counts(config: Mapping[str, Any], name: str, extent: Extent) -> None:
 def _options_in_use(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
     """Yield key, declared keywords and given options of each member with options that the study uses or needs."""
     for family, section in SECTIONS.items():
-        for name in methods_needed(config) if family == "methods" else config[section][family]:
+        for name in methods_run(config) if family == "methods" else config[section][family]:
             member, options = chosen(config, family, name)
             yield f"{family}.{name}", declared(family)[member].semantics, options
     for name in models_needed(config):

@@ -105,6 +105,21 @@ units:
   superpixels: {n_segments: 30}
 ```
 
+Some controls are made from the maps of another method, `of`, by any name of this section. `model` is one of `models`, `start`
+(the one that a model starts from), a list (the first that is another than the own) or a mapping by model; null is the own. `seed`
+is `own` or `next` (of `study.seeds`, the first after the last), `sample` one of `samples`. What is only needed is computed, but
+neither flipped nor shown. [controls.yaml](controls.yaml) has a set of them for integrated gradients, to be added to any study.
+
+```yaml
+samples:
+  training: {images: 100, split: train}
+methods:
+  ig_other_seed: {method: borrowed, of: integrated_gradients, seed: next}
+  ig_other_loss: {method: borrowed, of: integrated_gradients, model: [supcon, ce]}
+  ig_mean_map: {method: mean_map, of: integrated_gradients, sample: training}
+  ig_noisy: {method: degraded, of: integrated_gradients, share: 0.4}
+```
+
 Every setting of units is flipped on its own and has rows of its own in the tables; figures show the first.
 
 A number must be above 0 if its default is, and a whole number if its default is.

@@ -1,21 +1,46 @@
-"""What a study needs besides what it shows: models that its models start from, methods whose maps its methods need."""
+"""What a study needs besides what it shows: models that its models start from, maps that its methods need or borrow."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
-from clxai.planning.choices import network_of, semantics_of
+from clxai.planning.borrowing import Maps, borrowed_maps, method_run
+from clxai.planning.choices import chosen, network_of, semantics_of
 from clxai.registry import declared
 
 TOP, STEM = "top", "stem"  # what can be re-initialised besides the layers of a network
 
 
 def models_needed(config: Mapping[str, Any]) -> list[str]:
-    """Return the models of the study, then those that they start from, directly or not.
+    """Return the models that are explained, then those that they start from, directly or not: all that are trained.
 
     Raises ClxaiError if a start is unknown or leads back to its own model.
     """
-    return _closed(config["study"]["models"], lambda name: _start(config, name), "models.{}.start")
+    return _closed(models_explained(config), lambda name: _start(config, name), "models.{}.start")
+
+
+def models_explained(config: Mapping[str, Any]) -> list[str]:
+    """Return the models of the study, then those whose maps are borrowed: all that are embedded and have heads."""
+    return list(dict.fromkeys([*config["study"]["models"], *(maps.model for maps in maps_needed(config))]))
+
+
+def maps_needed(config: Mapping[str, Any]) -> list[Maps]:
+    """Return all maps that a study computes for its first seed: those that it shows, and those that these need.
+
+    The other seeds need the same, since what is borrowed of the next seed is so in turn. Raises ClxaiError if maps cannot be had.
+    """
+    study = config["study"]
+    methods_needed(config)  # refuses circles
+    waiting = [Maps(model, study["seeds"][0], study["sample"], name) for model in study["models"] for name in study["methods"]]
+    found: dict[Maps, None] = {}
+    while waiting:
+        maps = waiting.pop(0)
+        if maps not in found:
+            found[maps] = None
+            lent = borrowed_maps(config, maps)
+            beside = [maps._replace(method=name) for name in beside_of(config, maps.method)]
+            waiting += [one._replace(seed=maps.seed) for one in [*beside, *([] if lent is None else [lent])]]
+    return list(found)
 
 
 def _start(config: Mapping[str, Any], name: str) -> list[str]:
@@ -34,8 +59,24 @@ def methods_needed(config: Mapping[str, Any]) -> list[str]:
     return _closed(config["study"]["methods"], lambda name: needs_of(config, name), "attribution method {!r}, by its needs,")
 
 
+def methods_run(config: Mapping[str, Any], model: str | None = None) -> list[str]:
+    """Return the methods that jobs run, of all models or of one: those whose maps are needed, and those that these run anew."""
+    named = methods_needed(config) if model is None else [maps.method for maps in maps_needed(config) if maps.model == model]
+    others = [method_run(config, name) for name in named]
+    return list(dict.fromkeys([*named, *(name for name in others if name is not None)]))
+
+
 def needs_of(config: Mapping[str, Any], name: str) -> list[str]:
-    """Return the methods whose maps a method needs: registered ones, with the options that `methods` gives them."""
+    """Return the methods whose maps a method needs, of its own run and images or of others."""
+    borrows = semantics_of(config, "methods", name)["borrows"] == "maps"
+    of = [chosen(config, "methods", name)[1]["of"]] if borrows else []
+    for borrowed in of:
+        chosen(config, "methods", borrowed, f"methods.{name}.of")
+    return [*beside_of(config, name), *of]
+
+
+def beside_of(config: Mapping[str, Any], name: str) -> list[str]:
+    """Return the methods whose maps of the same run and images a method needs: registered ones, with the options in `methods`."""
     needs, known = semantics_of(config, "methods", name)["needs"], declared("methods")
     for needed in needs:
         if needed not in known:

@@ -6,7 +6,7 @@ from typing import Any
 from clxai.errors import ClxaiError
 from clxai.networks.geometry import check_side, layer_among
 from clxai.planning.choices import chosen, network_of
-from clxai.planning.needed import methods_needed
+from clxai.planning.needed import methods_run
 from clxai.registry import declared
 
 
@@ -17,10 +17,10 @@ def check_image(config: Mapping[str, Any], model: str, shape: Sequence[int], whe
 
 
 def check_methods(config: Mapping[str, Any], model: str) -> None:
-    """Raise ClxaiError if a method of the study asks for what the network of a model has not: a layer, or rules for LRP."""
+    """Raise ClxaiError if a method that is run on a model asks for what its network has not: a layer, or rules for LRP."""
     name, _ = network_of(config, model)
     own = declared("networks")[name].semantics
-    for method in methods_needed(config):
+    for method in methods_run(config, model):
         kind, options = chosen(config, "methods", method)
         if "layer" in options:
             layer_among(own["layers"], options["layer"], f"methods.{method}.layer, network {name} of models.{model}")

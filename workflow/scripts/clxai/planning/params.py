@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from clxai.planning.borrowing import borrowed_maps, method_run
 from clxai.planning.choices import blind_of, chosen, contrasts_of, controls_of, heads_of, matched_fills, recipe_of, samples_before
 from clxai.planning.confirmatory import confirmatory_of
 from clxai.planning.extents import content
@@ -39,11 +40,29 @@ def fit_heads(config: Mapping[str, Any], job: Any) -> Params:
 
 
 def attribute(config: Mapping[str, Any], job: Any) -> Params:
-    """Return the registered method, its options and the seed: the run's own, so that controls differ between runs."""
+    """Return the registered method, its options and the seed: the run's own, so that controls differ between runs.
+
+    Options that say whose maps are borrowed are resolved to names, and one that names a method to run to that with its options.
+    """
     kind, options = chosen(config, "methods", job.method)
-    if "baseline" in options:
-        options["baseline"] = _named(config, "fills", options["baseline"])
-    return plain({"method_name": kind, "options": options, "seed": config["study"]["seed"] + int(job.seed)})
+    lent, run = borrowed_maps(config, job), method_run(config, job.method)
+    if lent is not None:
+        places = {"of": lent.method, "model": lent.model, "seed": lent.seed, "sample": lent.sample}
+        options |= {key: value for key, value in places.items() if key in options}
+    if run is not None:
+        options["of"] = _with_baseline(config, _named(config, "methods", run))
+    named = _with_baseline(config, {"method_name": kind, "options": options})
+    return plain({**named, "seed": config["study"]["seed"] + int(job.seed)})
+
+
+def _with_baseline(config: Mapping[str, Any], method: Params) -> Params:
+    """Return what a job is told of a method, the baseline among its options as a fill with options of its own."""
+    baseline = method["options"].get("baseline")
+    return (
+        method
+        if baseline is None
+        else {**method, "options": {**method["options"], "baseline": _named(config, "fills", baseline)}}
+    )
 
 
 def flip(config: Mapping[str, Any], job: Any) -> Params:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from clxai.planning.borrowing import method_run
 from clxai.planning.choices import chosen, heads_of, masks_of
 from clxai.planning.outputs import figure_options, metrics_of
 from clxai.planning.trust import measure_of, trust_of
@@ -37,12 +38,17 @@ def _heads(config: Mapping[str, Any], job: Any) -> list[str]:
 
 
 def _method(config: Mapping[str, Any], job: Any) -> list[str]:
-    return [chosen(config, "methods", job.method)[0]]
+    return [chosen(config, "methods", name)[0] for name in _methods_run(config, job)]
+
+
+def _methods_run(config: Mapping[str, Any], job: Any) -> list[str]:
+    other = method_run(config, job.method)
+    return [job.method] if other is None else [job.method, other]
 
 
 def _baseline(config: Mapping[str, Any], job: Any) -> list[str]:
-    options = chosen(config, "methods", job.method)[1]
-    return [chosen(config, "fills", options["baseline"])[0]] if "baseline" in options else []
+    options = [chosen(config, "methods", name)[1] for name in _methods_run(config, job)]
+    return [chosen(config, "fills", own["baseline"])[0] for own in options if "baseline" in own]
 
 
 def _fills(config: Mapping[str, Any], job: Any) -> list[str]:
