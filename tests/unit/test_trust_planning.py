@@ -73,6 +73,22 @@ def test_metrics_that_a_measure_reads_must_be_measured(plain):
     assert metrics_of(config) == identities
 
 
+def test_measure_whose_metrics_the_study_leaves_out_is_left_out(plain):
+    identities = [f"{kind}{end}" for kind in ("auc_deletion", "auc_insertion", "srg") for end in ("", "_matched", "_kept")]
+    config = changed(plain, {"study.metrics": identities, "study.figures": []})
+    check(config)
+    (lack,) = [one for one in left_out(config) if one["measure"] == "movement"]
+    assert lack["needs"] == "drift_monotonicity" and "study.metrics" in lack["reason"]
+    with pytest.raises(ClxaiError, match=r"study\.trust: 'movement' needs 'drift_monotonicity': study\.metrics leaves it out"):
+        check(changed(config, {"study.trust": ["movement"]}))
+
+
+def test_study_of_controls_alone_explains_nothing(plain):
+    config = changed(plain, {"study.methods": ["random", "sobel"]})
+    (lack,) = [one for one in left_out(config) if one["measure"] == "towards"]
+    assert lack["needs"] == "methods"
+
+
 def test_job_uses_its_measures_and_is_told_of_methods_and_setups(plain):
     config = changed(plain, {"flipping.fills": ["mean", "noise"], "study.trust": ["agreement"]})
     assert members(config, "assess_trust", None) == [("trust", "agreement")]

@@ -14,9 +14,16 @@ def _setups(config: Mapping[str, Any]) -> bool:
     return len(config["flipping"]["fills"]) * len(config["flipping"]["units"]) > 1
 
 
+def _n_ranked(config: Mapping[str, Any]) -> int:
+    return len([method for method in trust_methods(config) if method["family"] != CONTROL and "of" not in method["options"]])
+
+
 def _ranking(config: Mapping[str, Any]) -> bool:
-    explain = [method for method in trust_methods(config) if method["family"] != CONTROL and "of" not in method["options"]]
-    return len(explain) > 1
+    return _n_ranked(config) > 1
+
+
+def _explained(config: Mapping[str, Any]) -> bool:
+    return _n_ranked(config) > 0
 
 
 def _references(config: Mapping[str, Any]) -> bool:
@@ -26,6 +33,7 @@ def _references(config: Mapping[str, Any]) -> bool:
 # What a measure may need beside a registered method, with what is lacking where it is not there, and the key that helps.
 WORDS: Mapping[str, tuple[Callable[[Mapping[str, Any]], bool], str]] = {
     "setups": (_setups, "the study has one fill and one kind of units: name more in flipping.fills or flipping.units"),
+    "methods": (_explained, "no method of the study explains the model: name one in study.methods"),
     "ranking": (_ranking, "the study ranks fewer than two methods that explain the model: name more in study.methods"),
     "references": (_references, "no model of the study has a reference that is in the study too: set statistics.references"),
 }
@@ -70,7 +78,9 @@ def lacking(config: Mapping[str, Any], name: str) -> tuple[str, str] | None:
             raise ClxaiError(f"needs of trust measure {member!r}: {unknown_name('need', need, [*WORDS, *declared('methods')])}")
         elif need not in present:
             return need, f"no method of study.methods is {need!r} or an alias of it"
-    return None
+    named = config["study"]["metrics"]
+    absent = [] if named is None else [one for one in declared("trust")[member].semantics["metrics"] if one not in named]
+    return (absent[0], "study.metrics leaves it out: name it there, or set null for all metrics") if absent else None
 
 
 def measure_of(config: Mapping[str, Any], name: str) -> tuple[str, dict[str, Any]]:
