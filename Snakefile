@@ -7,6 +7,7 @@
 #   results/{dataset}/{model}/seed{seed}/attributions/{sample}/{method}.nc
 #   results/{dataset}/{model}/seed{seed}/curves/{sample}/{units}/{method}.nc
 #   results/studies/{study}/{dataset}/tables/*.csv                     results/studies/{study}/{dataset}/figures/*.{svg,pdf}
+#   results/studies/{study}/{dataset}/verdict.{md,html}                what the tables allow to say
 from snakemake.utils import min_version
 
 min_version("9.20.0")
@@ -25,6 +26,7 @@ include: "rules/heads.smk"
 include: "rules/attribute.smk"
 include: "rules/flip.smk"
 include: "rules/summarise.smk"
+include: "rules/verdict.smk"
 include: "rules/report.smk"
 
 
@@ -54,5 +56,6 @@ rule all:
         rules.attributions_all.input,
         rules.curves_all.input,
         rules.tables_all.input,
+        rules.verdict_all.input,
         rules.figures_all.input,
     localrule: True

@@ -182,6 +182,16 @@ def table(name):
     )
 
 
+def verdict_page():
+    """The page of a data set as the first item of the report, which shows HTML and no Markdown; punctuation sorts before names."""
+    return report(
+        f"{HOME}/verdict.html",
+        caption="../workflow/report/verdict.rst",
+        category="(Verdict)",
+        labels={"data set": "{dataset}"},
+    )
+
+
 def start_file(wildcards):
     """The checkpoint that a model starts from, of the same seed; none if it has no start."""
     start = config["models"][wildcards.model]["start"]

@@ -26,6 +26,7 @@ LAYERS = (
     ("flipping",),
     ("design",),
     ("measures",),
+    ("verdict",),
     ("figures",),
 )
 HEIGHT = {room: height for height, rooms in enumerate(LAYERS) for room in rooms}

@@ -19,7 +19,9 @@ def test_catalog_entry_plans_the_same_jobs(fresh):
     assert fresh.planned("-s", "workflow/Snakefile", config=DEFAULT) == fresh.planned(config=DEFAULT)
 
 
-@pytest.mark.parametrize("target", ["models_all", "heads_all", "attributions_all", "curves_all", "tables_all", "figures_all"])
+@pytest.mark.parametrize(
+    "target", ["models_all", "heads_all", "attributions_all", "curves_all", "tables_all", "verdict_all", "figures_all"]
+)
 def test_every_stage_is_a_target(fresh, target):
     assert fresh.planned(target)
 

@@ -40,6 +40,7 @@ def test_new_time_stamps_rerun_nothing(finished):
         ("figures/gallery.py", {"plot_figure_of_model": 2}),
         ("figures/arrays.py", {"plot_figure": 1, "plot_figure_of_model": 2}),
         ("measures/checks.py", AFTER_CHECKS),
+        ("verdict/wording.py", {"state_verdict": 1}),
         ("measures/metrics/base.py", AFTER_CURVES),
         ("flipping/curves.py", {"flip": 6, **AFTER_CURVES}),
         ("attribution/cams.py", {"attribute": 2, "flip": 2, **AFTER_CURVES}),

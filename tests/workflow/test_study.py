@@ -1,6 +1,7 @@
 """A tiny study runs end to end and leaves what the README promises."""
 
 import csv
+import zipfile
 
 import pytest
 
@@ -36,6 +37,22 @@ def test_study_leaves_figures(finished, name, kind):
     assert (finished.folder / f"results/studies/tiny/digits/figures/{name}.{kind}").stat().st_size > 5000
 
 
+def test_study_leaves_a_page_that_says_what_one_training_cannot_say(finished):
+    page = (finished.folder / "results/studies/tiny/digits/verdict.md").read_text()
+    sections = (
+        "Answer",
+        "What was found",
+        "What was not found",
+        "What this study cannot say",
+        "The instrument",
+        "How it was run",
+    )
+    assert all(f"\n## {section}\n" in page for section in sections)
+    assert "With one training per model all intervals are over images" in page
+    assert "contrasts.csv: supcon, ce, value, srg_matched/" in page
+    assert (finished.folder / "results/studies/tiny/digits/verdict.html").read_text().startswith("<!DOCTYPE html>")
+
+
 def test_every_log_is_filled(finished):
     logs = sorted((finished.folder / "results").rglob("logs/**/*.log"))
     names = [str(log).rpartition("/logs/")[2] for log in logs]
@@ -54,7 +71,10 @@ def test_nothing_temporary_is_left(finished):
 def test_report_builds(finished):
     process = finished.snakemake("--report", "report.zip")
     assert process.returncode == 0, process.stderr
-    assert (finished.folder / "report.zip").stat().st_size > 100_000
+    with zipfile.ZipFile(finished.folder / "report.zip") as report:
+        (page,) = (name for name in report.namelist() if name.endswith("/verdict.html"))
+        assert b"What this study cannot say" in report.read(page)
+        assert '"(Verdict)"' in report.read(next(name for name in report.namelist() if name.endswith("report.html"))).decode()
     (finished.folder / "report.zip").unlink()
 
 

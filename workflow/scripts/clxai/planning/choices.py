@@ -85,8 +85,17 @@ def matched_fills(config: Mapping[str, Any]) -> dict[str, list[str]]:
 
 def heads_of(config: Mapping[str, Any], model: str) -> list[str]:
     """Return the heads of `study.heads` that a model can have: softmax needs a loss that trains a classifier."""
-    loss = declared("losses")[config["models"][model]["loss"]]
-    return list(config["study"]["heads"]) if loss.semantics["top"] == "classifier" else heads_of_all(config)
+    return list(config["study"]["heads"]) if has_classifier(config, model) else heads_of_all(config)
+
+
+def has_classifier(config: Mapping[str, Any], model: str) -> bool:
+    """Say whether the loss of a model trains a classifier; else it is contrastive and trains a projection."""
+    return declared("losses")[config["models"][model]["loss"]].semantics["top"] == "classifier"
+
+
+def is_reference(config: Mapping[str, Any], model: str) -> bool:
+    """Say whether a model is trained on images with units removed, as flipping makes them: a reference for plain ones."""
+    return config["models"][model]["masks"]["share"] > 0
 
 
 def heads_of_all(config: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from clxai.planning.borrowing import borrowed_maps, method_run
-from clxai.planning.choices import blind_of, chosen, contrasts_of, controls_of, heads_of, matched_fills, recipe_of, samples_before
+from clxai.planning.choices import (
+    blind_of,
+    chosen,
+    contrasts_of,
+    controls_of,
+    has_classifier,
+    heads_of,
+    is_reference,
+    matched_fills,
+    recipe_of,
+    samples_before,
+    semantics_of,
+)
 from clxai.planning.confirmatory import confirmatory_of
 from clxai.planning.extents import content
 from clxai.planning.outputs import caption_of, figure_options, metrics_of
@@ -113,3 +125,22 @@ def plot_figure(config: Mapping[str, Any], job: Any) -> Params:
     told |= {"fill": config["flipping"]["fills"][0], "units": config["flipping"]["units"][0]}
     told |= {"margin": config["statistics"]["margin"]}
     return plain({"figure": member, "options": options, "caption": caption_of(config, job.figure, model), "study": told})
+
+
+def state_verdict(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the design as the rules of the verdict see it: models and methods by what they are, baselines, the study's name."""
+    study = config["study"]
+    oracles = [name for name in study["methods"] if semantics_of(config, "methods", name)["needs_evidence"]]
+    references = {*references_of(config).values(), *(name for name in study["models"] if is_reference(config, name))}
+    told = {
+        "name": study["name"],
+        "models": study["models"],
+        "methods": study["methods"],
+        "oracles": oracles,
+        "controls": [name for name in controls_of(config) if name not in oracles],
+        "blind": [name for name in blind_of(config) if name not in oracles],
+        "baselines": matched_fills(config),
+        "references": [name for name in study["models"] if name in references],
+        "contrastive": [name for name in study["models"] if not has_classifier(config, name)],
+    }
+    return plain(told)

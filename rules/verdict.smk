@@ -1,0 +1,38 @@
+rule state_verdict:
+    """State what the tables allow to say: found, not found, cannot be said; sentences made by the rules in clxai/verdict."""
+    input:
+        summary=rules.summarise.output.summary,
+        contrasts=rules.summarise.output.contrasts,
+        variance=rules.summarise.output.variance,
+        heads=rules.summarise.output.heads,
+        models=rules.summarise.output.models,
+        trust=rules.assess_trust.output.trust,
+        trust_contrasts=rules.assess_trust.output.trust_contrasts,
+        trust_left_out=rules.assess_trust.output.left_out,
+        checks=rules.check_study.output[0],
+        code=code("state_verdict"),
+    output:
+        markdown=f"{HOME}/verdict.md",
+        html=verdict_page(),
+    log:
+        f"{HOME}/logs/state_verdict.log",
+    benchmark:
+        f"{HOME}/benchmarks/state_verdict.tsv"
+    localrule: True
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        config=params_of("state_verdict"),
+    script:
+        "../workflow/scripts/state_verdict.py"
+
+
+rule verdict_all:
+    """Target: the page of every data set, from checked tables."""
+    input:
+        expand(rules.state_verdict.output, dataset=STUDY["datasets"]),
+    localrule: True

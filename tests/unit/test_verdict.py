@@ -1,0 +1,571 @@
+"""The page says what invented tables hold, and no more: every rule, and every way in which a claim may not be made."""
+
+import re
+from dataclasses import replace
+from itertools import product
+from math import inf, nan
+
+import numpy as np
+import pandas as pd
+import pytest
+from clxai.registry import LIBRARY
+from clxai.verdict.answering import answer_of
+from clxai.verdict.differences import ROUTES, difference_statements
+from clxai.verdict.instrument import (
+    accuracy_statements,
+    check_statements,
+    oracle_statements,
+    reference_statements,
+    size_statements,
+    variance_statements,
+)
+from clxai.verdict.page import MOST_SENTENCES, answers, page_of
+from clxai.verdict.ranking import control_statements, order_statements, random_statements
+from clxai.verdict.records import Evidence, Kind, Study
+from clxai.verdict.rendering import html, markdown
+from clxai.verdict.rules import common, statements_of
+from clxai.verdict.trusting import left_out_statements, trust_contrast_statements, trust_statements
+from clxai.verdict.wording import SENTENCES, sentence, source
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+METHODS = ["random", "ink", "ig", "lrp", "oracle"]
+STUDY = Study(
+    models=["ce", "supcon"],
+    methods=METHODS,
+    controls=["random", "ink"],
+    blind=["random", "ink"],
+    oracles=["oracle"],
+    references=["ce_finetuned"],
+    contrastive=["supcon"],
+    baselines={"ig": ["mean"]},
+    name="invented",
+    dataset="none",
+)
+ABOVE, BELOW, AROUND, TIGHT = (0.1, 0.3), (-0.3, -0.1), (-0.1, 0.12), (-0.01, 0.012)
+
+
+def told(**tables):
+    return replace(STUDY, tables=tables)
+
+
+def one(statements, **about):
+    """The one statement with these claims or facts."""
+    found = [each for each in statements if all(getattr(each, key, each.about.get(key)) == value for key, value in about.items())]
+    assert len(found) == 1, [each.claim for each in found]
+    return found[0]
+
+
+def contrasts(routes, **columns):
+    """One pair, its mean over methods and heads, an interval for each route."""
+    rows = [
+        {"metric": metric, "difference": (low + high) / 2, "ci_low": low, "ci_high": high}
+        for metric, (low, high) in zip(ROUTES, routes, strict=False)
+    ]
+    where = {
+        "model": "supcon",
+        "minus": "ce",
+        "quantity": "value",
+        "units": "grid",
+        "fill": "mean",
+        "method": "all",
+        "head": "all",
+    }
+    counts = {"p_holm": 0.01, "equivalent": False, "margin": 0.05, "n_seeds": 5, "n_images": 100, "family": "confirmatory"}
+    table = pd.DataFrame(rows).assign(**where).assign(**{**counts, **columns})
+    return table.assign(family=table["family"].where(table["metric"] == "srg_matched", "exploratory"))
+
+
+@pytest.mark.parametrize(
+    ("routes", "columns", "claim", "kind"),
+    [
+        ([ABOVE] * 4, {}, "higher", Kind.FOUND),
+        ([BELOW] * 4, {}, "lower", Kind.FOUND),
+        ([ABOVE] * 4, {"p_holm": 0.06}, "undecided", Kind.CANNOT_SAY),
+        ([AROUND] * 4, {"p_holm": 0.9}, "undecided", Kind.CANNOT_SAY),
+        ([TIGHT] * 4, {"p_holm": 0.9, "equivalent": True}, "equivalent", Kind.NOT_FOUND),
+        ([TIGHT] * 4, {"p_holm": 0.9, "equivalent": [True, True, True, False]}, "undecided", Kind.CANNOT_SAY),
+        ([ABOVE, ABOVE, ABOVE, AROUND], {}, "contradiction", Kind.CANNOT_SAY),
+        ([ABOVE, AROUND, ABOVE, ABOVE], {}, "contradiction", Kind.CANNOT_SAY),
+        ([ABOVE, ABOVE, ABOVE, BELOW], {}, "contradiction", Kind.CANNOT_SAY),
+        ([AROUND, AROUND, AROUND, ABOVE], {"p_holm": 0.9}, "contradiction", Kind.CANNOT_SAY),
+        ([ABOVE] * 3, {}, "route_missing", Kind.CANNOT_SAY),
+        ([ABOVE, ABOVE, ABOVE, (nan, nan)], {}, "undefined", Kind.CANNOT_SAY),
+        ([ABOVE] * 4, {"p_holm": nan}, "undefined", Kind.CANNOT_SAY),
+        ([ABOVE] * 4, {"n_seeds": 4}, "higher", Kind.CANNOT_SAY),
+        ([TIGHT] * 4, {"p_holm": 0.9, "equivalent": True, "n_seeds": 3}, "equivalent", Kind.CANNOT_SAY),
+    ],
+)
+def test_a_difference_is_claimed_only_where_test_and_all_routes_agree(routes, columns, claim, kind):
+    (statement,) = difference_statements(told(contrasts=contrasts(routes, **columns)))
+    assert (statement.claim, statement.kind) == (claim, kind)
+
+
+def test_the_sentence_of_a_difference_carries_numbers_counts_family_and_rows():
+    (statement,) = difference_statements(told(contrasts=contrasts([ABOVE] * 4)))
+    assert sentence(statement) == (
+        "SRG (mean over methods and heads, units grid, fill mean) is higher for `supcon` than for `ce` on every route: "
+        "matched 0.20 [0.10, 0.30], matched at the lowest temperature 0.20 [0.10, 0.30], matched at the highest temperature 0.20 "
+        "[0.10, 0.30], kept 0.20 [0.10, 0.30] (confirmatory, Holm p = 0.01; 5 seeds, 100 images)."
+    )
+    assert source(statement) == (
+        "contrasts.csv: supcon, ce, value, srg_matched/srg_matched_low/srg_matched_high/srg_kept, grid, mean, all, all"
+    )
+
+
+@given(
+    st.lists(st.floats(-1, 1), min_size=4, max_size=4), st.lists(st.floats(0.001, 0.5), min_size=4, max_size=4), st.floats(0, 1)
+)
+@settings(max_examples=25, deadline=None)
+def test_flipping_the_sign_of_a_contrast_flips_the_sentence(means, reaches, p_holm):
+    routes = [(mean - reach, mean + reach) for mean, reach in zip(means, reaches, strict=True)]
+    flipped = [(-high, -low) for low, high in routes]
+    (first,), (second,) = (difference_statements(told(contrasts=contrasts(each, p_holm=p_holm))) for each in (routes, flipped))
+    swapped = {"higher": "lower", "lower": "higher"}
+    assert second.claim == swapped.get(first.claim, first.claim)
+    assert (f" is {second.claim} for " in sentence(second)) == (second.claim in swapped)
+    assert [number.value for number in second.evidence] == [-number.value for number in first.evidence]
+
+
+def test_few_seeds_one_seed_and_small_effects_are_said():
+    def text(**columns):
+        (statement,) = difference_statements(told(contrasts=contrasts([ABOVE] * 4, **columns)))
+        return sentence(statement)
+
+    assert text(n_seeds=3).startswith("Not a claim about recipes, for which 3 trainings are too few: SRG")
+    assert text(n_seeds=1).startswith("Of this one training alone, not of its recipe: SRG")
+    assert text(equivalent=True, margin=0.5).endswith("; the difference is smaller than the margin of 0.5.")
+
+
+@pytest.mark.parametrize(
+    ("needed", "expected"), [(12.0, "one of 0.05 would need 12 seeds"), (nan, "with no number of seeds on so few images")]
+)
+def test_an_open_difference_says_what_it_would_take(needed, expected):
+    (statement,) = difference_statements(
+        told(contrasts=contrasts([AROUND] * 4, p_holm=0.9, detectable=0.15, seeds_needed=needed))
+    )
+    assert "shown neither to differ between `supcon` and `ce` nor to be equivalent within 0.05" in sentence(statement)
+    assert "this design shows a difference of 0.15 with a power of 80 %" in sentence(statement)
+    assert expected in sentence(statement)
+    alone = told(contrasts=contrasts([AROUND] * 4, p_holm=0.9, detectable=0.15, seeds_needed=nan, n_seeds=1))
+    assert "for this training, which does not tell how many others it would take" in sentence(next(difference_statements(alone)))
+
+
+@pytest.mark.parametrize(
+    ("noninferior", "corrected", "minus", "claim"),
+    [
+        (True, 0.01, "ce_finetuned", "noninferior"),
+        ([True, True, True, False], 0.01, "ce_finetuned", "noninferiority_open"),
+        (True, 0.2, "ce_finetuned", "noninferiority_open"),
+        (True, 0.01, "ce", "noninferior"),
+        (True, 0.2, "ce", None),
+    ],
+)
+def test_not_worse_than_a_reference_needs_the_corrected_test_and_every_route(noninferior, corrected, minus, claim):
+    table = contrasts([AROUND] * 4, p_holm=0.9, noninferior=noninferior, p_noninferior_holm=corrected).assign(minus=minus)
+    claims = [each.claim for each in difference_statements(told(contrasts=table))]
+    assert claims == ["undecided", *([claim] if claim else [])]
+
+
+def test_set_ups_of_a_pair_are_counted_and_confirmatory_rows_come_first():
+    first, second = contrasts([ABOVE] * 4), contrasts([AROUND] * 4, p_holm=0.9, family="exploratory").assign(fill="zero")
+    found = list(difference_statements(told(contrasts=pd.concat([second, first]))))
+    assert [(each.claim, each.about.get("confirmatory")) for each in found[:2]] == [("higher", True), ("undecided", False)]
+    assert sentence(found[2]) == (
+        "Over 2 set-ups (units, fill), SRG of `supcon` against `ce` is higher in 1, undecided in 1, from matched 0.01 [-0.10, "
+        "0.12] to matched 0.20 [0.10, 0.30]."
+    )
+    assert found[2].kind == Kind.CANNOT_SAY
+
+
+def test_a_table_without_the_family_is_exploratory():
+    (statement,) = difference_statements(told(contrasts=contrasts([ABOVE] * 4).drop(columns="family")))
+    assert "(exploratory, Holm" in sentence(statement)
+
+
+MEANS = {"random": 0.0, "ink": 0.1, "ig": 0.6, "lrp": 0.3, "oracle": 0.8}
+
+
+def summary(means=MEANS, models=("ce", "supcon"), heads=("linear",), fills=("mean",), reach=0.05, change=None):
+    """Rows of every method with an interval of mean +- reach; `change` maps (model, head, fill, method) to another mean."""
+    rows = []
+    for model, head, fill, method, metric in product(models, heads, fills, means, ("srg_matched", "srg_kept")):
+        mean = {**{(model, head, fill, method): means[method]}, **(change or {})}[model, head, fill, method]
+        excess = mean - means.get("random", 0)
+        rows.append(
+            {"model": model, "units": "grid", "method": method, "explained_by": head, "scored_by": head, "fill": fill}
+            | {"metric": metric, "mean": mean, "ci_low": mean - reach, "ci_high": mean + reach, "excess": excess}
+            | {"excess_ci_low": excess - reach, "excess_ci_high": excess + reach, "n_seeds": 5, "n_images": 100}
+        )
+    return pd.DataFrame(rows)
+
+
+def test_methods_exceed_random_in_every_cell_or_are_said_not_to():
+    change = {("ce", "knn", "mean", "lrp"): 0.04}
+    found = list(random_statements(told(summary=summary(heads=("linear", "knn"), change=change))))
+    assert one(found, claim="random_above", model="supcon").names == ("ig", "lrp")
+    assert one(found, claim="random_above", model="ce").names == ("ig",)
+    assert "`lrp` (2 of 4 cells, 0.04 [-0.01, 0.09])" in sentence(one(found, claim="random_partly"))
+    below = list(random_statements(told(summary=summary({"random": 0, "ig": -0.4, "lrp": 0.01}))))
+    assert {each.claim for each in below} == {"random_below", "random_not_shown"}
+    assert {each.kind for each in below} == {Kind.NOT_FOUND}
+
+
+def test_an_undefined_interval_of_a_method_is_said():
+    table = summary()
+    table.loc[(table["method"] == "lrp") & (table["metric"] == "srg_kept"), "excess_ci_low"] = nan
+    found = [each for each in random_statements(told(summary=table)) if each.claim == "random_undefined"]
+    assert [each.names for each in found] == [("lrp",), ("lrp",)]
+    assert all("undefined" in sentence(each) and each.kind == Kind.CANNOT_SAY for each in found)
+
+
+def test_a_control_that_beats_methods_is_named_with_both_numbers():
+    found = list(control_statements(told(summary=summary({**MEANS, "ink": 0.3}))))
+    beaten = one(found, claim="control_beats")
+    assert (beaten.names, beaten.kind) == (("lrp",), Kind.NOT_FOUND)
+    assert "`lrp` (2 of 2 cells; at worst `lrp` 0.30 [0.25, 0.35], `ink` 0.30 [0.25, 0.35])" in sentence(beaten)
+    assert "closest to the methods is `ink`, the best in 2 of 2 cells" in sentence(one(found, claim="closest_control"))
+    none = list(control_statements(told(summary=summary())))
+    assert "No control reaches the mean SRG of `ig`, `lrp`" in sentence(one(none, claim="control_beats_none"))
+
+
+def test_the_tested_excess_over_the_best_control_decides_where_it_is_there():
+    table = summary().assign(excess_best=0.2, excess_best_low=0.1, excess_best_high=0.3)
+    table.loc[table["method"] == "lrp", "excess_best_low"] = -0.1
+    beyond = one(control_statements(told(summary=table)), claim="beyond_control")
+    assert (beyond.names, beyond.kind) == (("ig",), Kind.FOUND)
+    assert "`ig` (0.20 [0.10, 0.30])" in sentence(beyond)
+    open_ = one(control_statements(told(summary=table.assign(excess_best_low=-0.1))), claim="beyond_control_none")
+    assert open_.kind == Kind.NOT_FOUND
+
+
+def test_no_control_but_random_is_said():
+    study = replace(told(summary=summary({"random": 0, "ig": 0.5})), controls=["random"], blind=["random"])
+    assert [each.claim for each in control_statements(study)] == ["no_control"]
+
+
+def test_the_order_is_stated_for_each_fill_and_where_it_holds():
+    same = list(order_statements(told(summary=summary(fills=("mean", "zero")))))
+    assert sentence(one(same, claim="order", fill="zero")).startswith(
+        "With units grid and fill zero, the order by mean SRG over models and heads is `ig` 0.60 > `lrp` 0.30; kept predictions "
+        "give the same order"
+    )
+    assert sentence(one(same, claim="leader_same")) == (
+        "`ig` comes first in all 2 set-ups (units, fill), and the whole order is the same."
+    )
+    change = {(model, "linear", "zero", "ig"): 0.1 for model in ("ce", "supcon")}
+    other = list(order_statements(told(summary=summary(fills=("mean", "zero"), change=change))))
+    assert one(other, claim="leader_changes").kind == Kind.NOT_FOUND
+    assert sentence(one(other, claim="baseline_decides")) == (
+        "`ig` wins where its baseline is the fill: place 1 where the fill is its baseline (mean), 2 elsewhere."
+    )
+
+
+def test_a_single_fill_that_is_the_baseline_of_the_first_is_said_to_be_open():
+    (order, confounded) = order_statements(told(summary=summary()))
+    assert (order.claim, confounded.claim, confounded.kind) == ("order", "baseline_confounded", Kind.CANNOT_SAY)
+    mixed = one(order_statements(told(summary=summary(fills=("mean", "zero")))), claim="baseline_mixed")
+    assert mixed.kind == Kind.NOT_FOUND
+
+
+def test_the_instrument_fails_where_a_method_or_random_is_not_below_the_truth():
+    wins = one(oracle_statements(told(summary=summary())), claim="oracle_wins")
+    assert "in all 8 cells" in sentence(wins)
+    change = {("ce", "linear", "mean", "ig"): 0.8, ("supcon", "linear", "mean", "random"): 0.9}
+    beaten = one(oracle_statements(told(summary=summary(change=change))), claim="oracle_beaten")
+    assert (beaten.names, beaten.kind) == (("random", "ig"), Kind.CANNOT_SAY)
+    assert sentence(beaten).startswith("The instrument failed on the known truth: ")
+    assert "`ig` (1 of 2 cells; at worst `ig` 0.80 [0.75, 0.85], `oracle` 0.80 [0.75, 0.85])" in sentence(beaten)
+    assert source(beaten).startswith("summary.csv: supcon, srg_matched, grid, mean, random, linear")
+    undefined = one(
+        oracle_statements(told(summary=summary(change={("ce", "linear", "mean", "lrp"): nan}))), claim="oracle_beaten"
+    )
+    assert "`lrp` undefined" in sentence(undefined)
+    unknown = replace(told(summary=summary()), oracles=[])
+    assert [each.claim for each in oracle_statements(unknown)] == ["no_oracle"]
+
+
+def test_self_checks_that_warn_are_named_and_doubted():
+    row = {"setting": "alpha", "check": "random is 0", "model": "ce", "value": 0.004, "result": "pass"}
+    checks = pd.DataFrame([row, {**row, "result": "warn"}, {**row, "setting": "accuracy"}])
+    (warned,) = check_statements(told(checks=checks))
+    assert (warned.claim, warned.kind) == ("checks_warn", Kind.CANNOT_SAY)
+    assert sentence(warned).startswith(
+        "1 of 3 self-checks warn, and what rests on them is in doubt: alpha (1 of 2), first 0.0040"
+    )
+    (passed,) = check_statements(told(checks=checks.assign(result="pass")))
+    assert sentence(passed) == "All 3 self-checks passed."
+    assert [each.claim for each in check_statements(told())] == ["no_checks"]
+
+
+def test_accuracy_random_and_variance_are_stated_from_their_rows():
+    heads = pd.DataFrame(
+        [
+            {"model": "ce", "seed": 0, "head": "linear", "split": "test", "accuracy": 0.98, "n_images": 300},
+            {"model": "ce", "seed": 1, "head": "linear", "split": "val", "accuracy": 0.1, "n_images": 300},
+        ]
+    )
+    (worst,) = accuracy_statements(told(heads=heads))
+    assert sentence(worst).endswith("at least 98.0 % of the test images (least: ce, seed 0, linear).")
+    (random,) = reference_statements(told(summary=summary(change={("ce", "linear", "mean", "random"): 0.2})))
+    assert "holds 0 in 2 of 4 cells" in sentence(random)
+    shares = {"seed_share": 0.1, "image_share": 0.3, "residual_share": 0.6}
+    variance = pd.DataFrame([{"metric": "srg_matched", "method": "ig", **shares}, {"metric": "srg", "method": "ig", **shares}])
+    (parts,) = variance_statements(told(variance=variance))
+    assert "10 % trainings, 30 % images, 60 % neither (mean over 1 " in sentence(parts)
+    (undefined,) = variance_statements(told(variance=variance.assign(seed_share=nan)))
+    assert undefined.claim == "variance_undefined"
+
+
+@pytest.mark.parametrize(("n_seeds", "claims"), [(1, ["one_seed"]), (4, ["few_seeds"]), (5, [])])
+def test_too_few_trainings_are_said(n_seeds, claims):
+    models = pd.DataFrame([{"model": model, "seed": seed} for model in ("ce", "supcon") for seed in range(n_seeds)])
+    assert [each.claim for each in size_statements(told(models=models))] == claims
+
+
+def test_one_model_and_no_reference_are_said():
+    study = replace(STUDY, models=["ce"], references=[])
+    assert [each.claim for each in size_statements(study)] == ["one_model", "no_reference"]
+
+
+def trust(values, null=0.0, better=1, measure="agreement", **columns):
+    """One row per model and head: value +- .1."""
+    rows = [
+        {"measure": measure, "part": "SRG", "model": model, "head": head, "units": "all", "fill": "all", "value": value}
+        | {"ci_low": value - 0.1, "ci_high": value + 0.1}
+        for (model, head), value in values.items()
+    ]
+    return pd.DataFrame(rows).assign(null=null, better=better, n_seeds=5, n_images=100, n_methods=6).assign(**columns)
+
+
+@pytest.mark.parametrize(
+    ("values", "better", "claim", "kind"),
+    [
+        ((0.5, 0.4), 1, "trust_shown", Kind.FOUND),
+        ((0.5, 0.05), 1, "trust_partly", Kind.NOT_FOUND),
+        ((0.05, -0.05), 1, "trust_not_shown", Kind.NOT_FOUND),
+        ((-0.5, -0.4), 1, "trust_against", Kind.NOT_FOUND),
+        ((-0.5, -0.4), -1, "trust_shown", Kind.FOUND),
+        ((0.5, nan), 1, "trust_undefined", Kind.CANNOT_SAY),
+    ],
+)
+def test_a_trust_measure_is_held_against_its_value_of_no_trust(values, better, claim, kind):
+    table = trust({("ce", "linear"): values[0], ("ce", "knn"): values[1]}, better=better)
+    (statement,) = trust_statements(told(trust=table))
+    assert (statement.claim, statement.kind) == (claim, kind)
+    assert (
+        "undefined" in sentence(statement)
+        or f"{'above' if better > 0 else 'below'} 0" in sentence(statement)
+        or kind != Kind.FOUND
+    )
+
+
+def test_measures_without_a_null_or_a_direction_claim_nothing():
+    values = {("ce", "linear"): 0.5}
+    assert list(trust_statements(told(trust=trust(values, null=nan)))) == []
+    assert list(trust_statements(told(trust=trust(values, better=0)))) == []
+    assert [each.claim for each in trust_statements(told())] == ["no_trust"]
+
+
+def test_a_measure_that_the_study_cannot_have_is_named_with_what_it_lacks():
+    left_out = pd.DataFrame([{"measure": "agreement", "needs": "setups", "reason": "one fill: name more in flipping.fills"}])
+    (statement,) = left_out_statements(told(trust_left_out=left_out))
+    assert sentence(statement) == "Not measured: agreement of the order of methods across set-ups, since one fill."
+    assert statement.kind == Kind.CANNOT_SAY
+
+
+def trust_contrasts(intervals, measure="references", better=1, n_seeds=5):
+    rows = [
+        {
+            "measure": measure,
+            "part": "plain",
+            "model": "supcon",
+            "minus": "ce",
+            "head": f"h{place}",
+            "units": "all",
+            "fill": "all",
+        }
+        | {"difference": (low + high) / 2, "ci_low": low, "ci_high": high}
+        for place, (low, high) in enumerate(intervals)
+    ]
+    return pd.DataFrame(rows).assign(better=better, n_seeds=n_seeds, n_images=100)
+
+
+@pytest.mark.parametrize(
+    ("intervals", "better", "claim"),
+    [
+        ([ABOVE, ABOVE], 1, "contrast_more"),
+        ([ABOVE, ABOVE], -1, "contrast_less"),
+        ([BELOW], 1, "contrast_less"),
+        ([ABOVE, AROUND], 1, "contrast_partly"),
+        ([ABOVE, BELOW], 1, "contrast_contradiction"),
+        ([AROUND], 1, "contrast_open"),
+        ([(nan, nan)], 1, "contrast_undefined"),
+    ],
+)
+def test_trust_in_two_models_differs_only_where_all_cells_say_so(intervals, better, claim):
+    (statement,) = trust_contrast_statements(told(trust_contrasts=trust_contrasts(intervals, better=better)))
+    assert (statement.claim, statement.topic) == (claim, "question")
+    assert statement.kind == (Kind.FOUND if claim in ("contrast_more", "contrast_less") else Kind.CANNOT_SAY)
+    (few,) = trust_contrast_statements(told(trust_contrasts=trust_contrasts(intervals, better=better, n_seeds=3)))
+    assert few.kind == Kind.CANNOT_SAY
+
+
+@pytest.mark.parametrize(
+    ("interval", "changes", "claim", "reason"),
+    [
+        (ABOVE, {}, "answer_for", None),
+        (BELOW, {}, "answer_against", None),
+        (AROUND, {}, "answer_open", "undecided"),
+        ((nan, nan), {}, "answer_open", "undefined"),
+        (ABOVE, {"models": ["supcon"]}, "answer_open", "no_pair"),
+        (ABOVE, {"warn": True}, "answer_open", "checks"),
+        (ABOVE, {"ig": 0.9}, "answer_open", "oracle_beaten"),
+        (ABOVE, {"n_seeds": 3}, "answer_open", "few_seeds"),
+        (None, {}, "answer_open", "unmeasured"),
+    ],
+)
+def test_the_question_is_answered_only_where_nothing_forbids_it(interval, changes, claim, reason):
+    table = pd.DataFrame() if interval is None else trust_contrasts([interval], n_seeds=changes.get("n_seeds", 5))
+    checks = pd.DataFrame([{"setting": "alpha", "value": 0.1, "result": "warn" if "warn" in changes else "pass"}])
+    tables = {"trust_contrasts": table, "checks": checks, "summary": summary({**MEANS, "ig": changes.get("ig", 0.6)})}
+    study = replace(told(**tables), models=changes.get("models", STUDY.models))
+    answer, *others = statements_of(study)
+    assert answer.claim == claim
+    assert (reason in answer.names) if reason else answer.names == ()
+    assert answer == answer_of(study, others)
+
+
+def everything(**changes):
+    """A study with every table."""
+    models = pd.DataFrame([{"model": model, "seed": seed, "loss": model} for model in ("ce", "supcon") for seed in range(5)])
+    tables = {
+        "summary": summary(fills=("mean", "zero")),
+        "contrasts": pd.concat([contrasts([ABOVE] * 4), contrasts([AROUND] * 4, family="exploratory").assign(fill="zero")]),
+        "checks": pd.DataFrame([{"setting": "alpha", "value": 0.1, "result": "pass"}]),
+        "models": models,
+        "trust": trust({("ce", "linear"): 0.5, ("supcon", "linear"): 0.05}),
+        "trust_contrasts": trust_contrasts([ABOVE]),
+    }
+    return told(**{**tables, **changes})
+
+
+def test_the_page_has_its_sections_a_short_answer_and_the_rows_of_every_sentence():
+    study = everything()
+    statements = statements_of(study)
+    text = markdown(page_of(study, statements))
+    headings = re.findall(r"^## (.+)$", text, flags=re.MULTILINE)
+    assert headings == [
+        *("Answer", "What was found", "What was not found", "What this study cannot say"),
+        *("The instrument", "Trust measures", "How it was run"),
+    ]
+    shown = answers(statements)
+    assert len(shown) <= MOST_SENTENCES and shown[0].topic == "answer"
+    for each in statements:
+        assert text.count(f"** {sentence(each)}\n") == 1
+    numbers = re.findall(r"^- \*\*(\d+)\*\* ", text, flags=re.MULTILINE)
+    assert sorted(map(int, numbers)) == list(range(1, len(statements) + 1))
+    for each in shown:
+        (number,) = re.findall(rf"^- {re.escape(sentence(each))} \[(\d+)\]$", text, flags=re.MULTILINE)
+        assert f"- **{number}** {sentence(each)}\n" in text
+    assert "| agreement | SRG | linear | all | all | 0.50 [0.40, 0.60] | 0.05 [-0.05, 0.15] | 0 | higher |" in text
+
+
+def test_the_html_holds_the_same_sentences_and_escapes_names():
+    study = replace(everything(), name="<b>")
+    text = html(page_of(study, statements_of(study)))
+    assert "<b>,</h1>" not in text and "&lt;b&gt;, none</h1>" in text
+    plain = re.sub(r"<[^>]+>", "", text.replace("&gt;", ">").replace("&lt;", "<"))
+    assert "SRG (mean over methods and heads, units grid, fill mean) is higher for supcon than for ce on every route" in plain
+
+
+def numbers_in(text):
+    return [float(number) for number in re.findall(r"-?\d+\.\d\d\b", text)]
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_numbers_in_sentences_are_those_of_the_tables_to_the_printed_digits(data):
+    mean = st.floats(-1, 1, allow_nan=False)
+    change = {
+        (model, "linear", fill, method): data.draw(mean)
+        for model, fill, method in product(("ce", "supcon"), ("mean", "zero"), MEANS)
+    }
+    study = told(summary=summary(fills=("mean", "zero"), change=change))
+    for statement in statements_of(study):
+        printed, known = numbers_in(sentence(statement)), []
+        for number in statement.evidence:
+            known += [value for value in (number.value, number.low, number.high) if value is not None]
+            rows = study.table("summary")
+            columns = rows[["mean", "ci_low", "ci_high", "excess", "excess_ci_low", "excess_ci_high"]].to_numpy()
+            if not number.row.startswith("mean over"):
+                assert np.isclose(columns, number.value).any()
+        assert all(any(abs(value - one) <= 0.005 + 1e-9 for one in known) for value in printed)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([nan, inf]))
+@settings(max_examples=25, deadline=None)
+def test_no_sentence_is_made_from_an_undefined_number_without_saying_so(place, bad):
+    study = everything()
+    spots = [
+        (name, column, row)
+        for name, columns in (
+            ("summary", ["mean", "ci_low", "ci_high", "excess", "excess_ci_low", "excess_ci_high"]),
+            ("contrasts", ["difference", "ci_low", "ci_high"]),
+            ("trust", ["value", "ci_low", "ci_high"]),
+            ("trust_contrasts", ["difference", "ci_low", "ci_high"]),
+        )
+        for column in columns
+        for row in range(len(study.table(name)))
+    ]
+    name, column, row = spots[place % len(spots)]
+    table = study.table(name).reset_index(drop=True).copy()
+    table.loc[row, column] = bad
+    for statement in statements_of(replace(study, tables={**study.tables, name: table})):
+        text = sentence(statement)
+        assert not re.search(r"\bnan\b|\binf\b|None", text), text
+        if not all(number.defined for number in statement.evidence):
+            assert "undefined" in text
+            assert statement.kind == Kind.CANNOT_SAY
+
+
+CLAIMS = re.compile(r'"((?:random|order|leader|baseline|control|checks|oracle|one|few|no|trust|contrast|answer|question)_\w+)"')
+
+
+@pytest.mark.parametrize("module", ["differences", "ranking", "instrument", "trusting", "answering"])
+def test_every_claim_that_a_rule_can_make_has_a_sentence(module):
+    source = (LIBRARY / "verdict" / f"{module}.py").read_text()
+    claims = set(CLAIMS.findall(source)) - {"random_statements", "seed_share", "trust_contrasts"}
+    assert claims <= set(SENTENCES)
+
+
+def test_runs_that_agree_are_stated_with_the_numbers_of_each_and_others_as_disagreeing():
+    same = {cpu: statements_of(told(contrasts=contrasts([ABOVE] * 4, p_holm=p))) for cpu, p in (("AVX2", 0.01), ("AVX512", 0.02))}
+    text = sentence(one(common(same), claim="higher"))
+    assert "AVX2 matched 0.20 [0.10, 0.30]" in text and "AVX512 kept 0.20 [0.10, 0.30]" in text
+    assert "Holm p = 0.01 / = 0.02" in text
+    other = {**same, "AVX512": statements_of(told(contrasts=contrasts([AROUND] * 4, p_holm=0.9)))}
+    text = sentence(one(common(other), claim="runs_disagree"))
+    assert text.startswith(
+        "Runs disagree on differences (supcon, ce, grid, mean, srg_matched), and nothing is concluded: "
+        "AVX2: higher, AVX512: undecided"
+    )
+
+
+def test_names_that_share_a_claim_in_one_run_alone_are_not_stated():
+    runs = {
+        "AVX2": statements_of(told(summary=summary())),
+        "AVX512": statements_of(told(summary=summary(change={("ce", "linear", "mean", "lrp"): 0.01}))),
+    }
+    stated = one(common(runs), claim="random_above", model="ce")
+    assert stated.names == ("ig",)
+    assert sentence(stated).count("0.60 [0.55, 0.65]") == 2
+    left = [each for each in common(runs) if each.claim == "runs_disagree"]
+    assert [(each.topic, each.about["names"]) for each in left] == [("controls", ["ig", "lrp"]), ("methods", ["lrp"])]
+
+
+@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1))
+def test_the_side_of_an_interval_is_that_of_both_its_ends(value, below, above):
+    assume(below + above > 0)
+    number = Evidence("", value, value - below, value + above)
+    assert number.side == (1 if value - below > 0 else -1 if value + above < 0 else 0)

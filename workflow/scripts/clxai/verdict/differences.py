@@ -1,0 +1,141 @@
+"""Rules for differences between models: one is claimed only where all routes that do without confidence agree.
+
+A route is a way to compare models whose confidences differ: SRG at the fitted temperature, at both ends of the temperature's
+interval, and of kept predictions. A small p-value on one of them is no difference, and a large one is no equality.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from clxai.measures.levels import ALPHA, FEW_SEEDS
+from clxai.names import ALL
+from clxai.verdict.records import Evidence, Kind, Statement, Study, evidence_of
+
+ROUTES = {  # by metric, as a sentence calls them
+    "srg_matched": "matched",
+    "srg_matched_low": "matched at the lowest temperature",
+    "srg_matched_high": "matched at the highest temperature",
+    "srg_kept": "kept",
+}
+MAIN = "srg_matched"
+_CELL = ["model", "minus", "quantity", "units", "fill", "method", "head"]
+_KINDS = {
+    "higher": Kind.FOUND,
+    "lower": Kind.FOUND,
+    "noninferior": Kind.FOUND,
+    "equivalent": Kind.NOT_FOUND,  # a difference as large as the margin was looked for and is excluded
+    "contradiction": Kind.CANNOT_SAY,
+    "undecided": Kind.CANNOT_SAY,
+    "undefined": Kind.CANNOT_SAY,
+    "route_missing": Kind.CANNOT_SAY,
+}
+
+Row = Mapping[str, Any]
+
+
+def difference_statements(study: Study) -> Iterable[Statement]:
+    """Yield a statement for each difference that was to be tested, and one for each pair over set-ups where there are several.
+
+    Those are the confirmatory rows of the contrasts, and the differences averaged over methods and heads in every set-up, which
+    are exploratory.
+    """
+    contrasts = study.table("contrasts")
+    if contrasts.empty:
+        yield Statement("differences", "no_pair", Kind.CANNOT_SAY, weight=30)
+        return
+    found = [_statement(study, row, _routes_of(contrasts, row)) for row in _tested(contrasts)]
+    for statement, row in zip(found, _tested(contrasts), strict=True):
+        yield statement
+        yield from _not_worse(study, statement, _routes_of(contrasts, row))
+    yield from _over_setups(found)
+
+
+def claim_of(routes: Mapping[str, Row], main: str = MAIN) -> str:
+    """Say what the routes of one difference allow to say together; `main` is the metric whose test counts.
+
+    `higher`, `lower`: the corrected p of the main route is below alpha and every route's interval is on that side of 0.
+    `equivalent`: on every route both one-sided tests against the margin reject. `contradiction`: an interval of some route
+    excludes 0, or the main test rejects, and the routes do not agree. `undefined`: a number is missing. Else `undecided`.
+    """
+    if not {main, *ROUTES} <= set(routes):
+        return "route_missing"
+    numbers = [_evidence(metric, row) for metric, row in routes.items()]
+    if not all(number.defined for number in numbers) or pd.isna(routes[main]["p_holm"]):
+        return "undefined"
+    sides, sure = {number.side for number in numbers}, routes[main]["p_holm"] < ALPHA
+    if sure and sides in ({1}, {-1}):
+        return "higher" if sides == {1} else "lower"
+    if all(bool(row["equivalent"]) for row in routes.values()):
+        return "equivalent"
+    return "contradiction" if sure or len(sides) > 1 else "undecided"
+
+
+def _tested(contrasts: pd.DataFrame) -> list[Row]:
+    """Return the rows that are judged: the confirmatory ones first, then the averages of the other set-ups."""
+    averaged = (contrasts["method"] == ALL) & (contrasts["head"] == ALL) & (contrasts["quantity"] == "value")
+    averaged &= contrasts["metric"] == MAIN
+    declared = contrasts["family"] == "confirmatory" if "family" in contrasts else averaged & False
+    return [*contrasts[declared].to_dict("records"), *contrasts[averaged & ~declared].to_dict("records")]
+
+
+def _routes_of(contrasts: pd.DataFrame, row: Row) -> dict[str, Row]:
+    """Return the rows of the same difference by metric, those that there are."""
+    same = (contrasts[_CELL] == pd.Series({name: row[name] for name in _CELL})).all(axis=1)
+    by_metric = {one["metric"]: one for one in contrasts[same].to_dict("records")}
+    return {metric: by_metric[metric] for metric in dict.fromkeys([row["metric"], *ROUTES]) if metric in by_metric}
+
+
+def _evidence(metric: str, row: Row) -> Evidence:
+    return evidence_of(row, "contrasts", "difference", "ci_low", "ci_high", label=ROUTES.get(metric, metric))
+
+
+def _statement(study: Study, row: Row, routes: Mapping[str, Row]) -> Statement:
+    claim, confirmatory = claim_of(routes, row["metric"]), row.get("family") == "confirmatory"
+    few = row["n_seeds"] < FEW_SEEDS
+    kind = Kind.CANNOT_SAY if few else _KINDS[claim]
+    about = {name: row.get(name) for name in (*_CELL, "metric", "p_holm", "margin", "n_seeds", "seeds_needed", "detectable")}
+    about |= {"few": few, "confirmatory": confirmatory, "missing": [name for name in ROUTES if name not in routes]}
+    about["within"] = bool(row.get("equivalent", False))
+    numbers = tuple(_evidence(metric, route) for metric, route in routes.items())
+    return Statement("differences", claim, kind, _place(row), (), about, numbers, weight=20 if confirmatory else 25)
+
+
+def _place(row: Row) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in (*_CELL, "metric"))
+
+
+def _not_worse(study: Study, statement: Statement, routes: Mapping[str, Row]) -> Iterable[Statement]:
+    """Yield whether the first model is not worse than a reference by the margin, where that was to be tested."""
+    about = statement.about
+    asked = about["confirmatory"] and "p_noninferior_holm" in routes[about["metric"]]
+    if not asked or statement.claim in ("higher", "equivalent", "undefined", "route_missing"):
+        return
+    corrected = routes[about["metric"]]["p_noninferior_holm"]
+    sure = bool(corrected < ALPHA) and all(bool(row["noninferior"]) for row in routes.values())
+    if not sure and about["minus"] not in study.references:
+        return
+    claim = "noninferior" if sure else "noninferiority_open"
+    kind = Kind.FOUND if sure and not about["few"] else Kind.CANNOT_SAY
+    told = {**about, "p_holm": corrected}
+    yield Statement("differences", claim, kind, (*statement.place, "not worse"), (), told, statement.evidence, weight=21)
+
+
+def _over_setups(found: Iterable[Statement]) -> Iterable[Statement]:
+    """Yield for each pair how many of its set-ups say what, where there are several."""
+    pairs: dict[tuple[str, str], list[Statement]] = {}
+    for one in found:
+        if (one.about["method"], one.about["head"], one.about["quantity"]) == (ALL, ALL, "value"):
+            pairs.setdefault((one.about["model"], one.about["minus"]), []).append(one)
+    for (model, minus), cells in pairs.items():
+        if len({(one.about["units"], one.about["fill"]) for one in cells}) < 2:
+            continue
+        counts = {claim: sum(one.claim == claim for one in cells) for claim in dict.fromkeys(one.claim for one in cells)}
+        alike = len(counts) == 1 and set(counts) <= {"higher", "lower", "equivalent"}
+        kinds = {one.kind for one in cells}
+        kind = kinds.pop() if alike and len(kinds) == 1 else Kind.CANNOT_SAY
+        about = {"model": model, "minus": minus, "counts": counts, "n": len(cells), "few": any(one.about["few"] for one in cells)}
+        ends = sorted((one.evidence[0] for one in cells if one.evidence and one.evidence[0].defined), key=lambda one: one.value)
+        numbers = tuple(ends[:1] + ends[-1:])
+        yield Statement("differences", "over_setups", kind, (model, minus, "set-ups"), (), about, numbers, weight=22)
