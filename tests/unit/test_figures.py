@@ -256,6 +256,25 @@ def test_gallery_shows_each_image_head_and_method_in_its_place(data):
     plt.close("all")
 
 
+def test_gallery_folds_more_methods_than_fit(data):
+    values = {"attribution": (("head", "image", "y", "x"), np.ones((1, 2, 4, 4))), "target": (("head", "image"), [[0, 1]])}
+    one = xarray.Dataset(values, {"head": ["linear"], "image": [6, 9]}, {"signed": 0})
+    use_style()
+    sheet = draw_maps(data, {f"map{number}": one.assign(attribution=number * one["attribution"]) for number in range(1, 14)}, 2)
+    rows = np.reshape(sheet.axes, (4, 11))
+    titles = [[axis.get_title() for axis in row] for row in rows[::2]]
+    assert titles == [["image", *(f"map{n}" for n in range(1, 11))], ["image", "map11", "map12", "map13", *[""] * 7]]
+    assert [float(axis.images[0].get_array()[0, 0]) for axis in rows[3, 1:4]] == [11, 12, 13]
+    assert [axis.axison for axis in rows[3]] == [True] * 4 + [False] * 7
+    plt.close("all")
+
+
+def test_names_of_a_large_study_look_different():
+    looks = look_of(["random", *map(str, range(50))])
+    assert len({(look["color"], look["linestyle"]) for look in looks.values()}) == 51
+    assert len({(look["color"], look["marker"]) for look in looks.values()}) == 51
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 13, 16])
 def test_gallery_shows_images_of_any_number_of_channels(channels):
     pixels = np.random.default_rng(0).integers(0, 256, (2, channels, 5, 5), dtype=np.uint8)

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping
+from itertools import islice
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,6 +16,7 @@ from clxai.figures.base import Study, figure
 from clxai.figures.style import PAGE_WIDTH, title
 
 TITLE_WIDTH = 9  # letters over a column of the gallery
+COLUMNS = 10  # methods side by side; more go below
 
 
 @figure("gallery", arrays=["images", "attributions"], per="model", subcategory="Pictures", options={"images": 2})
@@ -28,20 +30,21 @@ def gallery(study: Study, images: int) -> Figure:
 
 
 def draw_maps(data: ImageData, maps: Mapping[str, xarray.Dataset], n_images: int) -> Figure:
-    """Draw the maps, by method, of the first image of each of the first classes."""
-    heads = next(iter(maps.values()))["head"].values.tolist()
-    chosen = one_per_class(data.labels[next(iter(maps.values()))["image"].values], n_images)
-    shape = (len(chosen) * len(heads), len(maps) + 1)
+    """Draw the maps, by method, of the first image of each of the first classes; more methods than fit go below, images again."""
+    first = next(iter(maps.values()))
+    chosen = one_per_class(data.labels[first["image"].values], n_images)
+    rows = [(head, place) for place in chosen for head in first["head"].values.tolist()]
+    blocks = [dict(islice(maps.items(), start, start + COLUMNS)) for start in range(0, len(maps), COLUMNS)]
+    shape = (len(blocks) * len(rows), min(len(maps), COLUMNS) + 1)
     cell = PAGE_WIDTH / (shape[1] + 1.2)
-    sheet, axes = plt.subplots(*shape, figsize=(PAGE_WIDTH, cell * shape[0] * 1.06 + 0.3), squeeze=False)
+    height = cell * shape[0] * 1.06 + 0.3 * len(blocks)
+    sheet, axes = plt.subplots(*shape, figsize=(PAGE_WIDTH, height), squeeze=False)
     sheet.get_layout_engine().set(w_pad=0.012, h_pad=0.012, wspace=0.02, hspace=0.02)
-    for number, place in enumerate(chosen):
-        for position, head in enumerate(heads):
-            row = axes[number * len(heads) + position]
-            _draw_row(row, data, maps, head, place)
-            if number == 0 and position == 0:
-                for axis, name in zip(row, [_image_title(data.images.shape[1]), *map(title, maps)], strict=True):
-                    axis.set_title(textwrap.fill(name, TITLE_WIDTH), size=7)
+    for block, own in zip(blocks, np.split(axes, len(blocks)), strict=True):
+        for row, (head, place) in zip(own, rows, strict=True):
+            _draw_row(row, data, block, head, place)
+        for axis, name in zip(own[0], [_image_title(data.images.shape[1]), *map(title, block)], strict=False):
+            axis.set_title(textwrap.fill(name, TITLE_WIDTH), size=7)
     return sheet
 
 
@@ -56,7 +59,9 @@ def _draw_row(row: ndarray, data: ImageData, maps: Mapping[str, xarray.Dataset],
     truth = data.class_names[data.labels[index]]
     name = data.class_names[target] if target == data.labels[index] else f"{data.class_names[target]} [{truth}]"
     row[0].set_ylabel(f"{title(head)}\n{name}", size=6, rotation=0, ha="right", va="center")
-    for axis, dataset in zip(row[1:], maps.values(), strict=True):
+    for axis in row[len(maps) + 1 :]:
+        axis.set_axis_off()
+    for axis, dataset in zip(row[1:], maps.values(), strict=False):
         values = dataset["attribution"].sel(head=head)[place].values
         limit = max(float(np.nanmax(np.abs(values))), 1e-12)
         if dataset.attrs["signed"]:

@@ -35,4 +35,5 @@ def legend(figure: Figure, looks: Mapping[str, Mapping[str, object]], names: Seq
         )
         for name in names
     ]
+    figure.set_figheight(figure.get_figheight() + 0.16 * ((len(names) - 1) // 7))  # a line of names more each
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(names), 7))

@@ -87,12 +87,18 @@ def use_style() -> None:
 
 
 def look_of(names: Sequence[str]) -> dict[str, dict[str, object]]:
-    """Return colour, dash and marker of each name; the random reference is a grey dotted line whatever its place."""
-    others = [name for name in names if name != REFERENCE]
-    looks = {
-        name: {"color": COLOURS[n % len(COLOURS)], "linestyle": _DASHES[n % len(_DASHES)], "marker": _MARKERS[n % len(_MARKERS)]}
-        for n, name in enumerate(others)
-    }
+    """Return colour, dash and marker of each name; the random reference is a grey dotted line whatever its place.
+
+    The first fifty differ: each round of colours has its own dashes and markers.
+    """
+    looks: dict[str, dict[str, object]] = {}
+    for n, name in enumerate(name for name in names if name != REFERENCE):
+        other = n + n // len(COLOURS)
+        looks[name] = {
+            "color": COLOURS[n % len(COLOURS)],
+            "linestyle": _DASHES[other % len(_DASHES)],
+            "marker": _MARKERS[other % len(_MARKERS)],
+        }
     looks[REFERENCE] = {"color": "0.35", "linestyle": ":", "marker": "."}
     return looks
 
