@@ -33,6 +33,7 @@ from clxai.planning import params
 from clxai.planning.borrowing import borrowed_maps
 from clxai.planning.choices import heads_of, heads_of_all
 from clxai.planning.config import check_schema, check_values
+from clxai.planning.extents import watch_files
 from clxai.planning.needed import (
     beside_of,
     maps_needed,
@@ -70,6 +71,8 @@ try:
     config["study"]["name"] = study_name(config, config_files())
     check_values(config)
     check_unchanged(config, os.environ, workflow.is_main_process)
+    if workflow.is_main_process:
+        watch_files(config)
 except ClxaiError as error:
     raise WorkflowError(f"config: {error}") from None
 

@@ -26,7 +26,7 @@ def test_source_that_tells_nothing_has_an_unknown_extent(stranger):
     mine = stranger()
     check_source(mine, "datasets.a")
     assert measure(mine, "datasets.a") == Extent({"train": None, "val": None, "test": None}, None)
-    assert content(mine) is None
+    assert content(mine, "a") is None
 
 
 def test_its_size_is_known_where_the_config_gives_it(stranger):
@@ -44,7 +44,9 @@ def test_module_of_a_source_is_asked(stranger, tmp_path, monkeypatch):
     check_source(mine, "datasets.a")
     assert measure(mine, "datasets.a") == Extent({"train": 50, "val": 5, "test": 9}, (20, 30))
     assert measure(mine, "datasets.a").bounds == {"training_images": 50, "image_size": 20}
-    assert content(mine) == "abc"
+    assert content(mine, "a") == "abc"
+    assert content({**mine, "watch": "stat"}, "a") == "abc"
+    assert content({**mine, "watch": "none"}, "a") is None
 
 
 def test_module_that_is_not_there_is_named(stranger):

@@ -1,9 +1,11 @@
 """Planning: targets, the catalog's entry, and wrong configs that are refused before anything is written."""
 
+import json
 import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 DEFAULT = None
 
@@ -82,3 +84,43 @@ def test_file_of_a_user_is_an_input_by_its_content(fresh):
     write_arrays_of(fresh.folder / "own.npz", 2)
     os.utime(fresh.folder / "own.npz", (1, 1))  # an older file moved into its place
     assert fresh.planned(target, config="own.yaml") == {"prepare_data": 1}
+
+
+def write_pictures(folder, value=0):
+    """Write a folder of two classes of 20 images of 16 px; the first pixel of the first one is the value."""
+    for number in range(40):
+        path = folder / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.full((16, 16), 5 * number, np.uint8)
+        pixels[0, :2] = 200, value if number == 0 else 0
+        Image.fromarray(pixels).save(path, compress_level=0)  # of one size, whatever the pixels
+        os.utime(path, (10**9, 10**9))
+
+
+def test_folder_of_a_user_is_an_input_as_watch_says(fresh):
+    """What reruns after a new time stamp, after other pixels, and after other pixels with the old size and time."""
+    study = "study: {datasets: [own]}\nsamples: {evaluation: {images: 4}}\nflipping: {steps: 4}\n"
+    source = "{{source: folder, path: own, grey: true, watch: {}}}"
+    modes = ("content", "stat", "none")
+    entries = "".join(f"  {watch}: {source.format(watch)}\n" for watch in modes)
+    (fresh.folder / "own.yaml").write_text(f"{study}datasets:\n{entries}".replace("[own]", f"[{', '.join(modes)}]"))
+    targets = [f"results/{watch}/data/images.npy" for watch in modes]
+    pictures, first = fresh.folder / "own", fresh.folder / "own/a/0.png"
+    write_pictures(pictures)
+    process = fresh.snakemake("--cores", "2", *targets, config="own.yaml")
+    assert process.returncode == 0, process.stdout + process.stderr
+    kept = fresh.folder / "results/content/data/.watch.json"
+    assert len(json.loads(kept.read_text())) == 40
+
+    def prepared():
+        return [fresh.planned(target, config="own.yaml").get("prepare_data", 0) for target in targets]
+
+    assert prepared() == [0, 0, 0]
+    os.utime(first)
+    assert prepared() == [0, 1, 0]
+    write_pictures(pictures, value=1)
+    assert prepared() == [1, 0, 0]  # size and time are those of the file that was prepared
+    kept.unlink()
+    assert prepared() == [1, 0, 0]
+    first.unlink()
+    assert prepared() == [1, 1, 0]

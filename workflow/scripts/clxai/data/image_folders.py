@@ -70,17 +70,29 @@ def extent(entry: Mapping[str, Any], where: str) -> tuple[dict[str, int], None]:
     return count_images(Path(entry["path"]), _MOST_COUNTED), None
 
 
+def files(entry: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of each image of a class: what planning watches."""
+    root = Path(entry["path"])
+    yield from ((name.as_posix(), path) for name, path in _images(root, split_folders(root)))
+
+
 def count_images(root: Path, most: int) -> dict[str, int]:
     """Count the images of each split; nothing where one has `most` or more."""
     splits, counts = split_folders(root), defaultdict(int)
-    for path, linked in walk(root, splits):
-        parts = path.relative_to(root).parts
-        if _reason(parts, splits, linked) is None:
-            split = splits.get(parts[0], "train")
-            counts[split] += 1
-            if counts[split] == most:
-                return {}
+    for name, _ in _images(root, splits):
+        split = splits.get(name.parts[0], "train")
+        counts[split] += 1
+        if counts[split] == most:
+            return {}
     return dict(counts)
+
+
+def _images(root: Path, splits: dict[str, str]) -> Iterator[tuple[Path, Path]]:
+    """Yield the path from the root, and the path, of each image of a class."""
+    for path, linked in walk(root, splits):
+        name = path.relative_to(root)
+        if _reason(name.parts, splits, linked) is None:
+            yield name, path
 
 
 def walk(root: Path, splits: dict[str, str]) -> Iterator[tuple[Path, bool]]:

@@ -72,6 +72,11 @@ def parts(entry: Mapping[str, Any]) -> int:
     return 255 if "train_evidence" in read_headers(entry["path"]) else 0
 
 
+def files(entry: Mapping[str, Any]) -> list[tuple[str, Path]]:
+    """Return the file, under a name that does not depend on where it lies."""
+    return [("npz", Path(entry["path"]))]
+
+
 def checksums(path: str | Path) -> dict[str, int]:
     """Return the CRC-32 of every array of an npz file as its zip directory holds it: no pixel is read, whatever the size."""
     try:

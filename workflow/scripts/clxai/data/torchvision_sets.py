@@ -1,8 +1,9 @@
 """What torchvision's data sets are called and which arguments they take, read from its source: importing it takes seconds."""
 
 import ast
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -113,6 +114,21 @@ def check(entry: Mapping[str, Any], where: str) -> None:
         raise ClxaiError(f"{where}.download: torchvision cannot fetch {name}; put it into `path` by hand")
     if download and name in UNCHECKED:
         raise ClxaiError(f"{where}.download: torchvision fetches {name} without a checksum; put it into `path` by hand")
+
+
+def files(entry: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of every file below the root, links to folders not followed; none of a set that is downloaded.
+
+    Such a set is not there when the first study is planned, and would be another one when the second is.
+    """
+    root = root_of(entry)
+    for folder, _, names in () if entry["download"] else os.walk(root):
+        yield from (((Path(folder) / name).relative_to(root).as_posix(), Path(folder) / name) for name in names)
+
+
+def root_of(entry: Mapping[str, Any]) -> str:
+    """Return the folder of torchvision sets."""
+    return entry["path"] or "resources/torchvision"
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Any
 from clxai.data.sizes import shape_of
 from clxai.errors import ClxaiError
 from clxai.planning.options import check_options
+from clxai.planning.watching import read_known, remember, side_file, state_of
 from clxai.registry import declared, keywords_of
 
 _MOST_PARTS = 255  # that a mask of bytes can number
@@ -34,10 +35,23 @@ def measure(entry: Mapping[str, Any], where: str) -> Extent:
     return Extent(_bounds(entry, counts), shape_of(entry["size"]) or shape)
 
 
-def content(entry: Mapping[str, Any]) -> Any:
-    """Return a plain value that changes with the images of an entry; None where the source has none."""
-    told = _told(entry, "content")
+def content(entry: Mapping[str, Any], dataset: str) -> Any:
+    """Return a plain value that changes with the images of an entry, as its `watch` says; None where nothing is watched."""
+    told, files = _told(entry, "content"), _told(entry, "files")
+    if entry["watch"] == "none":
+        return None
+    if files and not (told and entry["watch"] == "content"):
+        return state_of(files(entry), entry["watch"], read_known(side_file(dataset)))
     return told(entry) if told else None
+
+
+def watch_files(config: Mapping[str, Any]) -> None:
+    """Read the files of the study's data sets whose content is watched, those that have changed, and keep their digests."""
+    for dataset in config["study"]["datasets"]:
+        entry = config["datasets"][dataset]
+        files = _told(entry, "files")
+        if files and entry["watch"] == "content" and not _told(entry, "content"):
+            remember(files(entry), side_file(dataset))
 
 
 def parts_of(entry: Mapping[str, Any]) -> int:

@@ -28,9 +28,10 @@ Params = dict[str, Any]
 
 
 def prepare_data(config: Mapping[str, Any], job: Any) -> Params:
-    """Return everything of a data set that its prepared files depend on, and the content of its source where that is known."""
+    """Return everything of a data set that its prepared files depend on, and what is watched of its source's files."""
     entry = config["datasets"][job.dataset]
-    return plain({**entry, "content": content(entry)})
+    told = {key: value for key, value in entry.items() if key != "watch"}
+    return plain({**told, "content": content(entry, job.dataset)})
 
 
 def sample_images(config: Mapping[str, Any], job: Any) -> Params:

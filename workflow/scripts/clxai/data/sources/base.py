@@ -10,7 +10,8 @@ it can know; each may be left out, as may the module:
 
     check(entry, where)     raise ClxaiError if the entry cannot work
     extent(entry, where)    (images by split, (height, width) or None) of the source, as far as they are known
-    content(entry)          a plain value that is another one where the images are; the data are then prepared again
+    files(entry)            (name, path) of each file that the images come from; `datasets.*.watch` says what is watched of them
+    content(entry)          a plain value that is another one where the images are, instead of the digests of all files
     parts(entry)            how many parts the evidence has, 0 for none; without it as many as `evidence` says
 """
 

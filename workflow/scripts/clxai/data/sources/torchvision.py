@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from clxai.data.sources.base import Source, source
-from clxai.data.torchvision_sets import NEEDS, check, chooser
+from clxai.data.torchvision_sets import NEEDS, check, chooser, root_of
 from clxai.errors import ClxaiError
 
 
@@ -34,7 +34,7 @@ def torchvision_set(config: Mapping[str, Any]) -> Source:
 
 
 def _torchvision_part(config: Mapping[str, Any], split: str) -> Any:
-    name, root = config["name"], config["path"] or "resources/torchvision"
+    name, root = config["name"], root_of(config)
     check(config, "datasets")
     import torchvision.datasets as sets
 
