@@ -4,11 +4,14 @@ import re
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from clxai.errors import ClxaiError
 from clxai.planning import params, usage
 from clxai.planning.borrowing import Maps, borrowed_maps
 from clxai.planning.config import check_values
 from clxai.planning.needed import maps_needed, methods_needed, methods_run, models_explained, models_needed
+from project import ROOT, check, filled_config
+from snakemake.utils import update_config
 
 IG = "integrated_gradients"
 
@@ -25,6 +28,24 @@ def study(config):
         return config
 
     return make
+
+
+@pytest.mark.parametrize("base", ["config", "fashionmnist"])
+def test_block_of_controls_can_be_added_to_a_study(base):
+    """Each model is judged by maps of another seed and loss, means are over training images, and no model is added."""
+    config = {}
+    for file in (*dict.fromkeys(["config", base]), "controls"):
+        update_config(config, yaml.safe_load((ROOT / "config" / f"{file}.yaml").read_text()))
+    config = filled_config(**config)
+    config["study"]["seeds"] = [0, 1]
+    check(config)
+    models = config["study"]["models"]
+    assert models_needed(config) == models
+    lenders = {name: borrowed_maps(config, job("ig_other_loss", name)).model for name in models}
+    assert lenders == {name: "ce" if name == "supcon" else "supcon" for name in models}
+    assert {maps.method for maps in maps_needed(config) if maps.sample == "training"} == {IG}
+    shares = [config["methods"][name]["share"] for name in config["study"]["methods"] if "degraded" in name]
+    assert shares == [0, 0.2, 0.4, 0.6, 0.8, 1]
 
 
 def job(method, model="ce", seed=0, sample="evaluation"):
