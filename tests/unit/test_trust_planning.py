@@ -95,7 +95,20 @@ def test_job_uses_its_measures_and_is_told_of_methods_and_setups(plain):
     told = params.assess_trust(config, None)
     assert told["setups"] == [["grid", "mean"], ["grid", "noise"]]
     assert told["measures"] == {"agreement": ["agreement", {}]}
-    assert {"name": "random", "member": "random", "family": "control", "options": {}} in told["methods"]
+    assert {"name": "random", "member": "random", "family": "control", "options": {}, "lender": {}} in told["methods"]
+
+
+def test_job_is_told_whose_maps_are_borrowed(plain):
+    other = {"method": "borrowed", "of": "saliency", "model": ["supcon", "ce"]}
+    changes = {"methods.loss": other, "methods.next": {"method": "borrowed", "of": "saliency", "seed": "next"}}
+    study = {"study.methods": ["random", "saliency", "loss", "next"], "study.models": ["ce", "supcon"]}
+    config = changed(plain, {**changes, **study})
+    check(config)
+    told = {method["name"]: method["lender"] for method in params.assess_trust(config, None)["methods"]}
+    assert told["loss"] == {"ce": ["supcon", False], "supcon": ["ce", False]}
+    assert told["next"] == {"ce": ["ce", True], "supcon": ["supcon", True]}
+    assert told["saliency"] == {}
+    assert "specificity" in trust_of(config)
 
 
 @pytest.mark.parametrize("name", declared("trust"))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
+from clxai.planning.borrowing import Maps, borrowed_maps
 from clxai.planning.choices import chosen, semantics_of
 from clxai.registry import declared
 
@@ -112,8 +113,17 @@ def trust_methods(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what trust measures are told of each method of the study."""
     return [
         {"name": name, "member": member, "family": semantics_of(config, "methods", name)["family"], "options": options}
+        | {"lender": _lenders(config, name)}
         for name, (member, options) in _methods(config).items()
     ]
+
+
+def _lenders(config: Mapping[str, Any], name: str) -> dict[str, list[Any]]:
+    """Return by model whose maps its runs borrow, and whether of another seed; empty for a method that borrows no maps."""
+    study = config["study"]
+    cells = [Maps(model, study["seeds"][0], study["sample"], name) for model in study["models"]]
+    lent = {cell.model: (cell, borrowed_maps(config, cell)) for cell in cells}
+    return {model: [maps.model, maps.seed != cell.seed] for model, (cell, maps) in lent.items() if maps is not None}
 
 
 def _methods(config: Mapping[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:

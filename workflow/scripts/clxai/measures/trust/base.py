@@ -51,12 +51,16 @@ INSTRUMENTS: Mapping[str, tuple[str, int]] = {  # what ranks methods: its metric
 
 @dataclass(frozen=True)
 class Method:
-    """A method of a study: the name that the study gives it, the registered one, its family and its options."""
+    """A method of a study: the name that the study gives it, the registered one, its family and its options.
+
+    `lender`: of one that borrows maps, by model whose run borrows: the model whose maps they are, and whether of another seed.
+    """
 
     name: str
     member: str
     family: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    lender: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     @property
     def explains(self) -> bool:

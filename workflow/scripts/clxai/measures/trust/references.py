@@ -1,0 +1,35 @@
+"""Whether the plain test agrees with the test on a network that was trained for it."""
+
+from collections.abc import Mapping
+
+from jaxtyping import Float
+from numpy import ndarray
+
+from clxai.measures.trust.base import INSTRUMENTS, Method, Panel, trust
+from clxai.measures.trust.ranks import spearman
+
+
+@trust("references", better=1, null=0.0, low=-1, high=1, needs=["references", "ranking"])
+def references(panel: Panel) -> Mapping[str, Float[ndarray, " seed"]]:
+    """Spearman correlation of the order of the methods on this model with that on its reference, within each seed.
+
+    `own`: of the reference's own maps. Without it: of this model's maps judged by the reference, for those that its run borrows.
+    """
+    other = panel.reference
+    if other is None:
+        return {}
+    judged = {
+        str(method.options["of"]): method.name for method in other.of_member("borrowed") if _is_of(panel.model, method, other)
+    }
+    names, found = [name for name in panel.explanations if name in judged], {}
+    for part in INSTRUMENTS:
+        found[f"{part}_own"] = spearman(panel.rated(part).mean(1), other.rated(part).mean(1))
+        if len(names) > 1:
+            there = other.rated(part, [judged[name] for name in names])
+            found[part] = spearman(panel.rated(part, names).mean(1), there.mean(1))
+    return found
+
+
+def _is_of(model: str, method: Method, reference: Panel) -> bool:
+    lender, other_seed = method.lender.get(reference.model, (reference.model, False))
+    return lender == model and not other_seed
