@@ -16,13 +16,13 @@ def agreement(panel: Panel) -> Mapping[str, Float[ndarray, " seed"]]:
 
     Within each seed: one network is tested in several ways [Bluecher et al. 2024, section 5: .36 MoRF, .67 LeRF, .96 SRG].
     """
-    return {part: pairwise_spearman(panel.rated(part).mean(1)) for part in INSTRUMENTS}
+    return {part: pairwise_spearman(panel.means(part)) for part in INSTRUMENTS}
 
 
 @trust("concordance", better=1, null=None, low=0, high=1, needs=["setups", "ranking"], across=True)
 def concordance(panel: Panel) -> Mapping[str, Float[ndarray, " seed"]]:
     """Kendall's W of the set-ups' orders of the methods, corrected for ties; 1 / set-ups is expected of unrelated orders."""
-    return {part: kendall_w(panel.rated(part).mean(1)) for part in INSTRUMENTS}
+    return {part: kendall_w(panel.means(part)) for part in INSTRUMENTS}
 
 
 def kendall_w(values: Float[ndarray, "*batch judge item"]) -> Number:

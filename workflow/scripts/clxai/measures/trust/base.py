@@ -12,14 +12,15 @@ that it reads, per image. across: it runs over all fills and units together and 
 interval is that of log(1 - value). The docstring's first paragraph is its row in config/README.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from clxai.measures.trust.ranks import mean_ranks
 from clxai.registry import Family
 
 TRUST = Family(
@@ -72,18 +73,28 @@ class Method:
 class Panel:
     """The scores of one model and head under one fill and units, or under all: by metric [seed, image, (setup,) method].
 
-    `image` are the positions of its images among the `n_images` of the study: where images are drawn with replacement, some
-    come twice. `n_seeds` is the study's, of which the panel may hold fewer. `reference`: the panel of the model that is this
-    model's reference, if it has one.
+    `scores` are those of the whole study, `n_seeds` and `n_images`; `seed` and `image` are the positions of those that this panel
+    has. Where images are drawn with replacement, some come twice. `reference`: the panel of the model that is this model's
+    reference, if it has one.
     """
 
-    scores: Mapping[str, Float[ndarray, "seed image *setup method"]]
+    scores: Mapping[str, Float[ndarray, "study_seed study_image *setup method"]]
     methods: Sequence[Method]
+    seed: Int[ndarray, " seed"]
     image: Int[ndarray, " image"]
-    n_seeds: int
-    n_images: int
     model: str = ""
     reference: "Panel | None" = None
+    made: dict[Any, ndarray] = field(default_factory=dict, repr=False)  # of the whole study's scores, shared by its parts
+
+    @property
+    def n_seeds(self) -> int:
+        """Return the number of seeds of the study."""
+        return next(iter(self.scores.values())).shape[0]
+
+    @property
+    def n_images(self) -> int:
+        """Return the number of images of the study."""
+        return next(iter(self.scores.values())).shape[1]
 
     @property
     def explanations(self) -> list[str]:
@@ -96,22 +107,51 @@ class Panel:
 
     def __call__(self, metric: str, names: Sequence[str] | None = None) -> Float[ndarray, "seed image *setup method"]:
         """Return a metric of these methods, those that are ranked by default."""
-        order = [method.name for method in self.methods]
-        return self.scores[metric][..., [order.index(name) for name in (self.explanations if names is None else names)]]
+        return self._whole(metric, names)[np.ix_(self.seed, self.image)]
 
     def rated(self, instrument: str, names: Sequence[str] | None = None) -> Float[ndarray, "seed image *setup method"]:
         """Return the scores by which an instrument ranks these methods, more is better."""
         metric, better = INSTRUMENTS[instrument]
         return better * self(metric, names)
 
+    def means(
+        self, instrument: str, names: Sequence[str] | None = None, of: Bool[ndarray, "part image"] | None = None
+    ) -> Float[ndarray, "... method"]:
+        """Return the means of `rated` over images, quickly; `of` says for each part which of the study's images are in it.
+
+        NaN for a part without an image, and where any value is not defined.
+        """
+        values = self._kept("means", instrument, names, lambda rated: np.moveaxis(rated, 1, 0).copy())  # images first
+        times = np.bincount(self.image, minlength=self.n_images).astype(np.float64)
+        times = times if of is None else times * of
+        total = times.sum(-1, keepdims=True)
+        shares = times / np.where(total > 0, total, np.nan)
+        means = (shares @ values.reshape(self.n_images, -1)).reshape(*shares.shape[:-1], *values.shape[1:])
+        return means[self.seed] if of is None else means[:, self.seed]
+
+    def ranks(self, instrument: str) -> Float[ndarray, "seed image *setup method"]:
+        """Return the ranks of the methods that are ranked within each image, mean ranks for ties."""
+        return self._kept("ranks", instrument, None, mean_ranks)[np.ix_(self.seed, self.image)]
+
     def taking(self, seeds: Int[ndarray, " seed"] | slice, images: Int[ndarray, " image"] | slice) -> "Panel":
-        """Return the panel of some seeds and images, by position; the reference's likewise."""
-        scores = {metric: values[seeds][:, images] for metric, values in self.scores.items()}
+        """Return the panel of some of its seeds and images, by position; the reference's likewise."""
         other = None if self.reference is None else self.reference.taking(seeds, images)
-        return replace(self, scores=scores, image=self.image[images], reference=other)
+        return replace(self, seed=self.seed[seeds], image=self.image[images], reference=other)
+
+    def _whole(self, metric: str, names: Sequence[str] | None) -> Float[ndarray, "study_seed study_image *setup method"]:
+        order = [method.name for method in self.methods]
+        return self.scores[metric][..., [order.index(name) for name in (self.explanations if names is None else names)]]
+
+    def _kept(self, what: str, instrument: str, names: Sequence[str] | None, made: Callable[[ndarray], ndarray]) -> ndarray:
+        """Return what is made of the whole study's scores, once for all its parts."""
+        key = (what, instrument, None if names is None else tuple(names))
+        if key not in self.made:
+            metric, better = INSTRUMENTS[instrument]
+            self.made[key] = made(better * self._whole(metric, names))
+        return self.made[key]
 
 
-def alone(scores: Mapping[str, ndarray], methods: Sequence[Method], model: str = "") -> Panel:
+def alone(scores: Mapping[str, ndarray], methods: Sequence[Method], model: str = "", reference: Panel | None = None) -> Panel:
     """Return the panel of a whole study."""
     n_seeds, n_images = next(iter(scores.values())).shape[:2]
-    return Panel(scores, methods, np.arange(n_images), n_seeds, n_images, model)
+    return Panel(scores, methods, np.arange(n_seeds), np.arange(n_images), model, reference)

@@ -20,7 +20,7 @@ def degradation(panel: Panel) -> Mapping[str, ndarray]:
     for part in INSTRUMENTS:
         for of, levels in series.items():
             left, values = 1 - np.array([*levels.values()]), panel.rated(part, [*levels])
-            found[f"{part}_macro_{of}"] = spearman(values.mean(1), left)
+            found[f"{part}_macro_{of}"] = spearman(panel.means(part, [*levels]), left)
             found[f"{part}_micro_{of}"] = spearman(values, left)
         for kind in ("macro", "micro") if series else ():
             found[f"{part}_{kind}"] = np.mean([found[f"{part}_{kind}_{of}"] for of in series], axis=0)

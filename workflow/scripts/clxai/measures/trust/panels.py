@@ -59,7 +59,7 @@ def panels_of(
 def of_setup(panel: Panel, place: int) -> Panel:
     """Return the panel of one set-up: scores [seed, image, method]."""
     other = None if panel.reference is None else of_setup(panel.reference, place)
-    return replace(panel, scores={name: values[:, :, place] for name, values in panel.scores.items()}, reference=other)
+    return alone({name: values[:, :, place] for name, values in panel.scores.items()}, panel.methods, panel.model, other)
 
 
 def with_references(

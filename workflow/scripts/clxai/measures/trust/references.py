@@ -23,10 +23,10 @@ def references(panel: Panel) -> Mapping[str, Float[ndarray, " seed"]]:
     }
     names, found = [name for name in panel.explanations if name in judged], {}
     for part in INSTRUMENTS:
-        found[f"{part}_own"] = spearman(panel.rated(part).mean(1), other.rated(part).mean(1))
+        found[f"{part}_own"] = spearman(panel.means(part), other.means(part))
         if len(names) > 1:
-            there = other.rated(part, [judged[name] for name in names])
-            found[part] = spearman(panel.rated(part, names).mean(1), there.mean(1))
+            there = other.means(part, [judged[name] for name in names])
+            found[part] = spearman(panel.means(part, names), there)
     return found
 
 

@@ -7,7 +7,6 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from clxai.measures.trust.base import INSTRUMENTS, Panel, trust
-from clxai.measures.trust.ranks import mean_ranks
 
 
 @trust("reliability", better=1, null=0.0, high=1, needs=["ranking"])
@@ -16,7 +15,7 @@ def reliability(panel: Panel) -> Mapping[str, Float[ndarray, " seed"]]:
 
     1: all images order the methods alike; 0: as if each had drawn its order by lot.
     """
-    return {part: ordinal_alpha(mean_ranks(panel.rated(part))) for part in INSTRUMENTS}
+    return {part: ordinal_alpha(panel.ranks(part)) for part in INSTRUMENTS}
 
 
 def ordinal_alpha(ranks: Float[ndarray, "*batch rater item"]) -> Float[ndarray, "*batch"] | np.floating:
@@ -43,7 +42,7 @@ def generalisability(panel: Panel) -> Mapping[str, float]:
 
     Methods, seeds and images are crossed and random; means are over as many seeds and images as the study has.
     """
-    if len(panel("srg_matched")) == 1 < panel.n_seeds:
+    if len(panel.seed) == 1 < panel.n_seeds:
         return dict.fromkeys(INSTRUMENTS, np.nan)  # one seed does not say how seeds differ
     return {part: relative_g(panel.rated(part), panel.n_seeds, panel.n_images) for part in INSTRUMENTS}
 

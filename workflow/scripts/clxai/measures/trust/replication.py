@@ -17,8 +17,8 @@ def replication(panel: Panel, splits: int) -> Mapping[str, float]:
 
     Over all pairs of seeds and a number of splits, the same for all models. With one seed: of the same network on both halves.
     """
-    inside = halves(panel.n_images, splits)[:, panel.image]
-    return {part: replicated(panel.rated(part), inside, panel.n_seeds == 1) for part in INSTRUMENTS}
+    inside, pairs = halves(panel.n_images, splits), pairs_of(panel)
+    return {part: replicated(panel.means(part, of=inside), panel.means(part, of=~inside), pairs) for part in INSTRUMENTS}
 
 
 def halves(n_images: int, splits: int) -> np.ndarray:
@@ -27,17 +27,16 @@ def halves(n_images: int, splits: int) -> np.ndarray:
     return rng.permuted(np.tile(np.arange(n_images), (splits, 1)), axis=1) < n_images // 2
 
 
-def replicated(values: Float[ndarray, "seed image method"], inside: np.ndarray, same: bool) -> float:
-    """Return the mean correlation over splits and pairs of seeds, of one seed with itself if `same`; NaN without a pair."""
-    pairs = np.eye(len(values), dtype=bool) if same else ~np.eye(len(values), dtype=bool)
-    if not pairs.any():
-        return np.nan
-    one, other = (standardised(mean_ranks(_means(values, half))) for half in (inside, ~inside))
+def pairs_of(panel: Panel) -> np.ndarray:
+    """Return which seeds are compared [seed, seed]: different ones, in a study of one seed that one with itself."""
+    same = np.eye(len(panel.seed), dtype=bool)
+    return same if panel.n_seeds == 1 else ~same
+
+
+def replicated(
+    first: Float[ndarray, "split seed method"], second: Float[ndarray, "split seed method"], pairs: np.ndarray
+) -> float:
+    """Return the mean correlation of the orders of two halves over splits and pairs; NaN without one that is defined."""
+    one, other = (standardised(mean_ranks(half)) for half in (first, second))
     found = (one @ np.swapaxes(other, -1, -2))[:, pairs]
     return float(np.nanmean(found)) if np.isfinite(found).any() else np.nan
-
-
-def _means(values: Float[ndarray, "seed image method"], half: np.ndarray) -> Float[ndarray, "split seed method"]:
-    """Return the means over the images of each half; NaN where a draw of the images left it empty."""
-    count = half.sum(1)[:, None, None]
-    return np.einsum("ti,sim->tsm", half.astype(float), values) / np.where(count > 0, count, np.nan)
