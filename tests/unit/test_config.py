@@ -107,7 +107,7 @@ WRONG = {
     ),
     "unknown fill": (
         {"flipping.fills": ["meen"]},
-        ["flipping.fills: unknown fill 'meen'", "'mean'?", "blur, linear, mean, noise, zero"],
+        ["flipping.fills: unknown fill 'meen'", "'mean'?", "blur, linear, mean, noise, nun, zero"],
     ),
     "unknown optimiser": ({"models.ce.optimiser": "adam"}, ["models.ce.optimiser", "'adam'", "adamw, sgd"]),
     "unknown schedule": ({"models.ce.schedule": "cosin"}, ["models.ce.schedule", "'cosin'", "constant, cosine"]),

@@ -8,7 +8,7 @@ from clxai.registry import declared
 from scipy import ndimage, stats
 
 MEAN = torch.tensor([0.2, 0.5, 0.7]).view(-1, 1, 1)
-FILLS = [name for name, fill in declared("fills").items() if fill.semantics["needs"] != "mask"]
+FILLS = [name for name, fill in declared("fills").items() if fill.semantics["needs"] not in ("mask", "bank")]
 SIGMA = declared("fills")["blur"].semantics["options"]["sigma"]
 
 
@@ -85,7 +85,7 @@ def test_blur_wider_than_the_image_is_cut_at_its_size():
 
 
 def test_unknown_fill_is_answered_with_the_nearest(images):
-    with pytest.raises(ClxaiError, match=r"unknown fill 'blurr'\. Did you mean 'blur'\? Known: blur, linear, mean, noise, zero"):
+    with pytest.raises(ClxaiError, match=r"fill 'blurr'\. Did you mean 'blur'\? Known: blur, linear, mean, noise, nun, zero"):
         filled_by("blurr", images, MEAN, torch.arange(5), 0)
 
 

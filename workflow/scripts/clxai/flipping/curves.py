@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from clxai.errors import ClxaiError
-from clxai.fills.base import fills_of
+from clxai.fills.base import Bank, fills_of
 from clxai.flipping.density import Density
 from clxai.flipping.engine import Flipping, Place, flip
 from clxai.flipping.observing import Observer
@@ -94,14 +94,24 @@ def plan_of(run: Run, images: Tensor, settings: Mapping[str, Any]) -> Flipping:
     """Return how the images of a run are perturbed. Raises ClxaiError if units or steps do not fit the images."""
     chosen = settings["units"]
     cut = cut_images(chosen["units"], chosen["options"], images)
+    fills = fills_of(settings["fills"])
     return Flipping(
-        fills=fills_of(settings["fills"]),
+        fills=fills,
         cut=cut,
         counts=removal_counts(cut.n_units, settings["steps"], f"units.{chosen['name']}"),
         seed=settings["seed"],
         batch_size=chosen_batch(settings["batch_size"], run.encoder.bytes_per_image(), images.device),
         precision=settings["precision"],
+        bank=bank_of(run) if any(fill.sees_bank for fill in fills) else None,
     )
+
+
+def bank_of(run: Run) -> Bank:
+    """Return what a run knows of its training images, for fills that need it; the pictures stay where they are stored."""
+    bank, labels = run.training_bank()
+    items = torch.from_numpy(run.data.indices("train")).to(bank.device)
+    embeddings, own = (functional.normalize(rows, dim=1) for rows in (bank, run.embeddings))
+    return Bank(run.data.images, items, labels, embeddings, own)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from clxai.fills.base import Fill, fill_images
+from clxai.fills.base import Bank, Fill, fill_images
 from clxai.flipping.observing import Observer, Quantities
 from clxai.names import ORDERS
 from clxai.networks.inference import Encoder
@@ -28,8 +28,8 @@ Place = tuple[int, int, int, slice]
 class Flipping:
     """How images are perturbed: fills, how images are cut, how many units are gone at each step, seed, batch, precision.
 
-    `counts` has one row for all images or one per image, as the cut has label maps. The backbone must have been prepared for the
-    precision (`inference.prepared_for_flipping`).
+    `counts` has one row for all images or one per image, as the cut has label maps. `bank` is for fills that need it. The
+    backbone must have been prepared for the precision (`inference.prepared_for_flipping`).
     """
 
     fills: tuple[Fill, ...]
@@ -38,6 +38,7 @@ class Flipping:
     seed: int
     batch_size: int
     precision: str = "float32"
+    bank: Bank | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -51,7 +52,8 @@ class Flipping:
 
     def first(self, n_images: int) -> "Flipping":
         """Return the plan for the first images and the first fill."""
-        return replace(self, fills=self.fills[:1], cut=self.cut.first(n_images), counts=self.counts[:n_images])
+        bank = self.bank and self.bank.at(slice(n_images))
+        return replace(self, fills=self.fills[:1], cut=self.cut.first(n_images), counts=self.counts[:n_images], bank=bank)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ class _Perturbing:
 
     def asked(self, image: Tensor, removed: Tensor | None) -> Tensor:
         """Ask the fill for the replacement of these pixels of some images."""
-        filled = fill_images(self.fill, self.images[image], self.encoder.mean, self.index[image], self.flipping.seed, removed)
+        bank = self.flipping.bank.at(image) if self.fill.sees_bank and self.flipping.bank else None
+        canvas = (self.images[image], self.encoder.mean, self.index[image], self.flipping.seed)
+        filled = fill_images(self.fill, *canvas, removed, bank)
         return self.encoder.normalise(filled).to(self.clean.dtype)
 
 

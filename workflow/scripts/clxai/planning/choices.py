@@ -10,6 +10,7 @@ from clxai.registry import DATA_BOUNDS, PLACES, declared
 
 # Families whose members have a section of options and may be given names of one's own, with the section that lists what runs.
 SECTIONS = {"methods": "study", "heads": "study", "fills": "flipping", "units": "flipping"}
+_NEEDED = {"mask": "the mask of removed pixels", "bank": "the training images as a trained model embeds them"}
 
 
 def chosen(config: Mapping[str, Any], family: str, name: str, where: str | None = None) -> tuple[str, dict[str, Any]]:
@@ -34,14 +35,15 @@ def chosen(config: Mapping[str, Any], family: str, name: str, where: str | None 
     check_options(given, defaults, f"{family}.{name}", at_most, at_least)
     options = {**{key: value for key, value in defaults.items() if at_most.get(key) not in DATA_BOUNDS}, **given}
     if family == "methods" and "baseline" in options:
-        _check_baseline(config, options["baseline"], f"{family}.{name}.baseline")
+        check_free_fill(config, options["baseline"], f"{family}.{name}.baseline", ("mask", "bank"), "a baseline")
     return member, options
 
 
-def _check_baseline(config: Mapping[str, Any], fill: str, where: str) -> None:
-    """Raise ClxaiError unless a baseline is a fill that can do without the mask."""
-    if semantics_of(config, "fills", fill, where)["needs"] == "mask":
-        raise ClxaiError(f"{where}: fill {fill!r} needs the mask of removed pixels, and a baseline has none; choose another fill")
+def check_free_fill(config: Mapping[str, Any], fill: str, where: str, absent: tuple[str, ...], what: str) -> None:
+    """Raise ClxaiError unless a fill can do without what is `absent` where `what` is made."""
+    needs = semantics_of(config, "fills", fill, where)["needs"]
+    if needs in absent:
+        raise ClxaiError(f"{where}: fill {fill!r} needs {_NEEDED[needs]}, and {what} has none; choose another fill")
 
 
 def options_of(family: str, member: str) -> dict[str, Any]:
@@ -140,6 +142,7 @@ def masks_of(config: Mapping[str, Any], model: str) -> dict[str, Any] | None:
     masks, where = config["models"][model]["masks"], f"models.{model}.masks"
     units, cut = chosen(config, "units", masks["units"], f"{where}.units")
     fill, options = chosen(config, "fills", masks["fill"], f"{where}.fill")
+    check_free_fill(config, masks["fill"], f"{where}.fill", ("bank",), "a model in training")
     if not masks["share"]:
         return None
     named = {"name": fill, "fill": fill, "options": options}
