@@ -1,6 +1,5 @@
 """Never two jobs on one device, however they end; devices are those that CUDA would see."""
 
-import ctypes
 import os
 import re
 import shutil
@@ -12,6 +11,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import pynvml
 import pytest
 from clxai.errors import ClxaiError
 from clxai.runtime import leases
@@ -240,43 +240,34 @@ def test_words_of_a_lock_file_are_shown_on_one_line(tmp_path):
     assert leases._holder(tmp_path / "absent") == "an unknown process"
 
 
-class Nvml:
-    """Stands in for NVIDIA's library: device 1 of three may not be used by this user."""
+@pytest.fixture
+def nvml(monkeypatch):
+    """NVML with three devices, of which this user may not use the second; returns how often it was started and ended."""
+    calls = []
 
-    def __init__(self, starts=0):
-        self.starts, self.stopped = starts, 0
+    def handle(number):
+        if number == 1:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NO_PERMISSION)
+        return 100 + number
 
-    def nvmlInit_v2(self):
-        return self.starts
-
-    def nvmlShutdown(self):
-        self.stopped += 1
-
-    def nvmlDeviceGetCount_v2(self, count):
-        count._obj.value = 3
-        return 0
-
-    def nvmlDeviceGetHandleByIndex_v2(self, number, device):
-        device._obj.value = 100 + number.value
-        return 4 if number.value == 1 else 0
-
-    def nvmlDeviceGetUUID(self, device, text, size):
-        assert size.value == ctypes.sizeof(text)
-        text.value = f"GPU-{device.value}".encode()
-        return 0
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: calls.append("init"))
+    monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: calls.append("shutdown"))
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 3)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", handle)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", "GPU-{}".format)
+    return calls
 
 
-@pytest.mark.parametrize(("starts", "expected"), [(0, ["GPU-100", "GPU-102"]), (9, [])])
-def test_uuids_come_from_nvml(monkeypatch, starts, expected):
-    nvml = Nvml(starts)
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: nvml)
-    assert leases._uuids() == expected
-    assert nvml.stopped == (0 if starts else 1)
+def test_uuids_come_from_nvml(nvml):
+    assert leases._uuids() == ["GPU-100", "GPU-102"]
+    assert nvml == ["init", "shutdown"]
 
 
-def test_machine_without_nvidia_has_no_devices(monkeypatch):
-    def missing(name):
-        raise OSError(name)
+@pytest.mark.parametrize(("call", "started"), [("nvmlInit", []), ("nvmlDeviceGetCount", ["init", "shutdown"])])
+def test_machine_whose_driver_is_absent_or_fails_has_no_devices(nvml, monkeypatch, call, started):
+    def missing():
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
-    monkeypatch.setattr(ctypes, "CDLL", missing)
+    monkeypatch.setattr(pynvml, call, missing)
     assert leases._uuids() == []
+    assert nvml == started

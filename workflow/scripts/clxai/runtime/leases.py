@@ -8,20 +8,17 @@ told otherwise, NVML and nvidia-smi by bus, and a lock has to mean one device ho
 Under SLURM nothing is leased: the scheduler has assigned the devices of the job.
 """
 
-import ctypes
 import fcntl
 import os
 import pwd
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from clxai.errors import ClxaiError
 
 FOLDER = Path("/tmp/clxai-leases")  # not $TMPDIR, which may differ between users and would hide their leases from each other
 _PAUSE = 0.5  # seconds between two looks at leased devices
-_UUID_BYTES = 96  # NVML_DEVICE_UUID_V2_BUFFER_SIZE
 _HOLDER_BYTES = 300
 
 _held: dict[str, int] = {}  # the device of this process and the file descriptor whose lock is the lease
@@ -82,27 +79,28 @@ def _canonical(name: str, known: list[str]) -> str | None:
 
 def _uuids() -> list[str]:
     """Return the UUIDs of the devices of this machine in the order of the bus; none without NVIDIA's driver."""
+    import pynvml  # jobs without a GPU need none of it
+
     try:
-        nvml = ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:
-        return []
-    if nvml.nvmlInit_v2() != 0:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
         return []
     try:
-        count = ctypes.c_uint()
-        if nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) != 0:
-            return []
-        return [uuid for number in range(count.value) if (uuid := _uuid(nvml, number))]
+        return [uuid for number in range(pynvml.nvmlDeviceGetCount()) if (uuid := _uuid(number))]
+    except pynvml.NVMLError:
+        return []
     finally:
-        nvml.nvmlShutdown()
+        pynvml.nvmlShutdown()
 
 
-def _uuid(nvml: Any, number: int) -> str:
+def _uuid(number: int) -> str:
     """Return a device's UUID; nothing for one that this user may not use, which CUDA does not count either."""
-    device, text = ctypes.c_void_p(), ctypes.create_string_buffer(_UUID_BYTES)
-    if nvml.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(number), ctypes.byref(device)) != 0:
+    import pynvml
+
+    try:
+        return pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(number))
+    except pynvml.NVMLError:
         return ""
-    return text.value.decode("ascii") if nvml.nvmlDeviceGetUUID(device, text, ctypes.c_uint(_UUID_BYTES)) == 0 else ""
 
 
 def _wait_for_one(devices: list[str], job: str, folder: Path) -> tuple[str, int]:
