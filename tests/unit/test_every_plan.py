@@ -75,7 +75,21 @@ def tables_of(config, value):
         for (model, head), seed in product(cells(config), study["seeds"])
     ]
     cut = {name: pd.DataFrame(table).assign(units="grid") for name, table in (("summary", summary), ("curves", curves))}
-    frames = {"heads": pd.DataFrame(heads), **cut, "contrasts": contrasts_of(config, value)}
+    trust = [
+        {
+            "measure": "agreement",
+            "part": "srg",
+            "model": model,
+            "head": head,
+            "units": "all",
+            "fill": "all",
+            "null": 0.0,
+            "better": 1,
+        }
+        | dict.fromkeys(("value", "ci_low", "ci_high"), value)
+        for model, head in cells(config)
+    ]
+    frames = {"heads": pd.DataFrame(heads), "trust": pd.DataFrame(trust), **cut, "contrasts": contrasts_of(config, value)}
     return Study(dataset="invented", tables=frames, **params.plot_figure(config, SimpleNamespace(figure="srg"))["study"])
 
 

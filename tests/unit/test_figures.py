@@ -73,7 +73,10 @@ def tables():
         for value in [contrast_number(quantity, metric, fill, method, head)]
     ]
     cut = {name: of_two_units(rows) for name, rows in (("summary", summary), ("curves", curves), ("contrasts", contrasts))}
-    rows = {"heads": heads, **cut}
+    names = {"measure": "agreement", "part": "srg", "units": "all", "fill": "all"}
+    numbers = {"value": 0.5, "ci_low": 0.4, "ci_high": 0.6, "null": 0.0, "better": 1}
+    trust = [{"model": model, "head": head, **names, **numbers} for model, head in CELLS]
+    rows = {"heads": heads, "trust": trust, **cut}
     frames = {name: pd.DataFrame(table).sample(frac=1, random_state=0) for name, table in rows.items()}
     return Study("made up", MODELS, HEADS, METHODS, "zero", "grid", 0.05, tables=frames)
 

@@ -57,7 +57,7 @@ class Study:
     """What a figure sees: names in the order in which they are shown, fill, units and margin of SRG, tables, files of arrays.
 
     `model` is the one model of a figure for each; `controls` are the methods that explain nothing, `shared_heads` the heads that
-    all models have, `seed` is the first one.
+    all models have, `references` the models trained on perturbed images, `seed` is the first one.
     """
 
     dataset: str
@@ -70,6 +70,7 @@ class Study:
     seed: int = 0
     controls: Sequence[str] = (REFERENCE,)
     shared_heads: Sequence[str] = ()
+    references: Sequence[str] = ()
     model: str | None = None
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     arrays: Mapping[str, Sequence[str]] = field(default_factory=dict)

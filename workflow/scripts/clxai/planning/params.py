@@ -124,15 +124,20 @@ def plot_figure(config: Mapping[str, Any], job: Any) -> Params:
     shared = [name for name in study["heads"] if all(name in heads_of(config, model) for model in study["models"])]
     told = {**names, "controls": controls_of(config), "shared_heads": shared, "seed": study["seeds"][0]}
     told |= {"fill": config["flipping"]["fills"][0], "units": config["flipping"]["units"][0]}
-    told |= {"margin": config["statistics"]["margin"]}
+    told |= {"margin": config["statistics"]["margin"], "references": _references(config)}
     return plain({"figure": member, "options": options, "caption": caption_of(config, job.figure, model), "study": told})
+
+
+def _references(config: Mapping[str, Any]) -> list[str]:
+    """Return the models of the study that are references: named as such, or trained on images with units removed."""
+    named, models = references_of(config).values(), config["study"]["models"]
+    return [name for name in models if name in named or is_reference(config, name)]
 
 
 def state_verdict(config: Mapping[str, Any], job: Any) -> Params:
     """Return the design as the rules of the verdict see it: models and methods by what they are, baselines, the study's name."""
     study = config["study"]
     oracles = [name for name in study["methods"] if semantics_of(config, "methods", name)["needs_evidence"]]
-    references = {*references_of(config).values(), *(name for name in study["models"] if is_reference(config, name))}
     told = {
         "name": study["name"],
         "models": study["models"],
@@ -141,7 +146,7 @@ def state_verdict(config: Mapping[str, Any], job: Any) -> Params:
         "controls": [name for name in controls_of(config) if name not in oracles],
         "blind": [name for name in blind_of(config) if name not in oracles],
         "baselines": matched_fills(config),
-        "references": [name for name in study["models"] if name in references],
+        "references": _references(config),
         "contrastive": [name for name in study["models"] if not has_classifier(config, name)],
     }
     return plain(told)
