@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from clxai.measures.metrics.base import METRICS
-from clxai.planning import module_docs
+from clxai.planning import member_docs, module_docs
 from clxai.registry import LIBRARY, declared
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +63,30 @@ def test_table_of_modules_is_the_generated_one():
     """docs/architecture.md: what each module is about, and the rules that an edit of it reruns."""
     page = (ROOT / "docs" / "architecture.md").read_text()
     assert module_docs.with_table(page) == page, "run: python -m clxai.planning.module_docs"
+
+
+@pytest.mark.parametrize(
+    ("page", "table"), [(member_docs.README, member_docs.shown_table), (member_docs.METHODS, member_docs.kept_table)]
+)
+def test_tables_of_members_are_the_generated_ones(page, table):
+    """README.md and docs/methods.md list what the library declares."""
+    text = page.read_text()
+    assert "<!-- members, generated: metrics -->" in text
+    assert member_docs.with_tables(text, table) == text, "run: python -m clxai.planning.member_docs"
+
+
+def test_rows_of_members_follow_the_code_and_keep_their_formulae():
+    """A member without a row gets one, a row of none goes, what is declared is corrected, what is written by hand stays."""
+    page = (
+        "before\n<!-- members, generated: fills -->\n| fill | removed pixels become | needs |\n| --- | --- | --- |\n"
+        "| `zero`, `gone` | by hand \\| so | mask |\n| `lost` | nothing | image |\n<!-- end of members -->\nafter\n"
+    )
+    text = member_docs.with_tables(page, member_docs.kept_table)
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| `")}
+    assert set(rows) == {f"`{name}`" for name in declared("fills")}
+    assert rows["`zero`"] == "| `zero` | by hand \\| so | nothing |"
+    assert rows["`mean`"] == "| `mean` | The mean colour of the training set | nothing |"
+    assert text.startswith("before\n") and text.endswith("<!-- end of members -->\nafter\n")
 
 
 @pytest.mark.parametrize(
