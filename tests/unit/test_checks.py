@@ -15,13 +15,15 @@ from clxai.measures.checks import (
     degenerate_checks,
     explanation_checks,
     identity_checks,
+    oracle_checks,
     random_checks,
     require_all,
 )
+from clxai.measures.statistics import two_way
 from scipy import stats
 
 LIMITS = {"ig_completeness": 0.01, "lrp_conservation": [0.3, 1.5], "alpha": 0.01, "accuracy": 0.9, "warn": []}
-LIMITS["degenerate_share"] = 0.1
+LIMITS |= {"degenerate_share": 0.1, "oracle": 0.0}
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 
 
@@ -34,12 +36,12 @@ def made_up_heads(**accuracies):
     return pd.DataFrame(rows)
 
 
-def made_up_images(bias=0.0, seed=0):
-    """SRG values of random and of a good method, with insertion and deletion areas that add up."""
+def made_up_images(bias=0.0, seed=0, truth=0.5):
+    """SRG values of random, of a good method and of the oracle, with insertion and deletion areas that add up."""
     rng = np.random.default_rng(seed)
-    rows = []
+    rows, gains = [], {"random": bias, "lrp": 0.3, "oracle": truth}
     for model in ("ce", "supcon"):
-        for method in ("random", "lrp"):
+        for method, mean in gains.items():
             for explained in ("linear", "knn"):
                 for scored in ("linear", "knn"):
                     for image in range(60):
@@ -47,7 +49,7 @@ def made_up_images(bias=0.0, seed=0):
                         row |= {"fill": "mean", "seed": image // 12, "image": image % 12}
                         for suffix in ("", "_matched", "_kept"):
                             row[f"auc_deletion{suffix}"] = 0.3 + 0.1 * rng.random()
-                            gain = 0.1 * rng.normal() + (0.3 if method == "lrp" else bias)
+                            gain = 0.1 * rng.normal() + mean
                             row[f"auc_insertion{suffix}"] = row[f"auc_deletion{suffix}"] + gain
                             row[f"srg{suffix}"] = gain
                         rows.append(row)
@@ -72,9 +74,9 @@ def made_up_explanations(**values):
 
 def test_good_study_passes_every_check():
     explanations = made_up_explanations(completeness_error=[0.005, 0.01], conservation_ratio=[0.5, 1.2])
-    table = check_table(made_up_images(), made_up_heads(), made_up_maps(), explanations, LIMITS)
+    table = check_table(made_up_images(), made_up_heads(), made_up_maps(), explanations, LIMITS, ["oracle"])
     assert (table["result"] == "pass").all()
-    assert len(table) == 3 + 4 + 3 * 2 * 2 + 2 + 2
+    assert len(table) == 3 + 4 + 3 * 2 * 2 + 2 + 2 * 2 * 2 + 2
     assert set(table["setting"]) == set(HELP)
     require_all(table)
 
@@ -138,8 +140,8 @@ def test_bias_in_one_model_and_one_score_is_named():
 
 def test_failed_checks_are_all_listed_and_the_passed_ones_are_not():
     explanations = made_up_explanations(completeness_error=[0.005, 0.3], conservation_ratio=[0.5, 9.0])
-    table = check_table(made_up_images(), made_up_heads(), made_up_maps(), explanations, LIMITS)
-    with pytest.raises(ClxaiError, match=r"2 of 23 self-checks failed; no result") as error:
+    table = check_table(made_up_images(), made_up_heads(), made_up_maps(), explanations, LIMITS, ["oracle"])
+    with pytest.raises(ClxaiError, match=r"2 of 31 self-checks failed; no result") as error:
         require_all(table)
     message = str(error.value)
     assert "completeness_error" in message and "conservation_ratio" in message
@@ -153,6 +155,7 @@ BAD = {  # by setting: what makes its check not pass
     "lrp_conservation": lambda study: study["explanations"].__setitem__("conservation_ratio", [9.0, 9.0]),
     "degenerate_share": lambda study: study.__setitem__("maps", made_up_maps(0.2)),
     "alpha": lambda study: study.__setitem__("images", made_up_images(0.08)),
+    "oracle": lambda study: study.__setitem__("images", made_up_images(truth=0.2)),
     "accuracy": lambda study: study.__setitem__("heads", made_up_heads(knn=0.89)),
 }
 
@@ -162,7 +165,7 @@ def checked(bad, warn):
     study["explanations"] = {"completeness_error": [0.005, 0.005], "conservation_ratio": [0.5, 0.5]}
     BAD[bad](study)
     explanations = made_up_explanations(**study["explanations"])
-    return check_table(study["images"], study["heads"], study["maps"], explanations, {**LIMITS, "warn": warn})
+    return check_table(study["images"], study["heads"], study["maps"], explanations, {**LIMITS, "warn": warn}, ["oracle"])
 
 
 def test_every_check_has_its_setting_and_its_help():
@@ -192,7 +195,7 @@ def test_check_that_is_to_warn_stops_nothing_and_marks_the_figures(bad):
 
 def test_warning_of_one_check_excuses_no_other():
     with pytest.raises(ClxaiError, match=r"checks\.accuracy"):
-        require_all(checked("accuracy", ["ig_completeness", "lrp_conservation", "alpha", "degenerate_share"]))
+        require_all(checked("accuracy", ["ig_completeness", "lrp_conservation", "alpha", "degenerate_share", "oracle"]))
 
 
 def test_accuracy_is_judged_for_each_seed_and_head_on_test_images():
@@ -202,6 +205,29 @@ def test_accuracy_is_judged_for_each_seed_and_head_on_test_images():
         ["ce", 1, "linear", 0.95, 0.9, "pass"],
         ["ce", 1, "knn", 0.89, 0.9, "fail"],
     ]
+
+
+def test_oracle_is_compared_with_every_other_method_and_random_for_each_model_and_head():
+    images = made_up_images()
+    worse = (images["method"] == "oracle") & (images["model"] == "supcon") & (images["explained_by"] == "knn")
+    images.loc[worse, "srg_matched"] -= 0.3  # now at .2, below lrp and above random
+    rows = oracle_checks(images, ["oracle"], 0.0)
+    assert len(rows) == 2 * 2 * 2
+    assert [(row["model"], row["head"], row["method"]) for row in rows if not row["passed"]] == [("supcon", "knn", "lrp")]
+    assert all(row["passed"] for row in oracle_checks(images, ["oracle"], 0.2))
+
+
+def test_row_of_the_oracle_is_the_upper_end_of_the_interval():
+    images = made_up_images()
+    cell = images[(images["model"] == "ce") & (images["explained_by"] == "knn") & (images["scored_by"] == "knn")]
+    cube = cell.pivot(index=["seed", "image"], columns="method", values="srg_matched")
+    values = (cube["oracle"] - cube["lrp"]).to_numpy().reshape(5, 12, 1)
+    (row,) = (row for row in oracle_checks(cell, ["oracle"], 0.0) if row["method"] == "lrp")
+    assert row["value"] == pytest.approx(two_way(values).interval()[1][0])
+
+
+def test_without_an_oracle_there_is_nothing_to_check():
+    assert oracle_checks(made_up_images(), [], 0.0) == []
 
 
 @pytest.mark.parametrize(("share", "passed"), [(0.1, True), (0.101, False), (1.0, False), (np.nan, False)])

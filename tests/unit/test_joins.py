@@ -27,6 +27,7 @@ SETTINGS |= {
     "confirmatory": [],
     "controls": ["random"],
     "blind": ["random"],
+    "oracles": ["saliency"],
     "matched": {},
     "power": {"level": 0.8, "seeds": [3, 5], "images": [30]},
 }
@@ -216,7 +217,7 @@ def test_summarise_gives_every_share_of_maps_its_own_names(summarised):
 
 def test_check_study_gives_every_explanation_its_own_names(results, summarised):
     limits = {"ig_completeness": 10.0, "lrp_conservation": [-10.0, 10.0], "alpha": 1e-300, "accuracy": 0.0, "warn": []}
-    limits["degenerate_share"] = 1.0
+    limits |= {"degenerate_share": 1.0, "oracle": 0.0}
     images = summarised["images"].copy()
     images[["srg", "srg_matched", "srg_kept"]] = 0.0
     images[[name for name in images if name.startswith("auc_insertion")]] = 0.0

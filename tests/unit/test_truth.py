@@ -1,14 +1,20 @@
 """How much of a map lies in the evidence, against closed forms; and the oracle."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+import xarray
 from clxai.attribution.explaining import explain
 from clxai.attribution.truth import relevance_mass, relevance_rank, truth_of
 from clxai.errors import ClxaiError
-from project import marked
+from clxai.measures.statistics import two_way
+from clxai.measures.summaries import with_truth
+from clxai.measures.truth import SHARES, truth_images
+from project import marked, row_of
 
 INSIDE = torch.tensor([[[1, 1, 0], [0, 0, 0]]], dtype=torch.bool)  # 2 of 6 pixels
 MAPS = {  # map, mass, rank
@@ -79,3 +85,24 @@ def test_oracle_needs_evidence_of_the_part(run, tiny_run):
 
 def test_maps_of_other_images_carry_no_such_number(tiny_run):
     assert "relevance_mass" not in explain(tiny_run.at(tiny_run.index[:2].numpy()), "sobel", {}, 0)
+
+
+def test_summary_has_the_shares_with_intervals_and_their_excess_over_random():
+    rng, maps = np.random.default_rng(0), []
+    for seed, method in product((0, 1, 2), ("random", "lrp")):
+        values = {name: (("head", "image"), 0.2 * rng.random((1, 20)) + 0.4 * (method == "lrp")) for name in SHARES}
+        dataset = xarray.Dataset(values, coords={"head": ["knn"], "image": np.arange(20)})
+        maps.append(({"model": "ce", "seed": seed, "method": method}, dataset))
+    summary = with_truth(pd.DataFrame(), truth_images(maps), 50, 0, ["random"])
+    assert len(summary) == 2 * 2
+    row = row_of(summary, method="lrp", metric="relevance_mass", units="all", fill="all", scored_by="knn")
+    own = np.stack([explained["relevance_mass"][0] for run, explained in maps if run["method"] == "lrp"])
+    assert row["mean"] == pytest.approx(own.mean())
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx([end[0] for end in two_way(own[..., None]).interval()])
+    assert row["excess"] == pytest.approx(0.4, abs=0.05) and row["better"] == 1 and row["best_control"] == "random"
+
+
+def test_summary_of_images_without_evidence_stays_as_it_is():
+    summary = pd.DataFrame({"metric": ["srg"]})
+    run = {"model": "ce", "seed": 0, "method": "lrp"}
+    assert with_truth(summary, truth_images([(run, xarray.Dataset())]), 50, 0, ["random"]) is summary

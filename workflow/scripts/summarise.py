@@ -14,7 +14,17 @@ log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take l
 
 from clxai.design import design, read_runs
 from clxai.measures.contrasts import Settings, contrast_tables
-from clxai.measures.summaries import head_table, keep, map_table, measure_runs, model_table, summary_table, variance_table
+from clxai.measures.summaries import (
+    head_table,
+    keep,
+    map_table,
+    measure_runs,
+    model_table,
+    summary_table,
+    variance_table,
+    with_truth,
+)
+from clxai.measures.truth import truth_images
 from clxai.runtime.artefacts import write_table
 
 settings = snakemake.params.config
@@ -25,7 +35,9 @@ runs = read_runs(cells, snakemake.input.curves, leave_out=("trajectory_embedding
 images, curves = measure_runs(keep(runs, ("degenerate", "tie_fraction"), ranked), metrics)
 write_table(images, snakemake.output.images)
 blind, matched = settings["blind"], settings["matched"]
-write_table(summary_table(images, metrics, draws, seed, blind, matched), snakemake.output.summary)
+maps = list(read_runs(design(settings, "model", "seed", "method"), snakemake.input.attributions, leave_out=("attribution",)))
+summary = summary_table(images, metrics, draws, seed, blind, matched)
+write_table(with_truth(summary, truth_images(maps), draws, seed, blind), snakemake.output.summary)
 write_table(curves, snakemake.output.curves)
 pairs, confirmatory, margin = settings["contrasts"], settings["confirmatory"], settings["margin"]
 tested = Settings(pairs, margin, confirmatory, settings["controls"], **settings["power"])
@@ -33,7 +45,6 @@ contrasts, power = contrast_tables(images, metrics, tested)
 write_table(contrasts, snakemake.output.contrasts)
 write_table(power, snakemake.output.power)
 write_table(variance_table(images, metrics), snakemake.output.variance)
-maps = read_runs(design(settings, "model", "seed", "method"), snakemake.input.attributions, leave_out=("attribution",))
 write_table(map_table(ranked, maps), snakemake.output.maps)
 write_table(head_table(trainings, snakemake.input.heads), snakemake.output.heads)
 write_table(model_table(trainings, snakemake.input.records), snakemake.output.models)

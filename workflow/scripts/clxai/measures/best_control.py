@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from clxai.measures.levels import LEVEL
-from clxai.measures.metrics.base import METRICS
 from clxai.measures.statistics import TwoWay, as_cube, two_way
+from clxai.measures.truth import better_of
 
 COLUMNS = ("excess_best", "excess_best_low", "excess_best_high", "p_best", "best_control")
 _NONE: Mapping[str, object] = {**dict.fromkeys(COLUMNS[:4], np.nan), "best_control": None}
@@ -20,7 +20,7 @@ def excess_over_best(
 
     A control is compared with the others. Empty for metrics without a better direction, and where there is no other control.
     """
-    directed, found = [name for name in metrics if METRICS[name].semantics["better"]], {}
+    directed, found = [name for name in metrics if better_of(name)], {}
     place, rest = list(keys).index("method"), [key for key in keys if key != "method"]
     for cell, part in images.groupby(rest, sort=True):
         cubes = {method: as_cube(rows, directed) for method, rows in part.groupby("method", sort=True)}
@@ -38,7 +38,7 @@ def _compared(
     values: np.ndarray, controls: Sequence[np.ndarray], metrics: Sequence[str], names: Sequence[str]
 ) -> Iterable[Mapping[str, object]]:
     """Yield the numbers of each metric of one method [seed, image, metric]."""
-    better = np.array([METRICS[name].semantics["better"] for name in metrics])
+    better = np.array([better_of(name) for name in metrics])
     gains = np.concatenate([better * (values - control) for control in controls], axis=-1)
     found = smallest(two_way(gains), len(controls))
     for metric, sign in enumerate(better):

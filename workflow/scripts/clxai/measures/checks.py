@@ -1,13 +1,15 @@
 """Self-checks of a study: each is a row with its value and limits; one that fails stops the workflow, unless it is to warn.
 
 They hold what is known to go wrong without a trace: curves that do not add up, gradients that do not integrate, relevance that is
-not conserved, maps that rank nothing, a score that rewards noise, and heads that classify badly.
+not conserved, maps that rank nothing, a score that rewards noise, one that ranks a map above the truth, and heads that classify
+badly.
 
 A new check is a function that returns rows made by `_row`, called in `check_table`; its setting is a key of `checks` in the
 schema, and `HELP` says which option helps when it does not pass.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -25,6 +27,7 @@ HELP = {  # by setting: what to change when the check does not pass
     "lrp_conservation": "widen the limits for networks that absorb more relevance, or leave lrp out of study.methods",
     "degenerate_share": "choose another layer or baseline of the method, or leave it out of study.methods",
     "alpha": "raise the images of the study's sample, or look for what makes the fill favour some units",
+    "oracle": "train to a higher accuracy, or choose fills and units that leave all but the evidence without effect",
     "accuracy": "raise models.*.epochs, change the recipe, or leave the head out of study.heads",
 }
 
@@ -35,8 +38,9 @@ def check_table(
     maps: pd.DataFrame,
     runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]],
     settings: Mapping[str, object],
+    oracles: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Return all self-checks of a study, one row each.
+    """Return all self-checks of a study, one row each; `oracles` are its methods that show where the evidence is.
 
     `result` is pass, or else warn for the checks named in `settings["warn"]` and fail for the others.
     """
@@ -45,6 +49,7 @@ def check_table(
         *explanation_checks(runs, settings),
         *degenerate_checks(maps, settings["degenerate_share"]),
         *random_checks(images, settings["alpha"]),
+        *oracle_checks(images, oracles, settings["oracle"]),
         *accuracy_checks(heads, settings["accuracy"]),
     ]
     table = pd.DataFrame(rows)
@@ -103,6 +108,23 @@ def random_checks(images: pd.DataFrame, alpha: float) -> list[dict[str, object]]
             where = {"model": model, "units": units, "method": REFERENCE, "head": head}
             check = f"random {column} is 0, fill {fill} (Holm p)"
             rows.append(_row("alpha", check, where, float(p_value), alpha, 1.0))
+    return rows
+
+
+def oracle_checks(images: pd.DataFrame, oracles: Sequence[str], tolerance: float) -> list[dict[str, object]]:
+    """No method's SRG is above the oracle's: one row per model, head, units, fill and other method, random among them.
+
+    The row's value is the upper end of the 95 % interval of the oracle's matched SRG minus the method's, paired by seed and image
+    (`statistics.two_way`); below -tolerance the instrument ranks a map above the truth.
+    """
+    own = images[images["explained_by"] == images["scored_by"]]
+    rows = []
+    for (model, head, units, fill), cell in own.groupby(["model", "scored_by", "units", "fill"], sort=True):
+        cubes = {method: as_cube(part, ["srg_matched"]) for method, part in cell.groupby("method", sort=True)}
+        for oracle, method in product(oracles, [name for name in cubes if name not in oracles]):
+            _, high = two_way(cubes[oracle] - cubes[method]).interval()
+            where = {"model": model, "units": units, "method": method, "head": head}
+            rows.append(_row("oracle", f"{oracle} is not below, fill {fill}", where, float(high[0]), -tolerance, np.inf))
     return rows
 
 

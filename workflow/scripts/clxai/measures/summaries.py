@@ -10,8 +10,9 @@ from clxai.design import joined
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
 from clxai.measures.best_control import excess_over_best
-from clxai.measures.metrics.base import METRICS, Curves, entering, measure
+from clxai.measures.metrics.base import Curves, entering, measure
 from clxai.measures.statistics import as_cube, bootstrap_interval, bootstrap_weights, covers, seed_deviation, two_way
+from clxai.measures.truth import CHANCE, SHARES, better_of
 from clxai.names import REFERENCE
 from clxai.runtime.artefacts import read_record, read_table
 
@@ -19,8 +20,6 @@ RUN = ["model", "seed", "units", "method"]
 CELL = ["explained_by", "scored_by", "fill"]
 GROUP = ["model", "units", "method", *CELL]
 _CIRCUMSTANCES = ("device", "cpu_capability", "torch", "numpy")  # as training.json has them
-# Of maps of images whose evidence is known, see `attribution.truth`: how much of a map lies in it, and how much would by chance.
-TRUTH = ("relevance_mass", "relevance_rank", "evidence_share")
 CURVE_QUANTITIES = ("probability", "probability_matched", "kept", "drift", "bank_distance")
 
 
@@ -73,6 +72,11 @@ def summary_table(
     return pd.DataFrame(rows)
 
 
+def with_truth(summary: pd.DataFrame, truth: pd.DataFrame, n_draws: int, seed: int, blind: Sequence[str]) -> pd.DataFrame:
+    """Return the summary with rows of the shares of maps that lie in the evidence, units and fill `all`, where it is known."""
+    return summary if truth.empty else pd.concat([summary, summary_table(truth, SHARES, n_draws, seed, blind)], ignore_index=True)
+
+
 def with_excess(images: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Return the table of images with a column `excess_{name}` for each name: the difference to random, paired by image.
 
@@ -101,7 +105,7 @@ def _summarise_cell(
         yield {
             **dict(zip(GROUP, group, strict=True)),
             "metric": name,
-            "better": METRICS[name].semantics["better"],
+            "better": better_of(name),
             "mean": found.mean[number],
             "seed_sd": deviation[number],
             "ci_low": low[number],
@@ -160,7 +164,7 @@ def map_table(
     """Return how far maps rank anything at all: one row per model, seed, units, method and head, each number a mean over images.
 
     `degenerate` is the share of images ranked at random, `unit_ties` and `pixel_ties` the shares of tied units and pixels,
-    `zeros` that of pixels that are 0. Where it is known where the evidence is, the numbers of `TRUTH` too. `maps` are those that
+    `zeros` that of pixels that are 0. Where the evidence is known, those of `truth` too. `maps` are those that
     the curves were made from, one per model, seed and method.
     """
     rows, by_run = [], {(run["model"], run["seed"], run["method"]): explained for run, explained in maps}
@@ -174,7 +178,7 @@ def map_table(
                 "pixel_ties": pixels["tie_fraction"],
                 "zeros": pixels["zero_fraction"],
             }
-            numbers |= {name: pixels[name] for name in TRUTH if name in pixels}
+            numbers |= {name: pixels[name] for name in (*SHARES, CHANCE) if name in pixels}
             means = {name: float(values.astype(float).mean()) for name, values in numbers.items()}
             rows.append({**{name: run[name] for name in RUN}, "head": head, **means, "n_images": ranked.sizes["image"]})
     return pd.DataFrame(rows).sort_values([*RUN, "head"], kind="stable").reset_index(drop=True)

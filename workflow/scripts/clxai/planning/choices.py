@@ -63,6 +63,12 @@ def controls_of(config: Mapping[str, Any]) -> list[str]:
     return [name for name in config["study"]["methods"] if semantics_of(config, "methods", name)["family"] == "control"]
 
 
+def oracles_of(config: Mapping[str, Any]) -> list[str]:
+    """Return the methods of the study that show all of the known evidence."""
+    found = [name for name in config["study"]["methods"] if semantics_of(config, "methods", name)["needs_evidence"]]
+    return [name for name in found if not chosen(config, "methods", name)[1].get("part")]
+
+
 def blind_of(config: Mapping[str, Any]) -> list[str]:
     """Return the methods of the study whose maps know nothing of the network: the controls that an explanation must exceed."""
     return [name for name in config["study"]["methods"] if semantics_of(config, "methods", name)["blind"]]

@@ -13,6 +13,7 @@ from clxai.planning.choices import (
     heads_of,
     is_reference,
     matched_fills,
+    oracles_of,
     recipe_of,
     samples_before,
     semantics_of,
@@ -103,7 +104,7 @@ def summarise(config: Mapping[str, Any], job: Any) -> Params:
 def check_study(config: Mapping[str, Any], job: Any) -> Params:
     """Return the design of the study and the settings of its self-checks."""
     design = {key: config["study"][key] for key in ("models", "seeds", "methods")}
-    return plain({**design, "checks": config["checks"]})
+    return plain({**design, "checks": config["checks"], "oracles": oracles_of(config)})
 
 
 def assess_trust(config: Mapping[str, Any], job: Any) -> Params:
