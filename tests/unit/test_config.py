@@ -313,6 +313,10 @@ WRONG = {
         {"study.metrics": list(CHECKED_METRICS), "study.figures": ["new"], "figures": {"new": {"figure": "sgr"}}},
         ["study.figures: unknown figure 'sgr'", "'srg'"],
     ),
+    "figure with the file of another": (
+        {"study.figures": ["gallery", "gallery_ce"], "figures": {"gallery_ce": {"figure": "srg"}}},
+        ["study.figures: figure 'gallery_ce' and figure 'gallery' of model 'ce' would both be gallery_ce.svg"],
+    ),
     "unknown figure": ({"study.figures": ["deletions"]}, ["study.figures: unknown figure 'deletions'", "'deletion'"]),
     "unknown option of a figure": ({"figures.gallery": {"image": 2}}, ["figures.gallery: unknown option 'image'", "'images'"]),
     "no image in the gallery": ({"figures.gallery": {"images": 0}}, ["figures.gallery.images must be > 0"]),

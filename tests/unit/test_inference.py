@@ -8,7 +8,7 @@ import pytest
 import torch
 from clxai.errors import ClxaiError
 from clxai.networks.architecture import Architecture, write_checkpoint
-from clxai.networks.inference import Encoder, load_encoder
+from clxai.networks.inference import Encoder, folded_backbone, load_encoder
 from clxai.networks.models import Network, save_network
 from torch import nn
 
@@ -82,6 +82,41 @@ def test_encoder_uses_each_relu_once():
         relu.register_forward_hook(lambda module, inputs, output: calls.append(id(module)))
     encoder(torch.rand(1, 3, 16, 16))
     assert len(relus) == len(calls) == len(set(calls)) == 17
+
+
+class Crossed(nn.Module):
+    """Two convolutions whose batch norms are registered in the other's place."""
+
+    def __init__(self, shared=False):
+        super().__init__()
+        self.one, self.norm_of_two = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.two, self.norm_of_one = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.shared = shared
+
+    def forward(self, inputs):
+        first = self.one(inputs)
+        found = self.norm_of_two(self.two(self.norm_of_one(first).relu()))
+        return (found + first if self.shared else found).mean(dim=(2, 3))
+
+
+def far_from_the_first(module):
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.uniform_(norm.running_var, 0.5, 2.0)
+            nn.init.normal_(norm.running_mean)
+    return module.eval()
+
+
+def test_batch_norms_are_folded_into_the_convolution_they_follow_not_the_one_they_are_listed_after():
+    backbone, images = far_from_the_first(Crossed()), torch.rand(2, 3, 16, 16)
+    folded = folded_backbone(backbone, SMALL)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    torch.testing.assert_close(folded(images), backbone(images))
+
+
+def test_convolution_that_serves_others_beside_its_batch_norm_is_refused():
+    with pytest.raises(ClxaiError, match=r"with its batch norms folded .* differ by .* to its batch norm and to nothing else"):
+        folded_backbone(far_from_the_first(Crossed(shared=True)), SMALL)
 
 
 def test_load_encoder_reads_what_save_network_writes(tmp_path):

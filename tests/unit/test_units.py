@@ -5,7 +5,7 @@ import pytest
 import torch
 from clxai.errors import ClxaiError
 from clxai.registry import Entry, declared, fill_keywords
-from clxai.units.base import UNITS, Cut, cut_images
+from clxai.units.base import UNITS, Cut, count_of, cut_images
 from clxai.units.removal import rank_units, removal_counts, removed_fraction, tie_fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -114,6 +114,12 @@ def test_removal_counts_rise_from_none_to_all(n_units, data):
 def test_more_steps_than_units_are_refused(n_steps):
     with pytest.raises(ClxaiError, match=rf"flipping\.steps must be in 1\.\.16, .*units\.few.*Got {n_steps}"):
         removal_counts(torch.tensor([30, 16]), n_steps, "units.few")
+
+
+def test_too_few_superpixels_name_the_option_that_asks_for_them():
+    with pytest.raises(ClxaiError, match=r"Got 17: lower flipping\.steps, or raise units\.few\.n_segments,"):
+        removal_counts(torch.tensor([30, 16]), 17, "units.few", count_of("superpixels"))
+    assert count_of("grid") is None
 
 
 def test_fraction_is_that_of_the_units_where_all_images_have_as_many_and_else_that_of_the_steps():

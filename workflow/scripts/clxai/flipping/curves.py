@@ -22,7 +22,7 @@ from clxai.networks.embeddings import class_means
 from clxai.networks.inference import prepared_for_flipping
 from clxai.runs import Run
 from clxai.runtime.memory import chosen_batch
-from clxai.units.base import Cut, cut_images
+from clxai.units.base import Cut, count_of, cut_images
 from clxai.units.removal import rank_units, removal_counts, tie_fraction
 
 BANK_K = 10  # the neighbour whose distance counts, unless flipping.bank_k says
@@ -98,7 +98,7 @@ def plan_of(run: Run, images: Tensor, settings: Mapping[str, Any]) -> Flipping:
     return Flipping(
         fills=fills,
         cut=cut,
-        counts=removal_counts(cut.n_units, settings["steps"], f"units.{chosen['name']}"),
+        counts=removal_counts(cut.n_units, settings["steps"], f"units.{chosen['name']}", count_of(chosen["units"])),
         seed=settings["seed"],
         batch_size=chosen_batch(settings["batch_size"], run.encoder.bytes_per_image(), images.device),
         precision=settings["precision"],

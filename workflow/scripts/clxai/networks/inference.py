@@ -4,8 +4,8 @@ It computes what `models.Network` computes in eval mode, up to float32 rounding,
 """
 
 import copy
-from collections.abc import Iterator
-from itertools import pairwise
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +14,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from clxai.errors import ClxaiError
 from clxai.names import FLIPPING_PRECISIONS
+from clxai.networks.architecture import Architecture
 from clxai.networks.models import Network, Normalised, load_network
+
+_FOLDED_TOLERANCE = 1e-9  # of the largest value of an embedding, in float64
 
 
 class Encoder(Normalised):
@@ -24,7 +27,7 @@ class Encoder(Normalised):
     """
 
     def __init__(self, network: Network) -> None:
-        super().__init__(network.architecture, folded_backbone(network.backbone))
+        super().__init__(network.architecture, folded_backbone(network.backbone, network.architecture))
         self.n_features = network.n_features
         top = copy.deepcopy(network.top)
         self.classifier, self.projection = (top, None) if network.architecture.top == "classifier" else (None, top)
@@ -54,27 +57,55 @@ class Encoder(Normalised):
         return 4 * (2 * most + 4 * image.numel())
 
 
-def folded_backbone(backbone: nn.Module) -> nn.Module:
-    """Return a copy in eval mode with every batch norm that directly follows a convolution folded into it.
+@torch.no_grad()
+def folded_backbone(backbone: nn.Module, architecture: Architecture) -> nn.Module:
+    """Return a copy in eval mode with every batch norm that is given a convolution's output folded into that convolution.
 
-    In float64, since the result stands in for the original.
+    In float64, since the result stands in for the original. Which norm follows which convolution is seen in a forward pass, not
+    told by names or order. Raises ClxaiError if the folded copy computes something else: where a network has another use for what
+    a convolution makes.
     """
-    backbone, kind = copy.deepcopy(backbone).eval(), next(backbone.parameters()).dtype
-    for parent, convolution, norm in list(_pairs(backbone)):
-        original = getattr(parent, convolution)
-        merged = fuse_conv_bn_eval(original.double(), getattr(parent, norm).double())
-        setattr(parent, convolution, merged.to(kind))
-        setattr(parent, norm, nn.Identity())
-    return backbone
+    kind, backbone = next(backbone.parameters()).dtype, copy.deepcopy(backbone).eval().double()
+    draws = torch.Generator().manual_seed(0)
+    probe = torch.randn(1, len(architecture.mean), *architecture.shape, generator=draws, dtype=torch.float64)
+    probe = probe.to(next(backbone.parameters()).device)
+    expected, pairs = _followed(backbone, probe)
+    for convolution, norm in pairs:
+        backbone.set_submodule(convolution, fuse_conv_bn_eval(*map(backbone.get_submodule, (convolution, norm))))
+        backbone.set_submodule(norm, nn.Identity())
+    difference = float((backbone(probe) - expected).abs().max() / expected.abs().max().clamp(min=torch.finfo(kind).tiny))
+    if not difference <= _FOLDED_TOLERANCE:
+        raise ClxaiError(
+            f"network {architecture.network!r}: with its batch norms folded into convolutions its embeddings differ by "
+            f"{difference:.2g} (allowed {_FOLDED_TOLERANCE:g}): give a convolution's output to its batch norm and to nothing else"
+        )
+    return backbone.to(kind)
 
 
-def _pairs(backbone: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
-    """Yield each convolution whose next sibling is a batch norm: parent and both names."""
-    for parent in backbone.modules():
-        children = list(parent.named_children())
-        for (name, module), (next_name, following) in pairwise(children):
-            if isinstance(module, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
-                yield parent, name, next_name
+def _followed(backbone: nn.Module, probe: torch.Tensor) -> tuple[torch.Tensor, list[tuple[str, str]]]:
+    """Return the embedding of an image, and the names of each convolution and of the batch norm that is given its output.
+
+    Modules that are called more than once are left out.
+    """
+    made: list[tuple[torch.Tensor, str]] = []
+    pairs, calls = [], Counter[str]()
+
+    def note(name: str, module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        calls[name] += 1
+        if isinstance(module, nn.Conv2d):
+            made.append((output, name))
+        else:
+            pairs.extend((maker, name) for tensor, maker in made if tensor is inputs[0])
+
+    kinds = (nn.Conv2d, nn.BatchNorm2d)
+    noted = [(name, module) for name, module in backbone.named_modules() if isinstance(module, kinds)]
+    hooks = [module.register_forward_hook(partial(note, name)) for name, module in noted]
+    try:
+        expected = backbone(probe)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return expected, [pair for pair in pairs if calls[pair[0]] == calls[pair[1]] == 1]
 
 
 def prepared_for_flipping(encoder: Encoder, precision: str) -> Encoder:

@@ -23,7 +23,7 @@ from clxai.planning.extents import Extent, check_source, measure, parts_of
 from clxai.planning.needed import check_start, maps_needed, methods_run, models_explained, models_needed
 from clxai.planning.networks import check_image, check_methods
 from clxai.planning.options import check_bounds, check_options
-from clxai.planning.outputs import figure_options, figures_of, metrics_of
+from clxai.planning.outputs import check_figure_files, figure_options, metrics_of
 from clxai.planning.trust import measure_of, references_of, trust_of
 from clxai.registry import declared
 from clxai.units.tiles import check_share, check_tiles, tile_count
@@ -100,7 +100,7 @@ def check_values(config: Mapping[str, Any]) -> None:
     references_of(config)
     trust_of(config)
     metrics_of(config)
-    figures_of(config)
+    check_figure_files(config)
     confirmatory_of(config)
     _check_checks(config["checks"])
     for name in models_needed(config):

@@ -43,6 +43,17 @@ def figures_of(config: Mapping[str, Any], per: str | None = None) -> list[str]:
     return [name for name in named if per in (None, figure_semantics(config, name)["per"])]
 
 
+def check_figure_files(config: Mapping[str, Any]) -> None:
+    """Raise ClxaiError if two figures, one of them drawn for each model, would have one file."""
+    files = {name: f"figure {name!r}" for name in figures_of(config, "study")}
+    for name in figures_of(config, "model"):
+        for model in config["study"]["models"]:
+            what, file = f"figure {name!r} of model {model!r}", f"{name}_{model}"
+            if file in files:
+                raise ClxaiError(f"study.figures: {files[file]} and {what} would both be {file}.svg; rename one in figures")
+            files[file] = what
+
+
 def figure_semantics(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return what the figure behind a name of the config declares."""
     return declared("figures")[figure_options(config, name)[0]].semantics

@@ -106,6 +106,11 @@ def cut_images(kind: str, options: Mapping[str, Any], images: Float[Tensor, "ima
     return Cut(labels.to(torch.int16 if int(n_units.max()) < 2**15 else torch.int32), n_units.long(), _block_of(labels))
 
 
+def count_of(kind: str) -> str | None:
+    """Return the option by which units are asked for a number that is not promised, if they have one."""
+    return UNITS[kind].semantics["count"]
+
+
 def tiled(height: int, width: int, unit_height: int, unit_width: int) -> Int[Tensor, "y x"]:
     """Return the label map of rectangles in row order."""
     rows, columns = torch.arange(height) // unit_height, torch.arange(width) // unit_width

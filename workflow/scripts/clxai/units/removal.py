@@ -47,14 +47,19 @@ def tie_fraction(values: Float[Tensor, "image value"], n_values: Int[Tensor, " i
     return tied.to(values.dtype).sum(dim=1) / (~absent).sum(dim=1)
 
 
-def removal_counts(n_units: Int[Tensor, " image"], n_steps: int, where: str = "the study") -> Int[Tensor, "image step"]:
+def removal_counts(
+    n_units: Int[Tensor, " image"], n_steps: int, where: str = "the study", count: str | None = None
+) -> Int[Tensor, "image step"]:
     """Return how many units of each image are gone at each of the n_steps + 1 points, round(j n / n_steps), from 0 to all.
 
-    Raises ClxaiError if an image has fewer units than there are steps; `where` names what made them.
+    Raises ClxaiError if an image has fewer units than there are steps; `where` names what made them, `count` its
+    option that asks for a number of units, of which an image may get fewer.
     """
     least = int(n_units.min())
     if not 1 <= n_steps <= least:
-        raise ClxaiError(f"flipping.steps must be in 1..{least}, the least number of units of an image by {where}. Got {n_steps}")
+        help_ = f": lower flipping.steps, or raise {where}.{count}, of which an image may get fewer" if count else ""
+        known = f"the least number of units of an image by {where}"
+        raise ClxaiError(f"flipping.steps must be in 1..{least}, {known}. Got {n_steps}{help_}")
     steps = torch.arange(n_steps + 1, dtype=torch.float64, device=n_units.device)
     return torch.round(steps * n_units[:, None] / n_steps).long()
 
