@@ -21,7 +21,7 @@ SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").r
 TINY = "tests/workflow/tiny.yaml"
 MISSING = object()
 # Jobs of the tiny study after its checks, and after its curves.
-AFTER_CHECKS = {"check_study": 1, "state_verdict": 1, "plot_figure": 10, "plot_figure_of_model": 2}
+AFTER_CHECKS = {"check_study": 1, "state_verdict": 1, "plot_figure": 11, "plot_figure_of_model": 2}
 AFTER_CURVES = {"summarise": 1, "assess_trust": 1, **AFTER_CHECKS}
 PARTS = ("Snakefile", "rules", "workflow", "config", "envs", "profiles", "results/README.md", "tests/workflow/tiny.yaml")
 

@@ -18,7 +18,7 @@ from clxai.figures.trajectories import draw_paths, shown_methods
 from clxai.measures.contrasts import Settings, contrast_tables
 from clxai.measures.metrics.base import METRICS, entering
 from clxai.planning import params
-from clxai.planning.choices import heads_of, recipe_of
+from clxai.planning.choices import controls_of, heads_of, recipe_of
 from clxai.planning.config import check_values
 from clxai.planning.config import contrasts_of as config_contrasts
 from clxai.registry import declared
@@ -57,6 +57,7 @@ def tables_of(config, value):
     study, fills = config["study"], config["flipping"]["fills"]
     pairs = [(model, one, other) for model, one in cells(config) for name, other in cells(config) if name == model]
     bounds = dict.fromkeys(("mean", "ci_low", "ci_high", "excess", "excess_ci_low", "excess_ci_high"), value)
+    bounds |= {"excess_best_low": value, "baseline_is_fill": None}
     metrics = ("srg", "srg_matched", "srg_kept")
     summary = [
         {"model": model, "explained_by": one, "scored_by": other, "method": method, "fill": fill, "metric": metric, **bounds}
@@ -104,7 +105,7 @@ def contrasts_of(config, value):
     ]
     metrics = entering("contrasts", list(METRICS))
     table = pd.DataFrame(images).assign(**dict.fromkeys(metrics, value))
-    return contrast_tables(table, metrics, Settings(config_contrasts(config), 0.05))[0]
+    return contrast_tables(table, metrics, Settings(config_contrasts(config), 0.05, controls=controls_of(config)))[0]
 
 
 def image_data():
@@ -164,7 +165,7 @@ def test_figures_serve_every_study_that_planning_accepts(study, fills, value):
     try:
         tables = tables_of(config, value)
         for name, entry in FIGURES.items():
-            assert entry.semantics["arrays"] or is_filled(entry.definition(tables)), name
+            assert entry.semantics["arrays"] or is_filled(entry.definition(tables, **entry.options({}))), name
         draw_pictures(config, tables)
     finally:
         plt.close("all")

@@ -19,6 +19,7 @@ from matplotlib.colors import to_rgb
 from sklearn.decomposition import PCA
 
 MODELS, HEADS, METHODS = ["supcon", "ce"], ["linear", "knn", "softmax"], ["saliency", "random", "lrp"]
+SURE = 0.35  # SRG above this is surely above the best control
 FILLS, METRICS = ["zero", "mean"], ["srg", "srg_matched", "srg_kept"]
 CELLS = [(model, head) for model in MODELS for head in HEADS if (model, head) != ("supcon", "softmax")]
 
@@ -43,7 +44,8 @@ def tables():
         {
             **{"model": model, "method": method, "explained_by": explained, "scored_by": scored, "fill": fill, "metric": metric},
             **{"mean": value, "ci_low": value - 0.02, "ci_high": value + 0.03, "excess": value / 2},
-            **{"excess_ci_low": value / 2 - 0.01, "excess_ci_high": value / 2 + 0.02},
+            **{"excess_ci_low": value / 2 - 0.01, "excess_ci_high": value / 2 + 0.02, "excess_best_low": value - SURE},
+            "baseline_is_fill": {"lrp": True, "saliency": False}.get(method),
         }
         for (model, explained), scored, method, fill, metric in product(CELLS, HEADS, METHODS, FILLS, METRICS)
         if (model, scored) in CELLS
@@ -68,6 +70,7 @@ def tables():
     contrasts = [
         {"model": "supcon", "minus": "ce", "quantity": quantity, "metric": metric, "fill": fill, "method": method, "head": head}
         | {"difference": value, "ci_low": value - 0.02, "ci_high": value + 0.03, "p_holm": 0.5}
+        | {"family": "confirmatory" if (method, head) == ("all", "all") else "exploratory"}
         for quantity, metric, fill in product(("value", "excess"), METRICS, FILLS)
         for method, head in product(("saliency", "lrp", "all"), ("linear", "knn", "all"))
         for value in [contrast_number(quantity, metric, fill, method, head)]
@@ -78,7 +81,8 @@ def tables():
     trust = [{"model": model, "head": head, **names, **numbers} for model, head in CELLS]
     rows = {"heads": heads, "trust": trust, **cut}
     frames = {name: pd.DataFrame(table).sample(frac=1, random_state=0) for name, table in rows.items()}
-    return Study("made up", MODELS, HEADS, METHODS, "zero", "grid", 0.05, tables=frames)
+    everything = {"fills": FILLS, "cuts": ["grid", "superpixels"], "shared_heads": ["knn", "linear"]}
+    return Study("made up", MODELS, HEADS, METHODS, "zero", "grid", 0.05, tables=frames, **everything)
 
 
 def contrast_number(quantity, metric, fill, method, head):
@@ -160,9 +164,12 @@ def test_curves_stand_in_the_panel_of_their_model_and_head_in_the_colour_of_thei
 
 def test_srg_shows_each_method_and_cell_with_its_interval(figure_of):
     for axis, metric in zip(figure_of("srg")[:2], ("srg_matched", "srg_kept"), strict=True):
-        expected = [[number(model, head, head, method, "zero", metric) for model, head in CELLS] for method in METHODS]
+        methods = ["saliency", "lrp", "random"]
+        expected = [[number(model, head, head, method, "zero", metric) for model, head in CELLS] for method in methods]
         np.testing.assert_allclose(axis.collections[0].get_array().reshape(3, 5), expected)
-        assert [label.get_text() for label in axis.get_yticklabels()] == [title(method) for method in METHODS]
+        assert [label.get_text() for label in axis.get_yticklabels()] == [title("saliency"), f"{title('lrp')} ●", title("random")]
+        bold = [text.get_weight() == "bold" for text in axis.texts if "[" in text.get_text()]
+        assert bold == [value > SURE for value in np.ravel(expected)]
         words = [text.get_text() for text in axis.texts if "[" in text.get_text()]
         short = [tuple(f"{v:.2f}"[1:] for v in (x, x - 0.02, x + 0.03)) for x in np.ravel(expected)]
         assert words == [f"{mean}\n[{low}, {high}]" for mean, low, high in short]
@@ -194,6 +201,49 @@ def test_ranking_shows_each_model_and_method_by_its_excess_over_random(figure_of
             for value, place in zip(line.get_xdata(), line.get_ydata(), strict=True):
                 (method,) = (name for name in METHODS if title(name) == shown[round(place)])
                 assert value == pytest.approx(number(model, head, head, method, "zero", "srg_matched") / 2)
+
+
+def marks(axis):
+    """Value, row, colour and whether it is filled of every mark of a panel."""
+    lines = [container.lines[0] for container in axis.containers]
+    return {
+        (round(float(value), 6), round(place), to_rgb(line.get_color()), line.get_markerfacecolor() != "none")
+        for line in lines
+        for value, place in zip(line.get_xdata(), line.get_ydata(), strict=True)
+    }
+
+
+def test_fills_show_each_fill_and_unit_in_its_panel_in_one_order_of_methods(tables):
+    looks = look_of(MODELS)
+    panels = FIGURES["fills"].definition(replace(tables, blind=["random"]), head="linear").axes
+    methods = ["lrp", "saliency", "random"]  # by their mean, the control last
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == [title(method) for method in methods]
+    for axis, (units, fill) in zip(panels, product(("grid", "superpixels"), FILLS), strict=True):
+        assert axis.get_title() == f"{title(fill)}, {title(units)}"
+        shift = 5 * (units == "superpixels")
+        colours = {model: to_rgb(looks[model]["color"]) for model in MODELS}
+        expected = set()
+        for model, (row, method) in product(MODELS, enumerate(methods)):
+            value = round(shift + number(model, "linear", "linear", method, fill, "srg_matched"), 6)
+            expected.add((value, row, colours[model], method == "lrp"))
+        assert marks(axis) == expected
+        controls = {round(line.get_xdata()[0], 6) for line in axis.lines if line.get_linestyle() == "--"}
+        found = {round(shift + number(model, "linear", "linear", "random", fill, "srg_matched"), 6) for model in MODELS}
+        assert controls == found
+    plt.close("all")
+
+
+def test_fills_show_the_first_head_that_all_models_have(tables):
+    assert FIGURES["fills"].definition(tables, head=None).get_supxlabel().endswith("kNN head")
+    plt.close("all")
+
+
+def test_declared_contrasts_are_boxed(figure_of):
+    (axis,) = figure_of("contrasts")
+    boxes = [line for line in axis.lines if line.get_marker() == "s" and line.get_markersize() == 8]
+    assert [float(box.get_xdata()[0]) for box in boxes] == [
+        pytest.approx(contrast_number("value", "srg_matched", "zero", "all", "all"))
+    ]
 
 
 @pytest.fixture
@@ -315,7 +365,7 @@ def test_figures_read_what_they_declare_and_no_more(tables):
     for name, entry in FIGURES.items():
         if not entry.semantics["arrays"]:
             own = {table: tables.tables[table] for table in entry.semantics["tables"]}
-            assert entry.definition(replace(tables, tables=own)).axes, name
+            assert entry.definition(replace(tables, tables=own), **entry.options({})).axes, name
     plt.close("all")
 
 

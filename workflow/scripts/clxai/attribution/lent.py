@@ -26,6 +26,7 @@ def borrowed(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 @method(
     "mean_map",
     family="control",
+    blind=True,
     signed=True,
     reduction="none",
     borrows="maps",
@@ -39,6 +40,7 @@ def mean_map(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 @method(
     "class_mean",
     family="control",
+    blind=True,
     signed=True,
     reduction="none",
     borrows="maps",

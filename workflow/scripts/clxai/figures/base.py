@@ -57,7 +57,8 @@ class Study:
     """What a figure sees: names in the order in which they are shown, fill, units and margin of SRG, tables, files of arrays.
 
     `model` is the one model of a figure for each; `controls` are the methods that explain nothing, `shared_heads` the heads that
-    all models have, `references` the models trained on perturbed images, `seed` is the first one.
+    all models have, `references` the models trained on perturbed images, `seed` is the first one. `blind` are the controls that
+    know nothing of the network, `fills` and `cuts` all fills and all settings of units of the study.
     """
 
     dataset: str
@@ -69,6 +70,9 @@ class Study:
     margin: float
     seed: int = 0
     controls: Sequence[str] = (REFERENCE,)
+    blind: Sequence[str] = (REFERENCE,)
+    fills: Sequence[str] = ()
+    cuts: Sequence[str] = ()
     shared_heads: Sequence[str] = ()
     references: Sequence[str] = ()
     model: str | None = None
@@ -90,6 +94,14 @@ class Study:
         """Return the (model, head) pairs that a table holds, in the order shown."""
         present = set(map(tuple, table[["model", "head"]].drop_duplicates().to_numpy()))
         return [(model, head) for model in self.models for head in self.heads if (model, head) in present]
+
+    def ordered(self, methods: Sequence[str]) -> list[str]:
+        """Return these methods, the controls after the others."""
+        return sorted(methods, key=lambda name: name in self.controls)
+
+    def best_control(self, rows: pd.DataFrame, column: str) -> float:
+        """Return the highest number in a column among the controls that know nothing of the network; NaN without any."""
+        return float(rows.loc[rows["method"].isin(self.blind), column].max())
 
     def compared(self) -> list[str]:
         """Return the methods that are compared with the reference; the reference itself in a study of that alone."""

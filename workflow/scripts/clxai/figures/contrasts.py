@@ -3,27 +3,35 @@
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from clxai.figures.base import Study, figure
-from clxai.figures.panels import legend, offsets
+from clxai.figures.panels import legend, name_methods, offsets
 from clxai.figures.style import PAGE_WIDTH, look_of, title
-from clxai.measures.levels import ALPHA
+from clxai.measures.levels import ALPHA, CONFIRMATORY
 from clxai.names import ALL, REFERENCE
+
+_LARGEST = {"color": "0.35", "ls": (0, (4, 2)), "lw": 0.8}
+_BOX = {"color": "black", "ls": "", "marker": "s", "ms": 8, "mfc": "none", "mew": 0.8}
 
 
 @figure("contrasts", tables=["contrasts"], metrics=["srg_matched"])
 def contrasts(study: Study) -> Figure:
     """Difference in SRG of the matched probability between models, by method and head (open marks: not different from 0 after
     Holm's correction), with 95 % random-effects intervals over seeds and images, paired by both. Black: mean over the heads
-    that both models have; last row: mean over the methods but the random one. Grey band: the margin of equivalence, {margin}.
+    that both models have; row *all methods*: mean over the methods that are no controls. Last rows, grey names: controls, which
+    explain nothing; dashed: their largest difference. What controls differ by is no matter of explanations. Grey band: the margin
+    of equivalence, {margin}. Boxed: declared beforehand; all else is exploratory.
     """
     table = study.shown("contrasts")
     rows = table[(table["quantity"] == "value") & (table["metric"] == "srg_matched")]
     pairs = list(dict.fromkeys(zip(rows["model"], rows["minus"], strict=True)))
-    methods = [*(method for method in study.methods if method != REFERENCE), ALL]
+    explained = [method for method in study.methods if method not in study.controls]
+    controls = [method for method in study.controls if method != REFERENCE]
+    methods = [*explained, *([ALL] if explained else []), *controls]
     heads = [*(head for head in study.heads if (rows["head"] == head).any()), ALL]
     n_columns = min(3, max(1, len(pairs)))
     n_rows = max(1, -(-len(pairs) // n_columns))
@@ -42,12 +50,22 @@ def contrasts(study: Study) -> Figure:
         for offset, head in zip(4 * offsets(len(heads)) / len(heads), heads, strict=True):
             _forest(axis, own[own["head"] == head], methods, offset, looks[head])
         axis.set_title(f"{title(pair[0])} - {title(pair[1])}")
-        axis.set_yticks(range(len(methods)), ["all methods" if method == ALL else title(method) for method in methods])
+        name_methods(axis, methods, controls)
         axis.set_ylim(len(methods) - 0.4, -0.6)
-        axis.axhline(len(methods) - 1.5, color="0.5", lw=0.6)
+        axis.axhline(len(explained) - 0.5, color="0.5", lw=0.6)
+        if controls:
+            axis.axhline(len(explained) + 0.5, color="0.5", lw=0.6)
+            _largest(axis, own[own["method"].isin(controls) & (own["head"] == ALL)])
     sheet.supxlabel("difference in SRG of the matched probability", size=8.5)
-    legend(sheet, looks, heads, line=False)
+    more = [plt.Line2D([], [], **_LARGEST, label="largest of a control")] if controls else []
+    more += [plt.Line2D([], [], **_BOX, label="declared")] if (rows["family"] == CONFIRMATORY).any() else []
+    legend(sheet, looks, heads, line=False, more=more)
     return sheet
+
+
+def _largest(axis: Axes, rows: pd.DataFrame) -> None:
+    """Draw a line at the largest difference in magnitude, mean over heads."""
+    axis.axvline(max(rows["difference"], key=abs, default=np.nan), **_LARGEST, zorder=0)
 
 
 def _forest(axis: Axes, rows: pd.DataFrame, methods: Sequence[str], offset: float, look: Mapping[str, object]) -> None:
@@ -59,3 +77,5 @@ def _forest(axis: Axes, rows: pd.DataFrame, methods: Sequence[str], offset: floa
         axis.errorbar(
             row.difference, place, xerr=[[row.difference - row.ci_low], [row.ci_high - row.difference]], ms=3.5, lw=0.9, **style
         )
+        if row.family == CONFIRMATORY:
+            axis.plot(row.difference, place, **_BOX)

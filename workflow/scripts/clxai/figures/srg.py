@@ -11,32 +11,39 @@ from matplotlib.figure import Figure
 from clxai.figures.base import Study, figure
 from clxai.figures.style import PAGE_WIDTH, title
 
+_ROOM = 12  # columns that are wide enough for intervals
+
 
 @figure("srg", tables=["summary"], metrics=["srg_matched", "srg_kept"])
 def srg(study: Study) -> Figure:
     """Symmetric relevance gain (insertion minus deletion area) by method, model and head: of the matched probability (top)
-    and of kept predictions (bottom), mean over seeds and images with its 95 % interval. The random attribution is 0 in
-    expectation.
+    and of kept predictions (bottom), mean over seeds and images, with its 95 % interval where there is room. Below the line:
+    controls, which explain nothing; random is 0 in expectation. Bold: surely above the best control that knows nothing of the
+    network. A dot: the baseline of the method is the fill, {fill}; such methods lead for that reason alone.
     """
-    cells = study.cells(study.own("srg_matched"))
-    size = (PAGE_WIDTH, 2 * (0.34 * len(study.methods) + 0.75))
+    cells, methods = study.cells(study.own("srg_matched")), study.ordered(study.methods)
+    roomy = len(cells) <= _ROOM
+    size = (PAGE_WIDTH, 2 * ((0.34 if roomy else 0.2) * len(methods) + 0.75))
     sheet, axes = plt.subplots(2, 1, figsize=size, sharex=True)
     for axis, metric, label in zip(
         axes, ("srg_matched", "srg_kept"), ("SRG of the matched probability", "SRG of kept predictions"), strict=True
     ):
         rows = study.own(metric).set_index(["model", "head", "method"])
-        mean = np.array([[rows.loc[(*cell, method), "mean"] for cell in cells] for method in study.methods])
-        low, high = (
-            np.array([[rows.loc[(*cell, method), bound] for cell in cells] for method in study.methods])
-            for bound in ("ci_low", "ci_high")
+        mean, low, high, sure = (
+            np.array([[rows.loc[(*cell, method), name] for cell in cells] for method in methods])
+            for name in ("mean", "ci_low", "ci_high", "excess_best_low")
         )
         words = [
-            [f"{_short(m)}\n[{_short(a)}, {_short(b)}]" for m, a, b in zip(*line, strict=True)]
+            [f"{_short(m)}\n[{_short(a)}, {_short(b)}]" if roomy else _short(m) for m, a, b in zip(*line, strict=True)]
             for line in zip(mean, low, high, strict=True)
         ]
-        _heat(axis, mean, words, [title(method) for method in study.methods])
+        matched = set(rows.index[rows["baseline_is_fill"] == True].get_level_values("method"))  # noqa: E712 (may be empty)
+        _heat(axis, mean, words, [f"{title(method)} ●" if method in matched else title(method) for method in methods])
+        for text, above in zip(axis.texts, (sure > 0).ravel(), strict=True):
+            text.set_weight("bold" if above else "normal")
+        axis.axhline(sum(method not in study.controls for method in methods), color="black", lw=1, zorder=5)
         axis.set_title(label)
-        _separate_models(axis, cells, len(study.methods))
+        _separate_models(axis, cells, len(methods))
     axes[-1].set_xticks(np.arange(len(cells)) + 0.5, [title(head) for _, head in cells], rotation=30, ha="right")
     return sheet
 

@@ -10,8 +10,8 @@ import xarray
 
 from clxai.errors import ClxaiError
 from clxai.measures.effects import improvement, standardised
-from clxai.measures.families import CONFIRMATORY, DECLARED, with_families
-from clxai.measures.levels import ALPHA, FEW_SEEDS
+from clxai.measures.families import DECLARED, with_families
+from clxai.measures.levels import ALPHA, CONFIRMATORY, FEW_SEEDS
 from clxai.measures.metrics.base import METRICS, entering
 from clxai.measures.power import Plan, plan_of, seeds_needed
 from clxai.measures.statistics import covers, two_way

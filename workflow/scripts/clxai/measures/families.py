@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from clxai.errors import ClxaiError
+from clxai.measures.levels import CONFIRMATORY, EXPLORATORY
 from clxai.measures.statistics import holm
 from clxai.names import ALL
 
-CONFIRMATORY, EXPLORATORY = "confirmatory", "exploratory"
 DECLARED = ("model", "minus", "quantity", "metric", "units", "fill", "method", "head")  # what names one row of contrasts
 
 

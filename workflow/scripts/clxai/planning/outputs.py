@@ -60,11 +60,11 @@ def figure_semantics(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def figure_options(config: Mapping[str, Any], name: str) -> tuple[str, dict[str, Any]]:
-    """Return the figure behind a name of the config and its options; `method` must be one of the study's."""
+    """Return the figure behind a name of the config and its options; `method` and `head` must be ones of the study's."""
     member, options = chosen(config, "figures", name, "study.figures")
-    method, methods = options.get("method"), config["study"]["methods"]
-    if method is not None and method not in methods:
-        raise ClxaiError(f"figures.{name}.method: {unknown_name('method of the study', method, methods)}")
+    for key, known in (("method", config["study"]["methods"]), ("head", config["study"]["heads"])):
+        if options.get(key) not in (None, *known):
+            raise ClxaiError(f"figures.{name}.{key}: {unknown_name(f'{key} of the study', options[key], known)}")
     return member, options
 
 

@@ -124,7 +124,8 @@ def plot_figure(config: Mapping[str, Any], job: Any) -> Params:
     names = {name: study[name] for name in ("models", "heads", "methods")}
     shared = [name for name in study["heads"] if all(name in heads_of(config, model) for model in study["models"])]
     told = {**names, "controls": controls_of(config), "shared_heads": shared, "seed": study["seeds"][0]}
-    told |= {"fill": config["flipping"]["fills"][0], "units": config["flipping"]["units"][0]}
+    fills, cuts = config["flipping"]["fills"], config["flipping"]["units"]
+    told |= {"fill": fills[0], "units": cuts[0], "fills": fills, "cuts": cuts, "blind": blind_of(config)}
     told |= {"margin": config["statistics"]["margin"], "references": _references(config)}
     return plain({"figure": member, "options": options, "caption": caption_of(config, job.figure, model), "study": told})
 
