@@ -140,6 +140,15 @@ def test_pieces_that_differ_per_image_are_cut_once_and_belong_to_their_image(mon
     assert len(calls) == 3
 
 
+@pytest.mark.parametrize("units", ["grid", "superpixels"])
+def test_masks_are_the_same_whether_the_images_are_resident_or_not(units):
+    """Not resident, label maps stay in main memory and positions come from there."""
+    stores = store_of(n_images=20, patch=4), store_of(n_images=20, patch=4)
+    stores[1].resident = None
+    resident, mapped = (masked_views(masks_of(units=units), n_views=2, store=store)[1] for store in stores)
+    assert torch.equal(resident, mapped)
+
+
 def test_one_map_for_all_images_is_cut_from_the_first_part_alone(monkeypatch):
     calls, cut = [], masking_module.cut_images
     monkeypatch.setattr(masking_module, "cut_images", lambda *given: calls.append(len(given[2])) or cut(*given))

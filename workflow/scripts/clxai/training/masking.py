@@ -1,6 +1,6 @@
 """Random masks as augmentation: a network learns, on its training images, to bear that units are missing.
 
-As F-Fidelity's fine-tuning has it [Zheng et al. 2025, section 4], with all channels of a unit removed together.
+As F-Fidelity's fine-tuning has it [Zheng et al. 2025], with all channels of a unit removed together.
 """
 
 from collections.abc import Mapping
