@@ -14,6 +14,7 @@ rule state_verdict:
     output:
         markdown=f"{HOME}/verdict.md",
         html=verdict_page(),
+        design=f"{HOME}/verdict.json",
     log:
         f"{HOME}/logs/state_verdict.log",
     benchmark:

@@ -1,106 +1,115 @@
-"""The README's results are those of the committed tables, and its sentences say what invented tables hold, and no more."""
+"""The README's results and the committed pages are those of the committed tables, and runs are kept side by side."""
 
-from itertools import product
+import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from clxai.planning import findings
-from clxai.planning.findings import BEGIN, END, METRICS, ROOT, committed, document
+from clxai.planning.findings import BEGIN, DEFAULT, END, ROOT, committed, document, page
+from clxai.runtime.artefacts import write_record, write_table
+from clxai.verdict.records import Study
 
-CPUS = ("AVX2", "AVX512")
+FOLDERS = sorted(path.parent for path in (ROOT / "docs" / "results").rglob(findings.DESIGN))
 
 
 def test_the_results_of_the_readme_are_those_of_the_committed_tables():
     section = (ROOT / "README.md").read_text().split(BEGIN)[1].split(END)[0]
-    assert section == document(**committed())
+    assert section == document(committed())
 
 
-def test_the_committed_tables_are_of_two_kinds_of_cpu():
-    assert {name: table["cpu"].nunique() for name, table in committed().items()} == {"summary": 2, "contrasts": 2, "heads": 2}
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_committed_page_is_that_of_its_tables(folder):
+    assert (folder / "verdict.md").read_text() == page(committed(folder))
 
 
-def contrasts(intervals, equivalent=False, p_holm=1.0):
-    """Rows of one pair: an interval per metric and CPU, for one method and averaged."""
-    rows = [
-        {"model": "a", "minus": "b", "metric": metric, "cpu": cpu, "method": method, "ci_low": low, "ci_high": high}
-        for ((metric, cpu), (low, high)), method in product(zip(product(METRICS, CPUS), intervals, strict=True), ("lrp", "all"))
+def test_the_default_study_is_committed_of_two_kinds_of_cpu():
+    assert DEFAULT in FOLDERS
+    assert list(committed()) == ["AVX2", "AVX512"]
+
+
+def rows(table, **columns):
+    return pd.DataFrame(table).assign(**columns)
+
+
+def finished(folder, cpu, mean):
+    """The tables of a small finished study, and its design."""
+    places = [
+        (model, method, metric)
+        for model in ("ce", "supcon")
+        for method in ("random", "ig")
+        for metric in ("srg_matched", "srg_kept")
     ]
-    table = pd.DataFrame(rows).assign(head="all", equivalent=equivalent, p_holm=p_holm, margin=0.05)
-    return table.assign(difference=(table["ci_low"] + table["ci_high"]) / 2)
+    summary = rows(
+        [
+            {"model": model, "method": method, "metric": metric, "mean": mean * (method == "ig")}
+            for model, method, metric in places
+        ],
+        **{"units": "grid", "fill": "mean", "explained_by": "linear", "scored_by": "linear", "n_seeds": 3, "n_images": 30},
+    )
+    summary = summary.assign(ci_low=summary["mean"] - 0.1, ci_high=summary["mean"] + 0.1)
+    summary = summary.assign(excess=summary["mean"], excess_ci_low=summary["ci_low"], excess_ci_high=summary["ci_high"])
+    others = summary.assign(metric="srg", mean=9.0)
+    contrasts = rows(
+        [{"metric": metric, "difference": mean} for metric in findings.ROUTES],
+        **{
+            "model": "supcon",
+            "minus": "ce",
+            "quantity": "value",
+            "units": "grid",
+            "fill": "mean",
+            "method": "all",
+            "head": "all",
+        },
+        **{"p_holm": 0.5, "equivalent": False, "margin": 0.05, "n_seeds": 3, "n_images": 30, "ci_low": -1.0, "ci_high": 1.0},
+    )
+    tables = {
+        "summary": pd.concat([summary, others]),
+        "contrasts": contrasts,
+        "variance": rows([{"metric": "srg_matched", "method": "ig"}], seed_share=0.2, image_share=0.3, residual_share=0.5),
+        "heads": rows([{"model": "ce", "seed": 0, "head": "linear", "split": split} for split in ("test", "val")], accuracy=0.9),
+        "models": rows([{"model": model, "seed": seed} for model in ("ce", "supcon") for seed in range(3)], cpu_capability=cpu),
+        "checks": rows([{"setting": "alpha", "value": 0.5, "result": "pass"}]),
+    }
+    for name, table in tables.items():
+        (folder / "tables").mkdir(parents=True, exist_ok=True)
+        write_table(table, folder / "tables" / f"{name}.csv")
+    design = {"name": "small", "dataset": "none", "models": ["ce", "supcon"], "methods": ["random", "ig"], "controls": ["random"]}
+    write_record({**design, "contrastive": ["supcon"]}, folder / "verdict.json")
+    return folder
 
 
-ABOVE, BELOW, AROUND = (0.1, 0.3), (-0.3, -0.1), (-0.1, 0.1)
+def test_runs_are_taken_over_side_by_side_and_replaced(tmp_path):
+    target = tmp_path / "results"
+    for number, (cpu, mean) in enumerate((("AVX2", 0.1), ("AVX512", 0.2), ("AVX2", 0.3))):
+        findings.main([str(target), str(finished(tmp_path / str(number), cpu, mean))])
+    runs = committed(target)
+    assert {run: set(study.own("srg_matched").query("method == 'ig'")["mean"]) for run, study in runs.items()} == {
+        "AVX2": {0.3},
+        "AVX512": {0.2},
+    }
+    assert isinstance(runs["AVX2"], Study) and runs["AVX2"].contrastive == ["supcon"]
+    assert "srg" not in set(pd.read_csv(target / "summary.csv")["metric"])
+    assert set(pd.read_csv(target / "heads.csv")["split"]) == {"test"}
+    assert "content_sha256" not in json.loads((target / findings.DESIGN).read_text())
+    text = (target / "verdict.md").read_text()
+    assert "AVX2 0.30 [0.20, 0.40], AVX512 0.20 [0.10, 0.30]" in text
+    assert "### AVX2\n" in text and "### AVX512\n" in text
 
 
-@pytest.mark.parametrize(
-    ("intervals", "equivalent", "expected"),
-    [
-        ([ABOVE] * 4, False, "SRG is higher, in both metrics and on every CPU"),
-        ([BELOW] * 4, False, "SRG is lower, in both metrics and on every CPU"),
-        ([AROUND] * 4, False, "no difference is shown, and no equivalence either"),
-        ([AROUND] * 4, True, "SRG is equivalent within 0.05, in both metrics and on every CPU"),
-        ([ABOVE, AROUND, AROUND, AROUND], False, "nothing is concluded"),
-        ([ABOVE, BELOW, ABOVE, ABOVE], False, "nothing is concluded"),
-    ],
-    ids=["higher", "lower", "open", "equivalent", "one CPU alone", "opposite signs"],
-)
-def test_a_difference_is_one_only_if_all_intervals_agree(intervals, equivalent, expected):
-    (sentence,) = findings.contrast_sentences(contrasts(intervals, equivalent))
-    assert sentence.startswith("`a` minus `b`: ")
-    assert expected in sentence
+def test_tables_of_the_readme_have_a_column_for_each_run(tmp_path):
+    target = tmp_path / "results"
+    for cpu, mean in (("AVX2", 0.1), ("AVX512", 0.2)):
+        findings.main([str(target), str(finished(tmp_path / cpu, cpu, mean))])
+    text = document(committed(target))
+    assert "| SRG, matched | ce, AVX2 | ce, AVX512 | supcon, AVX2 | supcon, AVX512 |" in text
+    assert "| `ig` | 0.10 [0.00, 0.20] | 0.20 [0.10, 0.30] | 0.10 [0.00, 0.20] | 0.20 [0.10, 0.30] |" in text
+    assert "| `supcon` - `ce` | 0.10 [-1.00, 1.00] | 0.10 [-1.00, 1.00] | 0.20 [-1.00, 1.00] | 0.20 [-1.00, 1.00] |" in text
+    assert text.count("\n- ") <= 10
 
 
-@pytest.mark.parametrize(
-    ("intervals", "p_holm", "expected"),
-    [([ABOVE] * 4, 0.01, "`lrp` (a above b)"), ([ABOVE] * 4, 0.2, "No difference"), ([ABOVE, BELOW] * 2, 0.01, "No difference")],
-)
-def test_a_single_method_must_survive_correction_everywhere(intervals, p_holm, expected):
-    assert expected in findings.single_sentence(contrasts(intervals, p_holm=p_holm))
-
-
-def summary(means):
-    """Mean by (method, metric, CPU), intervals of width .2, excess equal to the mean."""
-    rows = [
-        {"model": "a", "method": method, "scored_by": "linear", "metric": metric, "cpu": cpu, "mean": mean}
-        for (method, metric, cpu), mean in means.items()
-    ]
-    table = pd.DataFrame(rows)
-    low, high = table["mean"] - 0.1, table["mean"] + 0.1
-    return table.assign(ci_low=low, ci_high=high, excess=table["mean"], excess_ci_low=low, excess_ci_high=high)
-
-
-@pytest.fixture
-def means():
-    """IG above LRP above random, which is 0, in both metrics on both CPUs."""
-    return {(m, *cell): value for m, value in {"random": 0.0, "ig": 0.5, "lrp": 0.3}.items() for cell in product(METRICS, CPUS)}
-
-
-def test_order_and_excess_are_stated_where_they_hold_everywhere(means):
-    assert findings.order_sentence(summary(means)).endswith("the order begins `ig` > `lrp`.")
-    (sentence,) = findings.excess_sentences(summary(means))
-    assert sentence.startswith("On `a`, methods whose excess over random has an interval above 0 for every head")
-    assert sentence.endswith("on every CPU: `ig`, `lrp`.")
-    assert "in 4 of 4 cells" in findings.reference_sentence(summary(means))
-
-
-def test_one_cpu_that_differs_takes_the_sentence_away(means):
-    means |= {("ig", "srg_kept", "AVX2"): 0.05}
-    assert findings.order_sentence(summary(means)) == "No method leads in both metrics and on every CPU."
-    assert next(iter(findings.excess_sentences(summary(means)))).endswith("on every CPU: `lrp`.")
-
-
-def test_the_largest_move_within_the_intervals_of_the_temperatures_is_stated(means):
-    low, high = {"random": 0.0, "ig": -0.02, "lrp": 0.01}, {"random": 0.0, "ig": 0.07, "lrp": -0.03}
-    moves = {"srg_matched_low": low, "srg_matched_high": high}
-    for (end, by_method), cpu in product(moves.items(), CPUS):
-        means |= {(method, end, cpu): means[method, "srg_matched", cpu] + move for method, move in by_method.items()}
-    assert findings.temperature_sentence(summary(means)).endswith("moves by more than 0.070.")
-
-
-def test_the_numbers_of_a_cpu_are_replaced_and_others_kept(tmp_path):
-    def found(cpu, value):
-        return {name: pd.DataFrame({"number": [value], "cpu": [cpu]}) for name in findings._KEPT}
-
-    for cpu, value in (("AVX2", 1), ("AVX512", 2), ("AVX2", 3)):
-        findings.take_over(found(cpu, value), tmp_path)
-    assert pd.read_csv(tmp_path / "heads.csv").to_numpy().tolist() == [[3, "AVX2"], [2, "AVX512"]]
+def test_a_page_of_another_folder_leaves_the_readme_alone(tmp_path):
+    before = (ROOT / "README.md").read_text()
+    findings.main([str(tmp_path / "results"), str(finished(tmp_path / "run", "AVX2", 0.1))])
+    assert (ROOT / "README.md").read_text() == before
+    assert Path(tmp_path / "results" / "verdict.md").exists()

@@ -12,14 +12,16 @@ from clxai.runtime.logs import log_to
 
 log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take long
 
-from clxai.runtime.artefacts import read_table
+from clxai.runtime.artefacts import read_table, write_record
 from clxai.verdict.page import page_of
 from clxai.verdict.records import TABLES, Study
 from clxai.verdict.rendering import write_page
 from clxai.verdict.rules import statements_of
 
 tables = {name: read_table(getattr(snakemake.input, name)) for name in TABLES}
-study = Study(dataset=snakemake.wildcards.dataset, tables=tables, **snakemake.params.config)
+design = {**snakemake.params.config, "dataset": snakemake.wildcards.dataset}
+study = Study(tables=tables, **design)
 statements = statements_of(study)
 print(f"{len(statements)} statements", flush=True)
 write_page(page_of(study, statements), snakemake.output.markdown, snakemake.output.html)
+write_record(design, snakemake.output.design)

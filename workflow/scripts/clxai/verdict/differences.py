@@ -52,6 +52,27 @@ def difference_statements(study: Study) -> Iterable[Statement]:
     yield from _over_setups(found)
 
 
+def single_statements(study: Study) -> Iterable[Statement]:
+    """Yield the methods for which two models differ in every set-up, mean over heads, by corrected test and on every route.
+
+    They are named with the direction, as in `lrp (supcon above ce)`.
+    """
+    contrasts = study.table("contrasts")
+    if contrasts.empty:
+        return
+    single = contrasts[(contrasts["method"] != ALL) & (contrasts["head"] == ALL) & (contrasts["quantity"] == "value")]
+    names, numbers = [], []
+    for (model, minus, method), cells in single.groupby(["model", "minus", "method"], sort=False):
+        rows = cells[cells["metric"] == MAIN].to_dict("records")
+        claims = {claim_of(_routes_of(cells, row)) for row in rows}
+        if claims in ({"higher"}, {"lower"}) and min(row["n_seeds"] for row in rows) >= FEW_SEEDS:
+            names.append(f"{method} ({model} {'above' if claims == {'higher'} else 'below'} {minus})")
+            numbers.append(min((_evidence(MAIN, row) for row in rows), key=lambda one: abs(one.value)))
+    claim, kind = ("single", Kind.FOUND) if names else ("single_none", Kind.NOT_FOUND)
+    if len(single):
+        yield Statement("differences", claim, kind, ("single methods",), tuple(names), {}, tuple(numbers), weight=28)
+
+
 def claim_of(routes: Mapping[str, Row], main: str = MAIN) -> str:
     """Say what the routes of one difference allow to say together; `main` is the metric whose test counts.
 

@@ -9,6 +9,8 @@ from clxai.names import REFERENCE
 from clxai.verdict.ranking import MAIN, METRICS
 from clxai.verdict.records import Evidence, Kind, Statement, Study, evidence_of
 
+ENDS = ("srg_matched_low", "srg_matched_high")  # at the ends of the temperatures' intervals
+
 
 def check_statements(study: Study) -> Iterable[Statement]:
     """Yield how many self-checks passed, and which warn."""
@@ -58,6 +60,19 @@ def reference_statements(study: Study) -> Iterable[Statement]:
     widest = sorted((number for number in numbers if number.defined), key=lambda number: abs(number.value))[-1:]
     kind = Kind.FOUND if n_defined else Kind.CANNOT_SAY
     yield Statement("instrument", "random_holds", kind, ("random",), (), about, tuple(widest), weight=62)
+
+
+def temperature_statements(study: Study) -> Iterable[Statement]:
+    """Yield how far any mean of matched SRG moves between the ends of its temperature's interval."""
+    table = study.own(MAIN, *ENDS)
+    if table.empty or not set(ENDS) <= set(table["metric"]):
+        return
+    means = table.pivot_table(index=["model", "units", "method", "head", "fill"], columns="metric", values="mean")
+    moved = means[list(ENDS)].sub(means[MAIN], axis=0).abs().max(axis=1)
+    if moved.notna().any():
+        place = ", ".join((*map(str, moved.idxmax()), f"{MAIN} against its ends"))
+        numbers = (Evidence("", float(moved.max()), table="summary.csv", row=place),)
+        yield Statement("instrument", "temperature", Kind.FOUND, ("temperature",), (), {}, numbers, weight=64)
 
 
 def oracle_statements(study: Study) -> Iterable[Statement]:

@@ -4,7 +4,7 @@ A page is a list of blocks, which `rendering` writes as Markdown and as HTML. Ev
 of the sentence in the sections below it, where the table and the rows of its figures stand too.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -29,8 +29,8 @@ class Block:
     rows: tuple[tuple[str, ...], ...] = ()
 
 
-def page_of(study: Study, statements: Sequence[Statement]) -> list[Block]:
-    """Return the blocks of a study's page."""
+def page_of(study: Study, statements: Sequence[Statement], runs: Mapping[str, Study] | None = None) -> list[Block]:
+    """Return the blocks of a study's page; `runs` are those that share the statements, by name, where there are several."""
     numbered = {id(one): place for place, one in enumerate(_in_sections(statements), start=1)}
     blocks = [Block(f"Verdict: {study.name}, {study.dataset}", level=1), Block(QUESTION)]
     blocks += [Block("Answer", level=2), _items(answers(statements), numbered, rows=False)]
@@ -38,7 +38,11 @@ def page_of(study: Study, statements: Sequence[Statement]) -> list[Block]:
         blocks += [Block(heading, level=2), *_section(kind, statements, numbered)]
     own = [one for one in statements if one.topic in INSTRUMENT]
     blocks += [Block("The instrument", level=2), _items(own, numbered)]
-    blocks += [Block("Trust measures", level=2), *trust_table(study), Block("How it was run", level=2), *run_table(study)]
+    tables = {"Trust measures": trust_table, "How it was run": run_table}
+    for heading, make in tables.items():
+        blocks.append(Block(heading, level=2))
+        for run, one in (runs or {"": study}).items():
+            blocks += [*([Block(run, level=3)] if run else []), *make(one)]
     return blocks
 
 

@@ -10,6 +10,7 @@ from clxai.verdict.records import Evidence, Kind, Statement, Study, evidence_of,
 
 METRICS = ("srg_matched", "srg_kept")
 MAIN = METRICS[0]
+_WEIGHTS = {"above": 40, "undefined": 46}
 Row = Mapping[str, Any]
 _ABOVE = {"above": Kind.FOUND, "below": Kind.NOT_FOUND, "partly": Kind.NOT_FOUND, "not_shown": Kind.NOT_FOUND}
 
@@ -31,7 +32,9 @@ def random_statements(study: Study) -> Iterable[Statement]:
             names, numbers, shares = zip(*cells, strict=True)
             kind = _ABOVE.get(claim, Kind.CANNOT_SAY)
             about = {"model": model, "shares": dict(zip(names, shares, strict=True))}
-            yield Statement("methods", f"random_{claim}", kind, (claim, str(model)), names, about, numbers, weight=40)
+            yield Statement(
+                "methods", f"random_{claim}", kind, (claim, str(model)), names, about, numbers, _WEIGHTS.get(claim, 47)
+            )
 
 
 def _against_random(cells: pd.DataFrame) -> tuple[str, Evidence, str]:
@@ -152,7 +155,7 @@ def order_statements(study: Study) -> Iterable[Statement]:
             Evidence("", mean, table="summary.csv", row=f"mean over models and heads of {MAIN}, {units}, {fill}, {method}")
             for method, mean in main.items()
         )
-        yield Statement("order", "order", Kind.FOUND, (units, fill), tuple(main.index), about, numbers, weight=42)
+        yield Statement("order", "order", Kind.FOUND, (units, fill), tuple(main.index), about, numbers, weight=39)
     yield from _over_setups(leaders)
     yield from _baseline(leaders, study.baselines)
 

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from clxai.verdict.answering import answer_of
-from clxai.verdict.differences import difference_statements
+from clxai.verdict.differences import difference_statements, single_statements
 from clxai.verdict.instrument import (
     accuracy_statements,
     check_statements,
     oracle_statements,
     reference_statements,
     size_statements,
+    temperature_statements,
     variance_statements,
 )
 from clxai.verdict.ranking import control_statements, order_statements, random_statements
@@ -22,6 +23,7 @@ RULES: Sequence[Callable[[Study], Iterable[Statement]]] = (
     check_statements,
     trust_contrast_statements,
     difference_statements,
+    single_statements,
     trust_statements,
     left_out_statements,
     control_statements,
@@ -30,6 +32,7 @@ RULES: Sequence[Callable[[Study], Iterable[Statement]]] = (
     size_statements,
     accuracy_statements,
     reference_statements,
+    temperature_statements,
     variance_statements,
 )
 

@@ -72,10 +72,10 @@ def trust_contrast_statements(study: Study) -> Iterable[Statement]:
     """
     table = study.table("trust_contrasts")
     if table.empty:
-        yield Statement("question", "question_unmeasured", Kind.CANNOT_SAY, ("none",), weight=10)
+        yield Statement("question", "question_unmeasured", Kind.CANNOT_SAY, ("none",), weight=70)
         return
     if QUESTION not in set(table["measure"]):
-        yield Statement("question", "question_unmeasured", Kind.CANNOT_SAY, ("none",), weight=10)
+        yield Statement("question", "question_unmeasured", Kind.CANNOT_SAY, ("none",), weight=70)
     judged = table[table["better"] != 0]
     for (measure, part, model, minus), rows in judged.groupby(["measure", "part", "model", "minus"], sort=False, dropna=False):
         yield _contrast(str(measure), _text(part), str(model), str(minus), rows)

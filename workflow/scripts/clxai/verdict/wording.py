@@ -374,6 +374,12 @@ SENTENCES: Mapping[str, Callable[[Statement], str]] = {
         "{what} could be worse for `{model}` than for `{minus}` by the margin of {margin:g} or more"
     ),
     "over_setups": _over_setups,
+    "single": lambda one: (
+        f"Single methods, mean over heads, that differ in every set-up and on every route: {_each(one)}{_size(one)}."
+    ),
+    "single_none": _fixed(
+        "No difference of a single method, mean over heads, is shown by a corrected test in every set-up and on every route."
+    ),
     "no_pair": _fixed("No two models were compared."),
     # methods
     "random_above": _random(_METHODS.format("every cell")),
@@ -407,6 +413,9 @@ SENTENCES: Mapping[str, Callable[[Statement], str]] = {
     "accuracy": _accuracy,
     "accuracy_undefined": _fixed("The accuracy of some head is undefined."),
     "random_holds": _random_holds,
+    "temperature": lambda one: (
+        f"Between the ends of the temperatures' 95 % intervals no mean of matched SRG moves by more than {_numbers(one)}."
+    ),
     "no_oracle": _fixed("The truth is not known for these images: whether the test ranks it first cannot be said."),
     "oracle_wins": _fixed("The known truth (`{oracle}`) scores above every other map, random included, in all {n} cells."),
     "oracle_beaten": _oracle_beaten,
