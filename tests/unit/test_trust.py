@@ -87,7 +87,7 @@ def test_own_cells_alone_are_read_in_pieces_of_any_size(images, monkeypatch):
     [
         lambda table: table.drop(index=5),
         lambda table: pd.concat([table, table.tail(1)]),
-        lambda table: table.assign(fill=table["fill"].replace("noise", "zero")),
+        lambda table: table.assign(fill=table["fill"].astype(str).replace("noise", "zero")),
     ],
     ids=["missing", "twice", "unknown"],
 )

@@ -67,6 +67,14 @@ def test_references_of_models_that_the_study_has(plain):
     assert references_of(config) == {"ce": "ce_matched"}
 
 
+def test_measure_may_have_a_name_of_ones_own(plain):
+    config = changed(plain, {"trust.often": {"trust": "replication", "splits": 128}, "study.trust": ["often", "replication"]})
+    check(config)
+    measures = params.assess_trust(config, None)["measures"]
+    assert measures == {"often": ["replication", {"splits": 128}], "replication": ["replication", {"splits": 32}]}
+    assert members(config, "assess_trust", None) == [("trust", "replication")] * 2
+
+
 def test_metrics_that_a_measure_reads_must_be_measured(plain):
     identities = [f"{kind}{end}" for kind in ("auc_deletion", "auc_insertion", "srg") for end in ("", "_matched", "_kept")]
     config = changed(plain, {"study.metrics": identities, "study.figures": [], "study.trust": []})

@@ -9,7 +9,7 @@ from numpy import ndarray
 from clxai.measures.trust.base import INSTRUMENTS, Panel, trust
 
 
-@trust("encoding", better=1, null=0.0, needs=["class_code", "ranking"])
+@trust("encoding", better=1, null=0.0, needs=["class_code", "methods"])
 def encoding(panel: Panel) -> Mapping[str, Float[ndarray, "seed image"]]:
     """Score of the methods minus that of a map that spells the class by its mask: below 0 the test rewards encoding.
 

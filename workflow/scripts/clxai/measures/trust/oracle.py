@@ -10,7 +10,7 @@ from clxai.measures.trust.base import INSTRUMENTS, Panel, trust
 from clxai.names import REFERENCE
 
 
-@trust("oracle", better=1, null=0.5, low=0, high=1, needs=["oracle", "ranking"])
+@trust("oracle", better=1, null=0.5, low=0, high=1, needs=["oracle", "methods"])
 def oracle(panel: Panel) -> Mapping[str, ndarray]:
     """How often the map of the evidence is above a method, and a method above the random map; ties count half.
 
@@ -25,7 +25,7 @@ def oracle(panel: Panel) -> Mapping[str, ndarray]:
     return found
 
 
-@trust("oracle_order", better=1, null=0.16666666666666666, low=0, high=1, needs=["oracle", "ranking"])
+@trust("oracle_order", better=1, null=0.16666666666666666, low=0, high=1, needs=["oracle", "methods"])
 def oracle_order(panel: Panel) -> Mapping[str, ndarray]:
     """How often the map of the evidence is above a method that is above the random map; ties do not count.
 
