@@ -20,8 +20,9 @@ ROOT = Path(__file__).parents[1]
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
 TINY = "tests/workflow/tiny.yaml"
 MISSING = object()
-# Jobs of the tiny study after its checks, and after its curves.
+# Jobs of the tiny study after its checks, after its trust measures, and after its curves.
 AFTER_CHECKS = {"check_study": 1, "state_verdict": 1, "plot_figure": 11, "plot_figure_of_model": 2}
+AFTER_TRUST = {"assess_trust": 1, "state_verdict": 1, "plot_figure": 1}
 AFTER_CURVES = {"summarise": 1, "assess_trust": 1, **AFTER_CHECKS}
 PARTS = ("Snakefile", "rules", "workflow", "config", "envs", "profiles", "results/README.md", "tests/workflow/tiny.yaml")
 

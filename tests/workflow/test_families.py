@@ -4,7 +4,7 @@ The files are those of docs/extending.md, added to a finished study one at a tim
 """
 
 import pytest
-from project import AFTER_CURVES, TINY, examples, replaced
+from project import AFTER_CURVES, AFTER_TRUST, TINY, examples, replaced
 
 pytestmark = pytest.mark.xdist_group("finished")
 
@@ -53,7 +53,7 @@ ADDITIONS = {
     ),
     "figures/ties.py": (None, {"plot_figure": 1}),  # study.figures: null draws all that there are
     "measures/metrics/half_removed.py": (None, AFTER_CURVES),  # study.metrics: null takes all that there are
-    "measures/trust/above_random.py": (None, {"assess_trust": 1}),  # study.trust: null takes all whose needs are met
+    "measures/trust/above_random.py": (None, AFTER_TRUST),  # study.trust: null takes all whose needs are met
     "data/sources/stripes.py": (
         replaced(
             ("datasets: [digits]", "datasets: [digits, stripes]"),

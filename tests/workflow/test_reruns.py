@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from project import AFTER_CHECKS, AFTER_CURVES, TINY, replaced
+from project import AFTER_CHECKS, AFTER_CURVES, AFTER_TRUST, TINY, replaced
 
 pytestmark = pytest.mark.xdist_group("finished")  # one tiny study serves both files
 
@@ -41,6 +41,8 @@ def test_new_time_stamps_rerun_nothing(finished):
         ("figures/arrays.py", {"plot_figure": 1, "plot_figure_of_model": 2}),
         ("measures/checks.py", AFTER_CHECKS),
         ("verdict/wording.py", {"state_verdict": 1}),
+        ("measures/trust/replication.py", AFTER_TRUST),
+        ("measures/trust/specificity.py", {}),  # which the study leaves out
         ("measures/metrics/base.py", AFTER_CURVES),
         ("flipping/curves.py", {"flip": 6, **AFTER_CURVES}),
         ("attribution/cams.py", {"attribute": 2, "flip": 2, **AFTER_CURVES}),

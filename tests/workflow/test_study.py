@@ -28,6 +28,16 @@ def test_random_attribution_has_no_excess_over_itself(finished):
     assert {float(row["excess"]) for row in summary if row["method"] == "random" and row["metric"] == "srg"} == {0.0}
 
 
+def test_trust_measures_are_there_or_left_out_with_a_reason(finished):
+    tables = finished.folder / "results/studies/tiny/digits/tables"
+    found, left_out = rows(tables / "trust.csv"), rows(tables / "trust_left_out.csv")
+    assert {row["ci_over"] for row in found} == {"images"}  # of one training
+    assert {"agreement", "replication", "reliability"} <= {row["measure"] for row in found}
+    assert {row["needs"] for row in left_out} == {"oracle", "borrowed", "degraded", "class_code", "references"}
+    assert {row["measure"] for row in found}.isdisjoint(row["measure"] for row in left_out)
+    assert {(row["model"], row["minus"]) for row in rows(tables / "trust_contrasts.csv")} == {("supcon", "ce")}
+
+
 FIGURES = ("accuracy", "deletion", "insertion", "srg", "cross", "ranking", "drift", "trajectories", "gallery_ce")
 
 
