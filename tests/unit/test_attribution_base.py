@@ -22,6 +22,7 @@ KEYWORDS = {
     "needs",
     "needs_evidence",
     "borrows",
+    "removes",
 }
 TWO_CHANNELS = torch.tensor([[[[1.0, -2.0]], [[-3.0, -4.0]]]])
 

@@ -17,10 +17,13 @@ from clxai.planning.choices import options_of
 from clxai.registry import Entry, declared, fill_keywords
 from clxai.runtime.artefacts import read_arrays, write_arrays
 from clxai.runtime.memory import AT_ONCE, Most
-from project import marked
+from project import grid, marked
 
 METHODS = declared("methods")
+REMOVAL = {"units": grid(8), "fill": {"name": "zero", "fill": "zero", "options": {}}}
 QUICK = {
+    "best_order": REMOVAL,
+    "worst_order": REMOVAL,
     "integrated_gradients": {"steps": 8, "most_steps": 8},
     "smoothgrad": {"samples": 4},
     "occlusion": {"window": 8, "stride": 8},
@@ -187,7 +190,9 @@ def test_file_holds_the_declared_extras_and_semantics(explained, name, tmp_path)
         assert stored.attrs[word] == semantics[word]
     for option, default in semantics["options"].items():
         default = "layer4" if default == "last" else default  # what was meant by it
-        assert stored.attrs[f"option_{option}"] == QUICK.get(name, {}).get(option, default)
+        given = QUICK.get(name, {}).get(option, default)
+        given = given["name"] if isinstance(given, dict) else given  # of what the study names
+        assert stored.attrs[f"option_{option}"] == given
 
 
 def test_target_and_log_odds_are_the_heads_own_on_the_clean_image(explained, few):

@@ -180,7 +180,12 @@ OPTIONS = {
     ("oracle", "part"): (2, {}, differs),
     ("wrong_class", "of"): ("saliency", {}, differs),
     ("degraded", "share"): (0.5, {}, differs),
+    ("best_order", "width"): (4, {}, differs),
+    ("best_order", "at_once"): (3, {}, differs),
+    ("worst_order", "width"): (4, {}, differs),
+    ("worst_order", "at_once"): (3, {}, differs),
 }
+REMOVAL = {"units": grid(4), "fill": {"name": "zero", "fill": "zero", "options": {}}}  # as planning resolves them
 
 
 BORROWING = ("of", "model", "seed", "sample", "head_if_absent")  # whose maps: test_borrowing.py
@@ -189,7 +194,7 @@ BORROWING = ("of", "model", "seed", "sample", "head_if_absent")  # whose maps: t
 def test_every_option_of_a_method_has_a_case_here():
     known = set()
     for name, entry in declared("methods").items():
-        planned = BORROWING if entry.semantics["borrows"] == "maps" else ()
+        planned = BORROWING if entry.semantics["borrows"] == "maps" else tuple(REMOVAL) if entry.semantics["removes"] else ()
         known |= {(name, key) for key in entry.semantics["options"] if key not in planned}
         known |= {(name, "baseline")} if entry.semantics["baseline"] is not None else set()
     assert known == OPTIONS.keys()
@@ -200,6 +205,7 @@ def test_option_of_a_method_has_its_effect_and_is_recorded(few, method, option):
     value, others, effect = OPTIONS[method, option]
     two = few.at(few.index[:2].numpy())
     lent = explain(two, "saliency", {}, 0)
-    before, after = (explain(two, method, options, 0, borrowed=lent) for options in ({}, {option: value, **others}))
+    given = REMOVAL if declared("methods")[method].semantics["removes"] else {}
+    before, after = (explain(two, method, {**given, **own}, 0, borrowed=lent) for own in ({}, {option: value, **others}))
     assert after.attrs["baseline" if option == "baseline" else f"option_{option}"] == value
     effect(two, before.isel(head=[0, 2]), after.isel(head=[0, 2]))

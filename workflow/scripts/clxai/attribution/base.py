@@ -10,9 +10,11 @@ channels become one map. needs_rules: the network must have rules for relevance 
 numbers it returns besides. needs: registered methods whose maps of the same images it is given, run first if the study does not
 have them. borrows: "maps", if it is made from a whole sample of maps of the method that its option `of` names; then the options
 `model`, `seed`, `sample` and `head_if_absent`, where it has them, say whose. "method", if it runs the method `of` in another way.
-needs_evidence: works on data alone whose evidence is known. blind: the map knows nothing of the network that it is scored on; an
-explanation must exceed the best of these. options: allowed keys with their defaults; `layer` is one that the network declares, or
-`last`. at_most (may be left out): upper bounds of options, each a number or the name of another option.
+removes: it removes units itself, as the flipping does, by its options `units` and `fill`, names of the config, by default the
+first of the study. needs_evidence: works on data alone whose evidence is known. blind: the map knows nothing of the network
+that it is scored on; an explanation must exceed the best of these. options: allowed keys with their defaults; `layer` is one
+that the network declares, or `last`. at_most (may be left out): upper bounds of options, each a number or the name of another
+option.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,6 +24,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from clxai.attribution.removing import Removal
 from clxai.errors import ClxaiError
 from clxai.heads.base import FrozenScores, Head, log_odds
 from clxai.networks.base import NETWORKS
@@ -44,6 +47,7 @@ METHODS = Family(
         "extras": {"type": "array", "items": {"type": "string"}, "default": []},
         "needs": {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "default": []},
         "needs_evidence": {"type": "boolean", "default": False},
+        "removes": {"type": "boolean", "default": False},
         "borrows": {"enum": ["nothing", "maps", "method"], "default": "nothing"},
     },
 )
@@ -85,7 +89,8 @@ class Problem:
     methods that need it as it was trained, with its batch norms. `maps` has the maps of each method that is needed, after channel
     reduction, for this batch and head; `pool` what is borrowed for this head. `other` runs the method that is borrowed on a
     problem like this one, with the baseline of this one, and returns its maps after channel reduction. `evidence` is where the
-    evidence of each image is, by the number of its part and 0 elsewhere, or None where the data do not tell.
+    evidence of each image is, by the number of its part and 0 elsewhere, or None where the data do not tell. `removal` says how
+    a method that removes units itself does it.
     """
 
     encoder: Encoder
@@ -101,6 +106,7 @@ class Problem:
     evidence: UInt8[Tensor, "image y x"] | None = None
     pool: Pool | None = None
     other: Callable[["Problem"], Float[Tensor, "image y x"]] | None = None
+    removal: Removal | None = None
 
     @property
     def inputs(self) -> Float[Tensor, "image channel y x"]:

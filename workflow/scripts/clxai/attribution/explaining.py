@@ -12,6 +12,7 @@ from torch import Tensor
 
 from clxai.attribution.base import METHODS, REDUCTIONS, Explanation, Pool, Problem, layer_name
 from clxai.attribution.given import INHERITED, needed_maps, pools, provenance
+from clxai.attribution.removing import Removal
 from clxai.attribution.truth import truth_of
 from clxai.errors import ClxaiError
 from clxai.fills.base import Fill, fill_images, fill_of
@@ -27,7 +28,7 @@ _STORED = ("family", "aligned_to", "signed", "stochastic", "per_head", "reductio
 
 @dataclass(frozen=True)
 class _Task:
-    """What is run: a method, its settings, its normalised baseline [image, channel, y, x], and the method that it runs."""
+    """What is run: a method, its settings, its normalised baseline [image, channel, y, x], how it removes units, what it runs."""
 
     entry: Entry
     settings: Mapping[str, Any]
@@ -35,6 +36,7 @@ class _Task:
     baseline: Tensor | None
     seed: int
     other: "_Task | None" = None
+    removal: Removal | None = None
 
 
 def explain(
@@ -81,10 +83,24 @@ def _task(run: Run, entry: Entry, options: Mapping[str, Any], seed: int) -> _Tas
         named = settings["of"] if isinstance(settings["of"], Mapping) else {"method": settings["of"], "options": {}}
         other = _task(run, METHODS[named["method"]], named["options"], seed)
         settings["of"] = named.get("name", named["method"])
-        return _Task(entry, settings, other.fill, other.baseline, seed, other)
+        return _Task(entry, settings, other.fill, other.baseline, seed, other, other.removal)
     mode = settings.pop("baseline", entry.semantics["baseline"])
     fill = None if mode is None else fill_of(mode)
-    return _Task(entry, settings, fill, None if fill is None else _baseline(run, fill, seed), seed)
+    baseline = None if fill is None else _baseline(run, fill, seed)
+    return _Task(entry, settings, fill, baseline, seed, None, _removal(settings, seed) if entry.semantics["removes"] else None)
+
+
+def _removal(settings: dict[str, Any], seed: int) -> Removal:
+    """Return how a method removes units, by its options `units` and `fill`, of which the settings keep the names.
+
+    Raises ClxaiError if one is not given: planning fills in those of the study.
+    """
+    units, fill = settings["units"], settings["fill"]
+    for key, given in (("units", units), ("fill", fill)):
+        if given is None:
+            raise ClxaiError(f"a method that removes units needs the option {key!r}: {{name, {key}, options}}. Got nothing")
+    settings |= {"units": units["name"], "fill": fill["name"]}
+    return Removal(units["units"], units["options"], fill_of(fill), fill.get("seed", seed))
 
 
 def check_map(maps: np.ndarray, method_name: str, head_name: str) -> None:
@@ -123,6 +139,7 @@ def _explain_head(run: Run, head: Head, task: _Task, maps: Mapping[str, Tensor],
             maps={name: values[rows] for name, values in maps.items()},
             evidence=None if evidence is None else evidence[rows],
             pool=pool,
+            removal=task.removal,
             other=None if other is None else lambda given: _reduced(other.entry, other.entry.definition(given, other.settings)),
         )
         return task.entry.definition(problem, task.settings)

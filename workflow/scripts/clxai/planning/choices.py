@@ -36,7 +36,24 @@ def chosen(config: Mapping[str, Any], family: str, name: str, where: str | None 
     options = {**{key: value for key, value in defaults.items() if at_most.get(key) not in DATA_BOUNDS}, **given}
     if family == "methods" and "baseline" in options:
         check_free_fill(config, options["baseline"], f"{family}.{name}.baseline", ("mask", "bank"), "a baseline")
+    if family == "methods" and known[member].semantics["removes"]:
+        options |= _removal(config, options, f"{family}.{name}")
     return member, options
+
+
+def _removal(config: Mapping[str, Any], options: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Return the units and the fill by which a method removes: names of the study, by default its first.
+
+    Raises ClxaiError if the study does not flip with them: the order that is found would be of something else.
+    """
+    found = {}
+    for key, section in (("units", "units"), ("fill", "fills")):
+        listed = config["flipping"][section]
+        found[key] = listed[0] if options[key] is None else options[key]
+        if found[key] not in listed:
+            raise ClxaiError(f"{where}.{key} must be one of flipping.{section}: {', '.join(listed)}. Got {found[key]!r}")
+    check_free_fill(config, found["fill"], f"{where}.fill", ("bank",), "a search of orders")
+    return found
 
 
 def check_free_fill(config: Mapping[str, Any], fill: str, where: str, absent: tuple[str, ...], what: str) -> None:

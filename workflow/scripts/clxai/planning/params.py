@@ -23,7 +23,7 @@ from clxai.planning.extents import content
 from clxai.planning.outputs import caption_of, figure_options, metrics_of
 from clxai.planning.reading import plain
 from clxai.planning.trust import left_out, measure_of, references_of, trust_methods, trust_metrics, trust_of
-from clxai.registry import PLACES
+from clxai.registry import PLACES, declared
 
 Params = dict[str, Any]
 
@@ -64,19 +64,23 @@ def attribute(config: Mapping[str, Any], job: Any) -> Params:
         places = {"of": lent.method, "model": lent.model, "seed": lent.seed, "sample": lent.sample}
         options |= {key: value for key, value in places.items() if key in options}
     if run is not None:
-        options["of"] = _with_baseline(config, _named(config, "methods", run))
-    named = _with_baseline(config, {"method_name": kind, "options": options})
+        options["of"] = _settled(config, _named(config, "methods", run))
+    named = _settled(config, {"method_name": kind, "options": options})
     return plain({**named, "seed": config["study"]["seed"] + int(job.seed)})
 
 
-def _with_baseline(config: Mapping[str, Any], method: Params) -> Params:
-    """Return what a job is told of a method, the baseline among its options as a fill with options of its own."""
-    baseline = method["options"].get("baseline")
-    return (
-        method
-        if baseline is None
-        else {**method, "options": {**method["options"], "baseline": _named(config, "fills", baseline)}}
-    )
+def _settled(config: Mapping[str, Any], method: Params) -> Params:
+    """Return what a job is told of a method, fills and units among its options with options of their own.
+
+    The fill by which a method removes units itself gets the seed that it has in flipping.
+    """
+    removes = declared("methods")[method.get("method_name") or method["method"]].semantics["removes"]
+    families = {"baseline": "fills", **({"fill": "fills", "units": "units"} if removes else {})}
+    given = {key: method["options"][key] for key in families if method["options"].get(key) is not None}
+    settled = {key: _named(config, families[key], name) for key, name in given.items()}
+    if "fill" in settled:
+        settled["fill"]["seed"] = config["study"]["seed"]
+    return {**method, "options": {**method["options"], **settled}}
 
 
 def flip(config: Mapping[str, Any], job: Any) -> Params:

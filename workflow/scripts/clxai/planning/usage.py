@@ -7,6 +7,7 @@ from clxai.planning.borrowing import method_run
 from clxai.planning.choices import chosen, heads_of, masks_of
 from clxai.planning.outputs import figure_options, metrics_of
 from clxai.planning.trust import measure_of, trust_of
+from clxai.registry import declared
 
 Names = Callable[[Mapping[str, Any], Any], list[str]]
 
@@ -46,9 +47,23 @@ def _methods_run(config: Mapping[str, Any], job: Any) -> list[str]:
     return [job.method] if other is None else [job.method, other]
 
 
-def _baseline(config: Mapping[str, Any], job: Any) -> list[str]:
-    options = [chosen(config, "methods", name)[1] for name in _methods_run(config, job)]
-    return [chosen(config, "fills", own["baseline"])[0] for own in options if "baseline" in own]
+def _of_methods(config: Mapping[str, Any], job: Any, key: str) -> list[str]:
+    """Return what the methods that a job runs name by an option: a baseline, or what they remove units with."""
+    found = []
+    for name in _methods_run(config, job):
+        member, options = chosen(config, "methods", name)
+        if key in options and (key == "baseline" or declared("methods")[member].semantics["removes"]):
+            found.append(options[key])
+    return found
+
+
+def _method_fills(config: Mapping[str, Any], job: Any) -> list[str]:
+    names = [*_of_methods(config, job, "baseline"), *_of_methods(config, job, "fill")]
+    return [chosen(config, "fills", name)[0] for name in names]
+
+
+def _method_units(config: Mapping[str, Any], job: Any) -> list[str]:
+    return [chosen(config, "units", name)[0] for name in _of_methods(config, job, "units")]
 
 
 def _fills(config: Mapping[str, Any], job: Any) -> list[str]:
@@ -76,7 +91,7 @@ USES: Mapping[str, Mapping[str, Names]] = {  # by script and family
     "train_model": {"networks": _network, "losses": _loss, "fills": _masking_fill, "units": _masked_units},
     "embed_images": {"networks": _network},
     "fit_heads": {"networks": _network, "heads": _heads},
-    "attribute": {"networks": _network, "heads": _heads, "methods": _method, "fills": _baseline},
+    "attribute": {"networks": _network, "heads": _heads, "methods": _method, "fills": _method_fills, "units": _method_units},
     "flip": {"networks": _network, "heads": _heads, "fills": _fills, "units": _units},
     "summarise": {"metrics": _metrics},
     "assess_trust": {"trust": _trust},
