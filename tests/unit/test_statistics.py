@@ -75,6 +75,32 @@ def test_components_and_interval_are_those_of_the_analysis_of_variance():
     np.testing.assert_allclose(found.p_value(), 2 * stats.t(df).sf(abs(t)))
 
 
+def test_components_are_those_of_a_published_two_way_example():
+    """Four judges, six targets [Shrout, Fleiss 1979]: mean squares 32.49, 11.24, 1.02; ICC(2,1) .29, ICC(3,1) .71."""
+    judges = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], dtype=float).T
+    found = analysed(judges)
+    judge, target, rest = found.seed[0], found.image[0], found.residual[0]
+    np.testing.assert_allclose([6 * judge + rest, 4 * target + rest, rest], [32.49, 11.24, 1.02], atol=0.005)
+    assert target / (target + judge + rest) == pytest.approx(0.29, abs=0.005)
+    assert target / (target + rest) == pytest.approx(0.71, abs=0.005)
+
+
+def test_components_and_error_are_those_of_a_mixed_model():
+    """Restricted maximum likelihood of crossed effects: the analysis of variance where nothing is missing or negative."""
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    values = crossed((0.3, 0.4, 0.2), 5, 12, 1, np.random.default_rng(3))[..., 0]
+    seeds, images = np.indices(values.shape)
+    frame = pd.DataFrame({"y": values.ravel(), "seed": seeds.ravel(), "image": images.ravel(), "all": 0})
+    crossed_effects = {"seed": "0 + C(seed)", "image": "0 + C(image)"}
+    fit = MixedLM.from_formula("y ~ 1", frame, groups="all", re_formula="0", vc_formula=crossed_effects).fit(reml=True)
+    found, parts = analysed(values), dict(zip(fit.model.exog_vc.names, fit.vcomp, strict=True))
+    np.testing.assert_allclose(
+        [found.seed[0], found.image[0], found.residual[0]], [*map(parts.get, ("seed", "image")), fit.scale], rtol=1e-3
+    )
+    np.testing.assert_allclose(found.error, fit.bse_fe.to_numpy(), rtol=1e-3)
+
+
 def test_undefined_values_cost_degrees_of_freedom_of_the_residual():
     """Filling by the additive model leaves the residual mean square of the unbalanced analysis of variance."""
     values = crossed((0.3, 0.4, 0.2), 4, 12, 1, np.random.default_rng(1))[..., 0]
@@ -144,6 +170,30 @@ def test_equivalence_of_one_seed_is_the_paired_tost(mean):
     other = one - mean - 0.1 * rng.normal(size=25)
     expected, _, _ = ttost_paired(one, other, -0.05, 0.05)
     np.testing.assert_allclose(analysed((one - other)[None]).p_equivalence(0.05), expected)
+
+
+@pytest.mark.parametrize("better", [1, -1])
+@pytest.mark.parametrize("mean", [0.0, 0.03, -0.03, 0.2])
+def test_non_inferiority_of_one_seed_is_the_one_sided_t_test(mean, better):
+    from statsmodels.stats.weightstats import DescrStatsW
+
+    values = mean + 0.1 * np.random.default_rng(5).normal(size=25)
+    _, expected, _ = DescrStatsW(better * values).ttest_mean(-0.05, alternative="larger")
+    np.testing.assert_allclose(analysed(values[None]).p_noninferior(0.05, better), expected)
+
+
+def test_equivalence_is_non_inferiority_both_ways():
+    found = two_way(crossed((0.02, 0.03, 0.1), 4, 30, 200, np.random.default_rng(6), mean=0.02))
+    both = np.maximum(found.p_noninferior(0.05), found.p_noninferior(0.05, better=-1))
+    np.testing.assert_allclose(found.p_equivalence(0.05), both)
+
+
+@pytest.mark.parametrize("components", COMPONENTS.values(), ids=COMPONENTS)
+def test_non_inferiority_and_equivalence_are_claimed_at_the_margin_as_rarely_as_they_should(components):
+    """Of models that differ by the margin at most 6 % of studies of 3 seeds and 30 images claim either at 5 %."""
+    found = two_way(crossed(components, 3, 30, 4000, np.random.default_rng(7), mean=-0.05))
+    assert np.mean(found.p_noninferior(0.05) < 0.05) <= 0.06
+    assert np.mean(found.p_equivalence(0.05) < 0.05) <= 0.06
 
 
 def test_equivalence_agrees_with_the_90_percent_interval():
