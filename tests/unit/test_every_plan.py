@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from project import filled_config
 
 CONFIG = filled_config()
+CONFIG["samples"]["training"] = {"images": 20, "split": "train"}  # of which some controls are made
 N_IMAGES, SIZE = 6, 8
 
 
