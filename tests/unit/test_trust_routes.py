@@ -1,0 +1,81 @@
+"""Routes by which models are compared, and the normalised area over the curve."""
+
+import numpy as np
+import pytest
+from clxai.measures.trust.base import Method, alone
+from clxai.measures.trust.intervals import draws_of, measure, summarise
+from clxai.measures.trust.routes import naopc, routes
+
+CONTROLS = [
+    Method("random", "random", "control"),
+    Method("best", "best_order", "control"),
+    Method("worst", "worst_order", "control"),
+]
+METHODS = [*CONTROLS, *(Method(name, name, "gradient") for name in ("ig", "lrp"))]
+
+
+def curves_of(rng, sharpness=1.0):
+    """Probabilities [seed, image, method, order, step] that fall from the same start to the same end; best falls at once."""
+    fall = np.linspace(0, 1, 9)
+    powers = np.stack(
+        [np.full((2, 6), 1.0), np.full((2, 6), 0.1), np.full((2, 6), 9.0), *rng.uniform(0.3, 3, (2, 2, 6))], axis=-1
+    )
+    morf = 1 - fall ** powers[..., None]
+    odds = 6 * sharpness * (np.stack([morf, morf[..., ::1] ** 0.5], axis=-2) - 0.5)
+    return 1 / (1 + np.exp(-odds))
+
+
+def panel_of(curves, methods=METHODS):
+    areas = np.trapezoid(curves, dx=1 / 8, axis=-1)
+    scores = {"auc_deletion_matched": areas[..., 0], "auc_insertion_matched": areas[..., 1]}
+    srg = areas[..., 1] - areas[..., 0]
+    return alone({**scores, "srg_matched": srg, "srg_kept": 0.5 * srg}, methods)
+
+
+def test_normalised_area_is_that_of_the_area_over_the_curve():
+    """(AOPC - AOPC_low) / (AOPC_up - AOPC_low) [Edin et al. 2025, section 4], AOPC by trapezoids, with loops."""
+    curves = curves_of(np.random.default_rng(0))
+    found = naopc(panel_of(curves))
+    assert found.shape == (2, 6, 2)
+    for seed, image in np.ndindex(2, 6):
+        aopc = [[np.trapezoid(order[0] - order, dx=1 / 8) for order in method] for method in curves[seed, image]]
+        low, up = np.min(aopc), np.max(aopc)
+        for place, method in enumerate((3, 4)):
+            assert found[seed, image, place] == pytest.approx((aopc[method][0] - low) / (up - low))
+
+
+def test_extremes_are_one_and_nought():
+    found = naopc(panel_of(curves_of(np.random.default_rng(1))), ["best", "worst"])
+    np.testing.assert_allclose(found[..., 0], 1)
+    assert found[..., 1].min() >= 0
+
+
+def test_areas_scaled_and_shifted_have_the_same_normalised_area():
+    """As of a model that is less sure: areas between .4 and .5 where those of another lie between 0 and 1."""
+    one = panel_of(curves_of(np.random.default_rng(2)))
+    other = alone({name: 0.4 + 0.1 * values for name, values in one.scores.items()}, METHODS)
+    np.testing.assert_allclose(naopc(other), naopc(one))
+    assert np.abs(routes(other)["matched_excess"]).max() < 0.2 * np.abs(routes(one)["matched_excess"]).max()
+
+
+def test_curves_that_are_all_alike_have_no_normalised_area():
+    assert np.isnan(
+        naopc(alone(dict.fromkeys(("auc_deletion_matched", "auc_insertion_matched"), np.ones((1, 2, 5))), METHODS))
+    ).all()
+
+
+def test_routes_are_means_over_methods_and_their_excess():
+    panel = panel_of(curves_of(np.random.default_rng(3)))
+    found = routes(panel)
+    assert list(found) == ["matched", "matched_excess", "kept", "kept_excess", "naopc"]
+    np.testing.assert_allclose(found["kept"], panel.scores["srg_kept"][..., 3:].mean(-1))
+    np.testing.assert_allclose(found["kept_excess"], found["kept"] - panel.scores["srg_kept"][..., 0])
+    np.testing.assert_allclose(found["naopc"], naopc(panel).mean(-1) - naopc(panel, ["random"])[..., 0])
+    value, low, high = summarise(measure(routes, panel, draws_of(6, 0))["naopc"])
+    assert low <= value <= high
+
+
+@pytest.mark.parametrize("absent", ["best", "worst"])
+def test_without_both_orders_there_is_no_normalised_route(absent):
+    methods = [method if method.name != absent else Method(absent, "sobel", "control") for method in METHODS]
+    assert "naopc" not in routes(panel_of(curves_of(np.random.default_rng(4)), methods))
