@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 from clxai.registry import LIBRARY
 from clxai.verdict.answering import answer_of
-from clxai.verdict.differences import ROUTES, difference_statements
+from clxai.verdict.differences import ROUTES, difference_statements, single_statements
 from clxai.verdict.instrument import (
     accuracy_statements,
     check_statements,
     oracle_statements,
     reference_statements,
     size_statements,
+    temperature_statements,
     variance_statements,
 )
 from clxai.verdict.page import MOST_SENTENCES, answers, page_of
@@ -170,12 +171,12 @@ def test_not_worse_than_a_reference_needs_the_corrected_test_and_every_route(non
 def test_set_ups_of_a_pair_are_counted_and_confirmatory_rows_come_first():
     first, second = contrasts([ABOVE] * 4), contrasts([AROUND] * 4, p_holm=0.9, family="exploratory").assign(fill="zero")
     found = list(difference_statements(told(contrasts=pd.concat([second, first]))))
-    assert [(each.claim, each.about.get("confirmatory")) for each in found[:2]] == [("higher", True), ("undecided", False)]
-    assert sentence(found[2]) == (
+    assert [(each.claim, each.about.get("confirmatory")) for each in found] == [("higher", True), ("over_setups", None)]
+    assert sentence(found[1]) == (
         "Over 2 set-ups (units, fill), SRG of `supcon` against `ce` is higher in 1, undecided in 1, from matched 0.01 [-0.10, "
         "0.12] to matched 0.20 [0.10, 0.30]."
     )
-    assert found[2].kind == Kind.CANNOT_SAY
+    assert found[1].kind == Kind.CANNOT_SAY
 
 
 def test_a_table_without_the_family_is_exploratory():
@@ -411,6 +412,49 @@ def test_trust_in_two_models_differs_only_where_all_cells_say_so(intervals, bett
     assert few.kind == Kind.CANNOT_SAY
 
 
+def test_pairs_that_share_a_claim_are_told_in_one_sentence_and_others_are_left_to_the_table():
+    both = [trust_contrasts([ABOVE], measure=measure) for measure in ("agreement", "reliability")]
+    table = pd.concat([*both, both[0].assign(model="ce_matched"), both[0].assign(better=0, measure="towards")])
+    missing, statement = trust_contrast_statements(told(trust_contrasts=table))
+    assert missing.claim == "question_unmeasured"
+    assert sentence(statement) == (
+        "`supcon` is more trustworthy than `ce` in every cell (head, units, fill) by (each at the cell nearest to 0, not "
+        "corrected; 5 seeds, 100 images): `agreement, plain` (more in 1, less in 0 of 1 cells; 0.20 [0.10, 0.30]), "
+        "`reliability, plain` (more in 1, less in 0 of 1 cells; 0.20 [0.10, 0.30])."
+    )
+
+
+@pytest.mark.parametrize(
+    ("parts", "spoken"),
+    [
+        (["morf", "lerf", "srg", "srg_wins"], ["srg"]),
+        (["morf_own", "srg_own"], ["srg_own"]),
+        (["class", "mean"], ["class", "mean"]),
+        (["srg_other_seed", "srg_mine", "morf_other_seed"], ["srg_other_seed"]),
+    ],
+)
+def test_sentences_are_about_the_parts_of_srg_where_a_measure_has_them(parts, spoken):
+    table = pd.concat([trust({("ce", "linear"): 0.5}).assign(part=part) for part in parts])
+    assert [each.about["part"] for each in trust_statements(told(trust=table))] == spoken
+
+
+@pytest.mark.parametrize(("first", "second", "claims"), [(ABOVE, ABOVE, ["single"]), (ABOVE, AROUND, ["single_none"])])
+def test_a_single_method_must_differ_in_every_set_up(first, second, claims):
+    table = pd.concat([contrasts([one] * 4).assign(method="lrp", fill=fill) for one, fill in ((first, "mean"), (second, "zero"))])
+    found = list(single_statements(told(contrasts=table)))
+    assert [each.claim for each in found] == claims
+    assert ("lrp (supcon above ce)" in sentence(found[0])) == (claims == ["single"])
+
+
+def test_the_move_within_the_intervals_of_the_temperatures_is_stated():
+    table = summary()
+    ends = [table[table["metric"] == "srg_matched"].assign(metric=end) for end in ("srg_matched_low", "srg_matched_high")]
+    ends[1] = ends[1].assign(mean=ends[1]["mean"] + np.where(ends[1]["method"] == "ig", 0.07, 0.0))
+    (statement,) = temperature_statements(told(summary=pd.concat([table, *ends])))
+    assert sentence(statement).endswith("no mean of matched SRG moves by more than 0.07.")
+    assert "ig" in source(statement)
+
+
 @pytest.mark.parametrize(
     ("interval", "changes", "claim", "reason"),
     [
@@ -434,6 +478,25 @@ def test_the_question_is_answered_only_where_nothing_forbids_it(interval, change
     assert answer.claim == claim
     assert (reason in answer.names) if reason else answer.names == ()
     assert answer == answer_of(study, others)
+
+
+@pytest.mark.parametrize(
+    ("second", "claim"),
+    [
+        (trust_contrasts([BELOW]).assign(model="ce_matched", minus="supcon"), "answer_for"),
+        (trust_contrasts([ABOVE]).assign(model="ce_matched", minus="supcon"), "answer_open"),
+        (trust_contrasts([BELOW]).assign(minus="ce_finetuned"), "answer_for"),
+        (trust_contrasts([BELOW]).assign(model="ce_matched", minus="ce"), "answer_for"),
+    ],
+    ids=["turned round", "contradicted by a control", "a reference", "no contrastive model"],
+)
+def test_the_answer_rests_on_all_pairs_that_ask_the_question_whichever_way_they_are_written(second, claim):
+    checks = pd.DataFrame([{"setting": "alpha", "value": 0.1, "result": "pass"}])
+    table = pd.concat([trust_contrasts([ABOVE]), second])
+    study = replace(told(trust_contrasts=table, checks=checks), models=["ce", "supcon", "ce_matched"])
+    answer = statements_of(study)[0]
+    assert answer.claim == claim
+    assert claim == "answer_open" or "`supcon` - `ce` 0.20 [0.10, 0.30]" in sentence(answer)
 
 
 def everything(**changes):

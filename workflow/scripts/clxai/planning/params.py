@@ -148,6 +148,8 @@ def state_verdict(config: Mapping[str, Any], job: Any) -> Params:
         "name": study["name"],
         "models": study["models"],
         "methods": study["methods"],
+        "units": config["flipping"]["units"][0],
+        "fill": config["flipping"]["fills"][0],
         "oracles": oracles,
         "controls": [name for name in controls_of(config) if name not in oracles],
         "blind": [name for name in blind_of(config) if name not in oracles],

@@ -11,7 +11,7 @@ import pandas as pd
 
 from clxai.measures.levels import ALPHA, FEW_SEEDS
 from clxai.names import ALL
-from clxai.verdict.records import Evidence, Kind, Statement, Study, evidence_of
+from clxai.verdict.records import Evidence, Kind, Statement, Study, evidence_of, setups
 
 ROUTES = {  # by metric, as a sentence calls them
     "srg_matched": "matched",
@@ -36,20 +36,23 @@ Row = Mapping[str, Any]
 
 
 def difference_statements(study: Study) -> Iterable[Statement]:
-    """Yield a statement for each difference that was to be tested, and one for each pair over set-ups where there are several.
+    """Yield a statement for each difference that was declared, and for each pair of models what its set-ups say.
 
-    Those are the confirmatory rows of the contrasts, and the differences averaged over methods and heads in every set-up, which
-    are exploratory.
+    With one set-up (units, fill) that is the mean over methods and heads; with several, how many of these say what, all of them
+    exploratory but the declared ones.
     """
     contrasts = study.table("contrasts")
     if contrasts.empty:
         yield Statement("differences", "no_pair", Kind.CANNOT_SAY, weight=30)
         return
-    found = [_statement(study, row, _routes_of(contrasts, row)) for row in _tested(contrasts)]
-    for statement, row in zip(found, _tested(contrasts), strict=True):
-        yield statement
-        yield from _not_worse(study, statement, _routes_of(contrasts, row))
-    yield from _over_setups(found)
+    cells = _cells(contrasts)
+    found = [(_statement(row, cells[_cell(row)]), cells[_cell(row)]) for row in _tested(contrasts)]
+    several = len(setups(contrasts)) > 1
+    for statement, routes in found:
+        if statement.about["confirmatory"] or not several:
+            yield statement
+            yield from _not_worse(study, statement, routes)
+    yield from _over_setups([statement for statement, _ in found])
 
 
 def single_statements(study: Study) -> Iterable[Statement]:
@@ -60,16 +63,19 @@ def single_statements(study: Study) -> Iterable[Statement]:
     contrasts = study.table("contrasts")
     if contrasts.empty:
         return
-    single = contrasts[(contrasts["method"] != ALL) & (contrasts["head"] == ALL) & (contrasts["quantity"] == "value")]
+    single: dict[tuple[str, ...], list[dict[str, Row]]] = {}
+    for routes in _cells(contrasts[contrasts["method"] != ALL]).values():
+        row = next(iter(routes.values()))
+        if (row["head"], row["quantity"]) == (ALL, "value"):
+            single.setdefault((row["model"], row["minus"], row["method"]), []).append(routes)
     names, numbers = [], []
-    for (model, minus, method), cells in single.groupby(["model", "minus", "method"], sort=False):
-        rows = cells[cells["metric"] == MAIN].to_dict("records")
-        claims = {claim_of(_routes_of(cells, row)) for row in rows}
-        if claims in ({"higher"}, {"lower"}) and min(row["n_seeds"] for row in rows) >= FEW_SEEDS:
+    for (model, minus, method), cells in single.items():
+        claims = {claim_of(routes) for routes in cells}
+        if claims in ({"higher"}, {"lower"}) and min(routes[MAIN]["n_seeds"] for routes in cells) >= FEW_SEEDS:
             names.append(f"{method} ({model} {'above' if claims == {'higher'} else 'below'} {minus})")
-            numbers.append(min((_evidence(MAIN, row) for row in rows), key=lambda one: abs(one.value)))
+            numbers.append(min((_evidence(MAIN, routes[MAIN]) for routes in cells), key=lambda one: abs(one.value)))
     claim, kind = ("single", Kind.FOUND) if names else ("single_none", Kind.NOT_FOUND)
-    if len(single):
+    if single:
         yield Statement("differences", claim, kind, ("single methods",), tuple(names), {}, tuple(numbers), weight=28)
 
 
@@ -82,6 +88,7 @@ def claim_of(routes: Mapping[str, Row], main: str = MAIN) -> str:
     """
     if not {main, *ROUTES} <= set(routes):
         return "route_missing"
+    routes = {metric: routes[metric] for metric in (main, *ROUTES)}
     numbers = [_evidence(metric, row) for metric, row in routes.items()]
     if not all(number.defined for number in numbers) or pd.isna(routes[main]["p_holm"]):
         return "undefined"
@@ -101,18 +108,28 @@ def _tested(contrasts: pd.DataFrame) -> list[Row]:
     return [*contrasts[declared].to_dict("records"), *contrasts[averaged & ~declared].to_dict("records")]
 
 
-def _routes_of(contrasts: pd.DataFrame, row: Row) -> dict[str, Row]:
-    """Return the rows of the same difference by metric, those that there are."""
-    same = (contrasts[_CELL] == pd.Series({name: row[name] for name in _CELL})).all(axis=1)
-    by_metric = {one["metric"]: one for one in contrasts[same].to_dict("records")}
-    return {metric: by_metric[metric] for metric in dict.fromkeys([row["metric"], *ROUTES]) if metric in by_metric}
+def _cells(contrasts: pd.DataFrame) -> dict[tuple[str, ...], dict[str, Row]]:
+    """Return by cell (pair, quantity, units, fill, method, head) its rows by metric: means over heads, and what was declared."""
+    wanted = (contrasts["quantity"] == "value") & (contrasts["head"] == ALL)
+    if "family" in contrasts:
+        places = pd.MultiIndex.from_frame(contrasts[_CELL])
+        wanted |= places.isin(places[contrasts["family"] == "confirmatory"])
+    cells: dict[tuple[str, ...], dict[str, Row]] = {}
+    for row in contrasts[wanted].to_dict("records"):
+        cells.setdefault(_cell(row), {})[row["metric"]] = row
+    return cells
+
+
+def _cell(row: Row) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in _CELL)
 
 
 def _evidence(metric: str, row: Row) -> Evidence:
     return evidence_of(row, "contrasts", "difference", "ci_low", "ci_high", label=ROUTES.get(metric, metric))
 
 
-def _statement(study: Study, row: Row, routes: Mapping[str, Row]) -> Statement:
+def _statement(row: Row, cell: Mapping[str, Row]) -> Statement:
+    routes = {metric: cell[metric] for metric in dict.fromkeys([row["metric"], *ROUTES]) if metric in cell}
     claim, confirmatory = claim_of(routes, row["metric"]), row.get("family") == "confirmatory"
     few = row["n_seeds"] < FEW_SEEDS
     kind = Kind.CANNOT_SAY if few else _KINDS[claim]
@@ -124,7 +141,7 @@ def _statement(study: Study, row: Row, routes: Mapping[str, Row]) -> Statement:
 
 
 def _place(row: Row) -> tuple[str, ...]:
-    return tuple(str(row[name]) for name in (*_CELL, "metric"))
+    return (*_cell(row), str(row["metric"]))
 
 
 def _not_worse(study: Study, statement: Statement, routes: Mapping[str, Row]) -> Iterable[Statement]:
@@ -134,7 +151,7 @@ def _not_worse(study: Study, statement: Statement, routes: Mapping[str, Row]) ->
     if not asked or statement.claim in ("higher", "equivalent", "undefined", "route_missing"):
         return
     corrected = routes[about["metric"]]["p_noninferior_holm"]
-    sure = bool(corrected < ALPHA) and all(bool(row["noninferior"]) for row in routes.values())
+    sure = bool(corrected < ALPHA) and all(bool(routes[metric]["noninferior"]) for metric in ROUTES if metric in routes)
     if not sure and about["minus"] not in study.references:
         return
     claim = "noninferior" if sure else "noninferiority_open"

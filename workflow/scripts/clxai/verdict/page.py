@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from clxai.names import ALL
 from clxai.verdict.records import Kind, Statement, Study, evidence_of
 from clxai.verdict.wording import QUESTION, interval, sentence, source
 
@@ -82,6 +83,9 @@ def trust_table(study: Study) -> Iterable[Block]:
     if trust.empty:
         yield Block("No trust measure was computed.")
         return
+    if study.units and study.fill:
+        trust = trust[trust["units"].isin([study.units, ALL]) & trust["fill"].isin([study.fill, ALL])]
+        yield Block(f"With units {study.units} and fill {study.fill}, or over all of them; the others stand in trust.csv.")
     models = [model for model in study.models if model in set(trust["model"])]
     keys, rows = ["measure", "part", "head", "units", "fill"], []
     for place, cell in trust.groupby(keys, sort=False, dropna=False):

@@ -85,7 +85,8 @@ class Study:
 
     `controls` explain nothing (the random attribution among them), those that are `blind` never saw the network, `oracles` know
     the truth. `references` are models that were trained on perturbed images, `contrastive` are those without a classifier of
-    their own. `baselines` gives the fills of the study that are the baseline of each method that has one.
+    their own. `units` and `fill` are the first ones, which tables show. `baselines` gives the fills of the study that are the
+    baseline of each method that has one.
     """
 
     models: Sequence[str]
@@ -99,6 +100,8 @@ class Study:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     name: str = ""
     dataset: str = ""
+    units: str = ""
+    fill: str = ""
 
     def table(self, name: str) -> pd.DataFrame:
         """Return a table; an empty one where the study has none."""

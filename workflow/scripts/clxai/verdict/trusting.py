@@ -1,6 +1,7 @@
 """Rules for the trust measures: what speaks for the test on each model, and whether it speaks more for one model than another."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -9,19 +10,20 @@ from clxai.measures.levels import FEW_SEEDS
 from clxai.verdict.records import Evidence, Kind, Statement, Study, evidence_of
 
 QUESTION = "references"  # the measure that holds plain flipping against networks that were trained for it
-_CELL = ("head", "units", "fill")
+MAIN_PARTS = ("srg", "srg_other_seed", "srg_other_model")  # the others of a measure that has one stand in the table alone
 
 
 def trust_statements(study: Study) -> Iterable[Statement]:
     """Yield for each measure and part the models whose every cell is beyond the value of no trust, whose some is, whose none is.
 
-    Cells are (head, units, fill). Measures without a value of no trust or without a direction stand in the table alone.
+    Cells are (head, units, fill). Of a measure with parts for MoRF, LeRF and SRG the last is spoken of. Measures without a value
+    of no trust or without a direction stand in the table alone.
     """
     trust = study.table("trust")
     if trust.empty:
         yield Statement("trust", "no_trust", Kind.CANNOT_SAY, ("none",), weight=9)
         return
-    judged = trust[trust["null"].notna() & (trust["better"] != 0)]
+    judged = trust[trust["null"].notna() & (trust["better"] != 0) & _spoken(trust)]
     for (measure, part), rows in judged.groupby(["measure", "part"], sort=False, dropna=False):
         claims: dict[str, list[tuple[str, Evidence, str]]] = {}
         for model in (name for name in study.models if name in set(rows["model"])):
@@ -66,42 +68,87 @@ def left_out_statements(study: Study) -> Iterable[Statement]:
 
 
 def trust_contrast_statements(study: Study) -> Iterable[Statement]:
-    """Yield for each measure, part and pair whether one model is more trustworthy by it than the other, in all cells or in some.
+    """Yield for each pair of models by which measures one is more trustworthy than the other, in all cells, in some, in none.
 
-    The agreement with the references is the question of the study, and comes first.
+    The pairs are those of a contrastive model with another, and those of plain models with references. The agreement with the
+    references is the question of the study: its statement stands alone, and comes first.
     """
     table = study.table("trust_contrasts")
+    if table.empty or QUESTION not in set(table["measure"]):
+        yield Statement("question", "question_unmeasured", Kind.CANNOT_SAY, ("none",), weight=70)
     if table.empty:
-        yield Statement("question", "question_unmeasured", Kind.CANNOT_SAY, ("none",), weight=70)
         return
-    if QUESTION not in set(table["measure"]):
-        yield Statement("question", "question_unmeasured", Kind.CANNOT_SAY, ("none",), weight=70)
-    judged = table[table["better"] != 0]
-    for (measure, part, model, minus), rows in judged.groupby(["measure", "part", "model", "minus"], sort=False, dropna=False):
-        yield _contrast(str(measure), _text(part), str(model), str(minus), rows)
+    judged = table[(table["better"] != 0) & _spoken(table)]
+    for (model, minus), rows in judged.groupby(["model", "minus"], sort=False):
+        if not _compared(study, str(model), str(minus)):
+            continue
+        claims: dict[str, list[tuple[str, Evidence, str]]] = {}
+        for (measure, part), cells in rows.groupby(["measure", "part"], sort=False, dropna=False):
+            claim, number, share = _told_apart(cells)
+            if measure == QUESTION:
+                told = _pair_statement("question", claim, str(model), str(minus), [(_named(measure, part), number, share)])
+                yield told if direction_of(study, told) else replace(told, weight=27)
+            else:
+                claims.setdefault(claim, []).append((_named(measure, part), number, share))
+        for claim, found in claims.items():
+            yield _pair_statement("trust", claim, str(model), str(minus), found)
 
 
-def _contrast(measure: str, part: str, model: str, minus: str, rows: pd.DataFrame) -> Statement:
-    cells = rows.to_dict("records")
-    numbers = [evidence_of(row, "trust_contrasts", "difference", "ci_low", "ci_high") for row in cells]
-    better = int(rows["better"].iloc[0])
-    sides = [number.side * better for number in numbers]
-    n_more, n_less = sides.count(1), sides.count(-1)
-    if not all(number.defined for number in numbers):
-        claim, number = "undefined", next(number for number in numbers if not number.defined)
-    elif n_more == len(cells) or n_less == len(cells):
-        claim, number = ("more" if n_more else "less"), min(numbers, key=_nearest)
-    else:
-        claim = "contradiction" if n_more and n_less else "partly" if n_more or n_less else "open"
-        number = min(numbers, key=_nearest)
+def direction_of(study: Study, statement: Statement) -> int:
+    """Return 1 where a pair asks the question of the study, a contrastive model minus another, neither a reference.
+
+    -1 where it asks it the other way round, 0 where it does not.
+    """
+    pair = (statement.about["model"], statement.about["minus"])
+    if set(pair) & set(study.references):
+        return 0
+    first, second = (name in study.contrastive for name in pair)
+    return int(first) - int(second)
+
+
+def _compared(study: Study, model: str, minus: str) -> bool:
+    """Whether a pair is spoken of: contrastive against not, or one of them a reference."""
+    return (model in study.contrastive) != (minus in study.contrastive) or bool({model, minus} & set(study.references))
+
+
+def _spoken(table: pd.DataFrame) -> pd.Series:
+    """Return which rows sentences are about: of a measure that has parts of SRG, these, the plain ones first; else all."""
+    part, measure = table["part"].fillna("").astype(str), table["measure"]
+    plain, any_srg = part.isin(MAIN_PARTS), part.str.startswith("srg")
+    has_plain, has_srg = (measure.isin(set(measure[chosen])) for chosen in (plain, any_srg))
+    return plain | (~has_plain & any_srg) | ~has_srg
+
+
+def _pair_statement(topic: str, claim: str, model: str, minus: str, found: Sequence[tuple[str, Evidence, str]]) -> Statement:
+    names, numbers, shares = zip(*found, strict=True)
     seeds = [one.n_seeds for one in numbers if one.n_seeds is not None]
     few = bool(seeds) and min(seeds) < FEW_SEEDS
-    about = {"measure": measure, "part": part, "model": model, "minus": minus, "better": better, "n": len(cells)}
-    about |= {"n_more": n_more, "n_less": n_less, "few": few, "n_seeds": min(seeds, default=None)}
+    about = {"model": model, "minus": minus, "shares": dict(zip(names, shares, strict=True)), "few": few}
+    about["n_seeds"] = min(seeds, default=None)
     kind = Kind.FOUND if claim in ("more", "less") and not few else Kind.CANNOT_SAY
-    asked = measure == QUESTION
-    place, weight = (measure, part, model, minus), 10 if asked else 24
-    return Statement("question" if asked else "trust", f"contrast_{claim}", kind, place, (), about, (number,), weight)
+    place = (model, minus, *(names if topic == "question" else (claim,)))
+    weight = 10 if topic == "question" else 24 if claim in ("more", "less") else 34
+    return Statement(topic, f"contrast_{claim}", kind, place, names, about, numbers, weight)
+
+
+def _told_apart(rows: pd.DataFrame) -> tuple[str, Evidence, str]:
+    """Return what the cells of a pair say of one measure, the cell nearest to 0, and in how many there is more and less trust."""
+    better = int(rows["better"].iloc[0])
+    numbers = [evidence_of(row, "trust_contrasts", "difference", "ci_low", "ci_high") for row in rows.to_dict("records")]
+    bad = [number for number in numbers if not number.defined]
+    if bad:
+        return "undefined", bad[0], f"{len(bad)} of {len(numbers)}"
+    sides = [number.side * better for number in numbers]
+    n_more, n_less, n = sides.count(1), sides.count(-1), len(sides)
+    if n in (n_more, n_less):
+        claim = "more" if n_more else "less"
+    else:
+        claim = "contradiction" if n_more and n_less else "partly" if n_more or n_less else "open"
+    return claim, min(numbers, key=_nearest), f"more in {n_more}, less in {n_less} of {n}"
+
+
+def _named(measure: Any, part: Any) -> str:
+    return f"{measure}, {part}" if _text(part) else str(measure)
 
 
 def _nearest(number: Evidence) -> float:

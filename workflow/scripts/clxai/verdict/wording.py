@@ -249,15 +249,15 @@ def _trust(text: str) -> Callable[[Statement], str]:
 def _contrast(text: str) -> Callable[[Statement], str]:
     def word(statement: Statement) -> str:
         about = statement.about
-        subject = _measure(about)
-        direction = "" if about["better"] > 0 else " (lower is better)"
-        counts = f"more trust in {about['n_more']}, less in {about['n_less']} of {about['n']} cells, no correction"
-        numbers = f"{_numbers(statement)} at its nearest to 0; {counts}{_size(statement).replace(' (', '; ').removesuffix(')')}"
-        few = "" if not about["few"] else _few(statement)
-        filled = text.format(model=about["model"], minus=about["minus"])
-        return f"{few}{subject[0].upper()}{subject[1:]}{direction}, {filled}: {numbers}."
+        cells = ", ".join(f"`{name}` ({_share(statement, name)} cells; {_of(statement, name)})" for name in statement.names)
+        measures = f"each at the cell nearest to 0, not corrected{_size(statement).replace(' (', '; ').removesuffix(')')}"
+        return f"{_few(statement)}{text.format(model=about['model'], minus=about['minus'])} ({measures}): {cells}."
 
     return word
+
+
+def _of(statement: Statement, name: str) -> str:
+    return ", ".join(interval(one) for one in statement.numbers_of(name))
 
 
 def _disagree(statement: Statement) -> str:
@@ -437,11 +437,13 @@ SENTENCES: Mapping[str, Callable[[Statement], str]] = {
     "trust_not_shown": _trust(f"{{subject}} is not shown to be {{side}} {{null}}, {_NULL}, in any cell (head, units, fill) of"),
     "trust_against": _trust(f"{{subject}} is on the wrong side of {{null}}, {_NULL}, in every cell (head, units, fill) of"),
     "trust_undefined": _trust("{subject} is undefined in some cell (head, units, fill) of"),
-    "contrast_more": _contrast("`{model}` is more trustworthy than `{minus}` in every cell"),
-    "contrast_less": _contrast("`{model}` is less trustworthy than `{minus}` in every cell"),
-    "contrast_partly": _contrast("`{model}` and `{minus}` are told apart in some cells alone"),
-    "contrast_contradiction": _contrast("`{model}` and `{minus}` differ in opposite directions; nothing is concluded"),
-    "contrast_open": _contrast("`{model}` and `{minus}` could not be told apart, which does not make them equal"),
-    "contrast_undefined": _contrast("the difference of `{model}` and `{minus}` is undefined in some cell"),
+    "contrast_more": _contrast("`{model}` is more trustworthy than `{minus}` in every cell (head, units, fill) by"),
+    "contrast_less": _contrast("`{model}` is less trustworthy than `{minus}` in every cell (head, units, fill) by"),
+    "contrast_partly": _contrast("`{model}` and `{minus}` are told apart in some cells (head, units, fill) alone by"),
+    "contrast_contradiction": _contrast(
+        "`{model}` and `{minus}` differ in opposite directions, so that nothing is concluded, by"
+    ),
+    "contrast_open": _contrast("`{model}` and `{minus}` could not be told apart, which does not make them equal, by"),
+    "contrast_undefined": _contrast("The difference of `{model}` and `{minus}` is undefined in some cell (head, units, fill) by"),
     "runs_disagree": _disagree,
 }
