@@ -63,6 +63,7 @@ rule check_study:
         images=rules.summarise.output.images,
         heads=rules.summarise.output.heads,
         maps=rules.summarise.output.maps,
+        curves=rules.summarise.output.curves,
         attributions=runs(rules.attribute.output),
         code=code("check_study"),
     output:

@@ -15,6 +15,7 @@ from clxai.measures.checks import (
     degenerate_checks,
     explanation_checks,
     identity_checks,
+    leak_checks,
     oracle_checks,
     random_checks,
     require_all,
@@ -23,7 +24,7 @@ from clxai.measures.statistics import two_way
 from scipy import stats
 
 LIMITS = {"ig_completeness": 0.01, "lrp_conservation": [0.3, 1.5], "alpha": 0.01, "accuracy": 0.9, "warn": []}
-LIMITS |= {"degenerate_share": 0.1, "oracle": 0.0}
+LIMITS |= {"degenerate_share": 0.1, "oracle": 0.0, "leak": 0.6}
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 
 
@@ -62,6 +63,15 @@ def made_up_maps(degenerate=0.0):
     return pd.DataFrame([{**where, "head": "linear", "degenerate": 0.05}, {**where, "head": "knn", "degenerate": degenerate}])
 
 
+def made_up_curves(left=0.1):
+    """The share of kept predictions of two heads at both ends of random orders; that of one when all is gone is as given."""
+    where = {"model": "ce", "units": "grid", "method": "random", "fill": "mean", "order": "morf", "quantity": "kept"}
+    rows = [{**where, "head": head, "fraction": 0.0, "mean": 1.0} for head in ("linear", "knn")]
+    rows += [{**where, "head": head, "fraction": 1.0, "mean": mean} for head, mean in (("linear", 0.2), ("knn", left))]
+    others = [{"quantity": "probability"}, {"order": "lerf"}, {"method": "lrp"}]
+    return pd.DataFrame([*rows, *({**rows[-1], **other, "mean": 0.99} for other in others)])
+
+
 def made_up_explanations(**values):
     """One attribution file per method, with per-image numbers around these medians for two heads."""
     spread = np.array([0.5, 1.0, 1.5])
@@ -74,9 +84,9 @@ def made_up_explanations(**values):
 
 def test_good_study_passes_every_check():
     explanations = made_up_explanations(completeness_error=[0.005, 0.01], conservation_ratio=[0.5, 1.2])
-    table = check_table(made_up_images(), made_up_heads(), made_up_maps(), explanations, LIMITS, ["oracle"])
+    table = check_table(made_up_images(), made_up_heads(), made_up_maps(), made_up_curves(), explanations, LIMITS, ["oracle"])
     assert (table["result"] == "pass").all()
-    assert len(table) == 3 + 4 + 3 * 2 * 2 + 2 + 2 * 2 * 2 + 2
+    assert len(table) == 3 + 4 + 3 * 2 * 2 + 2 + 2 * 2 * 2 + 2 + 2
     assert set(table["setting"]) == set(HELP)
     require_all(table)
 
@@ -140,8 +150,8 @@ def test_bias_in_one_model_and_one_score_is_named():
 
 def test_failed_checks_are_all_listed_and_the_passed_ones_are_not():
     explanations = made_up_explanations(completeness_error=[0.005, 0.3], conservation_ratio=[0.5, 9.0])
-    table = check_table(made_up_images(), made_up_heads(), made_up_maps(), explanations, LIMITS, ["oracle"])
-    with pytest.raises(ClxaiError, match=r"2 of 31 self-checks failed; no result") as error:
+    table = check_table(made_up_images(), made_up_heads(), made_up_maps(), made_up_curves(), explanations, LIMITS, ["oracle"])
+    with pytest.raises(ClxaiError, match=r"2 of 33 self-checks failed; no result") as error:
         require_all(table)
     message = str(error.value)
     assert "completeness_error" in message and "conservation_ratio" in message
@@ -155,17 +165,20 @@ BAD = {  # by setting: what makes its check not pass
     "lrp_conservation": lambda study: study["explanations"].__setitem__("conservation_ratio", [9.0, 9.0]),
     "degenerate_share": lambda study: study.__setitem__("maps", made_up_maps(0.2)),
     "alpha": lambda study: study.__setitem__("images", made_up_images(0.08)),
+    "leak": lambda study: study.__setitem__("curves", made_up_curves(0.7)),
     "oracle": lambda study: study.__setitem__("images", made_up_images(truth=0.2)),
     "accuracy": lambda study: study.__setitem__("heads", made_up_heads(knn=0.89)),
 }
 
 
 def checked(bad, warn):
-    study = {"images": made_up_images(), "heads": made_up_heads(), "maps": made_up_maps()}
+    study = {"images": made_up_images(), "heads": made_up_heads(), "maps": made_up_maps(), "curves": made_up_curves()}
     study["explanations"] = {"completeness_error": [0.005, 0.005], "conservation_ratio": [0.5, 0.5]}
     BAD[bad](study)
     explanations = made_up_explanations(**study["explanations"])
-    return check_table(study["images"], study["heads"], study["maps"], explanations, {**LIMITS, "warn": warn}, ["oracle"])
+    return check_table(
+        study["images"], study["heads"], study["maps"], study["curves"], explanations, {**LIMITS, "warn": warn}, ["oracle"]
+    )
 
 
 def test_every_check_has_its_setting_and_its_help():
@@ -195,7 +208,7 @@ def test_check_that_is_to_warn_stops_nothing_and_marks_the_figures(bad):
 
 def test_warning_of_one_check_excuses_no_other():
     with pytest.raises(ClxaiError, match=r"checks\.accuracy"):
-        require_all(checked("accuracy", ["ig_completeness", "lrp_conservation", "alpha", "degenerate_share", "oracle"]))
+        require_all(checked("accuracy", ["ig_completeness", "lrp_conservation", "alpha", "degenerate_share", "oracle", "leak"]))
 
 
 def test_accuracy_is_judged_for_each_seed_and_head_on_test_images():
@@ -215,6 +228,18 @@ def test_oracle_is_compared_with_every_other_method_and_random_for_each_model_an
     assert len(rows) == 2 * 2 * 2
     assert [(row["model"], row["head"], row["method"]) for row in rows if not row["passed"]] == [("supcon", "knn", "lrp")]
     assert all(row["passed"] for row in oracle_checks(images, ["oracle"], 0.2))
+
+
+def test_oracle_must_exceed_random_and_may_tie_with_a_method():
+    images = made_up_images(truth=0.0)
+    images.loc[images["method"] == "lrp", "srg_matched"] -= 0.3
+    rows = oracle_checks(images, ["oracle"], 0.0)
+    assert {row["method"] for row in rows if not row["passed"]} == {"random"}
+
+
+def test_leak_is_judged_where_all_is_removed_in_random_order():
+    rows = leak_checks(made_up_curves(0.61), 0.6)
+    assert [(row["head"], row["value"], row["passed"]) for row in rows] == [("linear", 0.2, True), ("knn", 0.61, False)]
 
 
 def test_row_of_the_oracle_is_the_upper_end_of_the_interval():
@@ -240,7 +265,9 @@ def test_degenerate_maps_are_judged_for_each_head(share, passed):
 
 
 def test_without_a_bar_accuracy_is_not_judged():
-    table = check_table(made_up_images(), made_up_heads(knn=0.0), made_up_maps(), [], {**LIMITS, "accuracy": None})
+    table = check_table(
+        made_up_images(), made_up_heads(knn=0.0), made_up_maps(), made_up_curves(), [], {**LIMITS, "accuracy": None}
+    )
     assert "accuracy" not in set(table["setting"])
 
 

@@ -217,7 +217,7 @@ def test_summarise_gives_every_share_of_maps_its_own_names(summarised):
 
 def test_check_study_gives_every_explanation_its_own_names(results, summarised):
     limits = {"ig_completeness": 10.0, "lrp_conservation": [-10.0, 10.0], "alpha": 1e-300, "accuracy": 0.0, "warn": []}
-    limits |= {"degenerate_share": 1.0, "oracle": 0.0}
+    limits |= {"degenerate_share": 1.0, "oracle": 0.0, "leak": 1.0}
     images = summarised["images"].copy()
     images[["srg", "srg_matched", "srg_kept"]] = 0.0
     images[[name for name in images if name.startswith("auc_insertion")]] = 0.0
@@ -225,7 +225,7 @@ def test_check_study_gives_every_explanation_its_own_names(results, summarised):
     write_table(images, results / "tables" / "passing.csv")
     tables = {
         name: str(results / "tables" / f"{file}.csv")
-        for name, file in (("images", "passing"), ("heads", "heads"), ("maps", "maps"))
+        for name, file in (("images", "passing"), ("heads", "heads"), ("maps", "maps"), ("curves", "curves"))
     }
     sources = {**tables, "attributions": written(results, "attributions", attributions_of)}
     table = results / "tables" / "checks.csv"

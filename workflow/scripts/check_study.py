@@ -18,8 +18,8 @@ from clxai.runtime.artefacts import read_table, write_table
 
 settings = snakemake.params.config
 runs = read_runs(design(settings, "model", "seed", "method"), snakemake.input.attributions, leave_out=("attribution",))
-images, heads, maps = (read_table(getattr(snakemake.input, name)) for name in ("images", "heads", "maps"))
-table = check_table(images, heads, maps, runs, settings["checks"], settings["oracles"])
+images, heads, maps, curves = (read_table(getattr(snakemake.input, name)) for name in ("images", "heads", "maps", "curves"))
+table = check_table(images, heads, maps, curves, runs, settings["checks"], settings["oracles"])
 print(table.to_string(index=False))
 require_all(table)
 write_table(table, snakemake.output[0])

@@ -17,6 +17,7 @@ from clxai.flipping.engine import Flipping, Place, flip
 from clxai.flipping.observing import Observer
 from clxai.flipping.precision import check_precision
 from clxai.flipping.schema import CLEAN_SHARE, LIMITED, OWNED, QUANTITIES, RANKING, SCORED, TRAJECTORY, UNIT
+from clxai.heads.base import log_odds
 from clxai.names import ORDERS
 from clxai.networks.embeddings import class_means
 from clxai.networks.inference import prepared_for_flipping
@@ -29,6 +30,8 @@ BANK_K = 10  # the neighbour whose distance counts, unless flipping.bank_k says
 CLEAN_IMAGES = 1000  # test images that say how far a clean image may lie from the training ones
 # Relative difference allowed between the stored clean embedding, float32, and the one met while flipping.
 CLEAN_TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
+
+RECORDED_TOLERANCE = 1e-2  # absolute and relative difference allowed between the log-odds that were explained and those flipped
 
 
 def observer_of(run: Run, bank_k: int | None) -> Observer:
@@ -85,6 +88,7 @@ def flip_curves(run: Run, attributions: xarray.Dataset, settings: Mapping[str, A
         if place[:3] == (0, 0, 0):
             check_clean(path[:, 0], embeddings[place[3]], CLEAN_TOLERANCE[plan.precision])
         arrays.add(place, quantities, path)
+    check_explained(run, attributions)  # after the embeddings were found to be the network's own
     return _labelled(arrays, observer, attributions, plan, ranking).assign_attrs(
         {**_units_record(settings["units"]), **clean_limits(run, observer)}
     )
@@ -232,6 +236,24 @@ def _units_record(chosen: Mapping[str, Any]) -> dict[str, Any]:
 def centroid_spread(centroids: Tensor) -> float:
     """Return the mean distance between two class centroids: the scale by which drifts of different models are compared."""
     return float(torch.pdist(centroids.double()).mean())
+
+
+def check_explained(run: Run, attributions: xarray.Dataset) -> None:
+    """Raise ClxaiError unless an attribution file explains what these heads say of these images, by the log-odds it recorded.
+
+    Another network's maps, or another head's under this one's name, would be flipped without a trace. A tenth of the images may
+    differ: neighbours that tie are others on another device.
+    """
+    for name, head in run.heads.items():
+        with torch.no_grad():
+            scores, target = head.decide(run.embeddings)
+        own, recorded = log_odds(scores, target).cpu().numpy(), attributions["log_odds"].sel(head=name).values
+        apart = ~np.isclose(recorded, own, rtol=RECORDED_TOLERANCE, atol=RECORDED_TOLERANCE)
+        if apart.mean() > 0.1:
+            raise ClxaiError(
+                f"head {name!r}: the attributions explain other log-odds of {apart.sum()} of {len(apart)} images than this head "
+                "has: they are of another network or head; delete them and run again"
+            )
 
 
 def check_heads(heads: Sequence[str], attributions: xarray.Dataset) -> None:

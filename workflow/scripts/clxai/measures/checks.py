@@ -1,8 +1,8 @@
 """Self-checks of a study: each is a row with its value and limits; one that fails stops the workflow, unless it is to warn.
 
 They hold what is known to go wrong without a trace: curves that do not add up, gradients that do not integrate, relevance that is
-not conserved, maps that rank nothing, a score that rewards noise, one that ranks a map above the truth, and heads that classify
-badly.
+not conserved, maps that rank nothing, a score that rewards noise, one that ranks a map above the truth, fills that tell the
+class, and heads that classify badly.
 
 A new check is a function that returns rows made by `_row`, called in `check_table`; its setting is a key of `checks` in the
 schema, and `HELP` says which option helps when it does not pass.
@@ -28,6 +28,7 @@ HELP = {  # by setting: what to change when the check does not pass
     "degenerate_share": "choose another layer or baseline of the method, or leave it out of study.methods",
     "alpha": "raise the images of the study's sample, or look for what makes the fill favour some units",
     "oracle": "train to a higher accuracy, or choose fills and units that leave all but the evidence without effect",
+    "leak": "choose a fill that tells less of the image, such as mean or noise",
     "accuracy": "raise models.*.epochs, change the recipe, or leave the head out of study.heads",
 }
 
@@ -36,6 +37,7 @@ def check_table(
     images: pd.DataFrame,
     heads: pd.DataFrame,
     maps: pd.DataFrame,
+    curves: pd.DataFrame,
     runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]],
     settings: Mapping[str, object],
     oracles: Sequence[str] = (),
@@ -50,6 +52,7 @@ def check_table(
         *degenerate_checks(maps, settings["degenerate_share"]),
         *random_checks(images, settings["alpha"]),
         *oracle_checks(images, oracles, settings["oracle"]),
+        *leak_checks(curves, settings["leak"]),
         *accuracy_checks(heads, settings["accuracy"]),
     ]
     table = pd.DataFrame(rows)
@@ -112,20 +115,33 @@ def random_checks(images: pd.DataFrame, alpha: float) -> list[dict[str, object]]
 
 
 def oracle_checks(images: pd.DataFrame, oracles: Sequence[str], tolerance: float) -> list[dict[str, object]]:
-    """No method's SRG is above the oracle's: one row per model, head, units, fill and other method, random among them.
+    """No method's SRG is above the oracle's, and random's is below: one row per model, head, units, fill and other method.
 
-    The row's value is the upper end of the 95 % interval of the oracle's matched SRG minus the method's, paired by seed and image
-    (`statistics.two_way`); below -tolerance the instrument ranks a map above the truth.
+    The row's value is an end of the 95 % interval of the oracle's matched SRG minus the method's, paired by seed and image
+    (`statistics.two_way`), which must not be below -tolerance: the upper end, since a method may be as good as the truth; of
+    random the lower end, since an instrument that does not tell them apart measures nothing.
     """
     own = images[images["explained_by"] == images["scored_by"]]
     rows = []
     for (model, head, units, fill), cell in own.groupby(["model", "scored_by", "units", "fill"], sort=True):
         cubes = {method: as_cube(part, ["srg_matched"]) for method, part in cell.groupby("method", sort=True)}
         for oracle, method in product(oracles, [name for name in cubes if name not in oracles]):
-            _, high = two_way(cubes[oracle] - cubes[method]).interval()
+            low, high = two_way(cubes[oracle] - cubes[method]).interval()
+            value, what = (low, "is above") if method == REFERENCE else (high, "is not below")
             where = {"model": model, "units": units, "method": method, "head": head}
-            rows.append(_row("oracle", f"{oracle} is not below, fill {fill}", where, float(high[0]), -tolerance, np.inf))
+            rows.append(_row("oracle", f"{oracle} {what}, fill {fill}", where, float(value[0]), -tolerance, np.inf))
     return rows
+
+
+def leak_checks(curves: pd.DataFrame, most: float) -> list[dict[str, object]]:
+    """Nothing is left when all is removed: the share of images that keep their class then, per model, head, units and fill.
+
+    It is that of the class that a fill without content is given, about 1 / classes; more is told by the fill itself.
+    """
+    kept = curves[(curves["quantity"] == "kept") & (curves["order"] == "morf") & (curves["method"] == REFERENCE)]
+    ends = kept[kept["fraction"] == kept["fraction"].max()].to_dict("records")
+    what = "share of predictions kept when all is removed, fill {fill}"
+    return [_row("leak", what.format(**row), {**row, "seed": "all"}, float(row["mean"]), 0.0, most) for row in ends]
 
 
 def accuracy_checks(heads: pd.DataFrame, least: float | None) -> list[dict[str, object]]:
