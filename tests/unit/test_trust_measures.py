@@ -273,6 +273,15 @@ def test_references_judge_the_maps_that_their_runs_borrow():
     assert references(replace(panel, reference=None)) == {}
 
 
+def test_references_rank_degraded_copies_too():
+    values = np.random.default_rng(12).normal(size=(1, 5, 4))
+    methods = [*ranked(2), degraded("a", 0.5), degraded("a", 1.0)]
+    reference = panel_of(values[:, ::-1] ** 2, methods)
+    found = references(replace(panel_of(values, methods), reference=reference))
+    expected = spearmanr(values[0].mean(0), (values[0] ** 2).mean(0)).statistic
+    assert found["srg_own_degraded"] == pytest.approx([expected])
+
+
 def test_references_that_borrow_nothing_have_their_own_maps_alone():
     panel = panel_of(np.random.default_rng(11).normal(size=(2, 5, 3)), ranked(3))
     assert set(references(replace(panel, reference=panel))) == {"morf_own", "lerf_own", "srg_own"}

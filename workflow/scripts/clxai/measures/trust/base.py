@@ -140,7 +140,8 @@ class Panel:
 
     def _whole(self, metric: str, names: Sequence[str] | None) -> Float[ndarray, "study_seed study_image *setup method"]:
         order = [method.name for method in self.methods]
-        return self.scores[metric][..., [order.index(name) for name in (self.explanations if names is None else names)]]
+        chosen = [order.index(name) for name in (self.explanations if names is None else names)]
+        return self.scores[metric][..., chosen].astype(np.float64)
 
     def _kept(self, what: str, instrument: str, names: Sequence[str] | None, made: Callable[[ndarray], ndarray]) -> ndarray:
         """Return what is made of the whole study's scores, once for all its parts."""

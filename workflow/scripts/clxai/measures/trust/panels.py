@@ -23,8 +23,9 @@ def own_scores(path: str | Path, metrics: Sequence[str]) -> pd.DataFrame:
     The table is read in pieces: of a large study it does not fit in memory. Raises ClxaiError if it lacks a column.
     """
     columns = [*_KEYS, "explained_by", *dict.fromkeys(metrics)]
+    kinds = dict.fromkeys(metrics, np.float32)  # which holds the seven digits of tables
     try:
-        pieces = pd.read_csv(existing(path), usecols=columns, chunksize=ROWS)
+        pieces = pd.read_csv(existing(path), usecols=columns, dtype=kinds, chunksize=ROWS)
         parts = [_own(piece) for piece in pieces]
     except (ValueError, pd.errors.ParserError) as error:
         raise ClxaiError(f"{path}: not a readable table of images ({error})") from error
@@ -58,7 +59,7 @@ def panels_of(
             raise ClxaiError(f"the table of images has {len(part)} rows of {model}, {head}, the study {np.prod(shape)} runs")
         scores = {}
         for metric in metrics:
-            values = np.empty(len(flat))
+            values = np.empty(len(flat), np.float32)
             values[flat] = part[metric].to_numpy()
             scores[metric] = values.reshape(shape)
         panels[model, head] = alone(scores, methods, model)

@@ -13,7 +13,8 @@ from clxai.measures.trust.ranks import spearman
 def references(panel: Panel) -> Mapping[str, Float[ndarray, " seed"]]:
     """Spearman correlation of the order of the methods on this model with that on its reference, within each seed.
 
-    `own`: of the reference's own maps. Without it: of this model's maps judged by the reference, for those that its run borrows.
+    `own`: of the reference's own maps, `own_degraded`: with their degraded copies, where there are any. Without it: of this
+    model's maps judged by the reference, for those that its run borrows.
     """
     other = panel.reference
     if other is None:
@@ -21,9 +22,13 @@ def references(panel: Panel) -> Mapping[str, Float[ndarray, " seed"]]:
     judged = {
         str(method.options["of"]): method.name for method in other.of_member("borrowed") if _is_of(panel.model, method, other)
     }
-    names, found = [name for name in panel.explanations if name in judged], {}
+    names, copies = [name for name in panel.explanations if name in judged], panel.of_member("degraded")
+    degraded = [*panel.explanations, *(method.name for method in copies)] if copies else []
+    found = {}
     for part in INSTRUMENTS:
         found[f"{part}_own"] = spearman(panel.means(part), other.means(part))
+        if degraded:
+            found[f"{part}_own_degraded"] = spearman(panel.means(part, degraded), other.means(part, degraded))
         if len(names) > 1:
             there = other.means(part, [judged[name] for name in names])
             found[part] = spearman(panel.means(part, names), there)
