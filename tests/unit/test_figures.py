@@ -81,7 +81,12 @@ def tables():
     trust = [{"model": model, "head": head, **names, **numbers} for model, head in CELLS]
     rows = {"heads": heads, "trust": trust, **cut}
     frames = {name: pd.DataFrame(table).sample(frac=1, random_state=0) for name, table in rows.items()}
-    everything = {"fills": FILLS, "cuts": ["grid", "superpixels"], "shared_heads": ["knn", "linear"]}
+    everything = {
+        "fills": FILLS,
+        "cuts": ["grid", "superpixels"],
+        "shared_heads": ["knn", "linear"],
+        "matched": {"lrp": ["zero"], "saliency": ["mean"]},
+    }
     return Study("made up", MODELS, HEADS, METHODS, "zero", "grid", 0.05, tables=frames, **everything)
 
 
@@ -93,7 +98,7 @@ def contrast_number(quantity, metric, fill, method, head):
 def test_contrasts_stand_in_the_row_of_their_method_in_the_colour_of_their_head(figure_of):
     (axis,) = figure_of("contrasts")
     assert axis.get_title() == f"{title('supcon')} - {title('ce')}"
-    assert [label.get_text() for label in axis.get_yticklabels()] == [title("saliency"), title("lrp"), "all methods"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == [title("saliency"), f"{title('lrp')} ●", "all methods"]
     looks = look_of(["linear", "knn"])
     colours = {"linear": looks["linear"]["color"], "knn": looks["knn"]["color"], "all": "black"}
     found = {}

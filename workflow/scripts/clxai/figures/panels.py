@@ -1,6 +1,6 @@
 """Parts that several figures draw: marks side by side, intervals, names of ticks, legends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -42,9 +42,11 @@ def forest(axis: Axes, rows: pd.DataFrame, columns: Sequence[str], places: np.nd
             axis.errorbar(value[chosen], places[chosen], xerr=reach, mfc=inside, **style)
 
 
-def name_methods(axis: Axes, methods: Sequence[str], controls: Sequence[str]) -> None:
-    """Name the rows of a panel by methods, the controls in grey italics."""
-    axis.set_yticks(range(len(methods)), ["all methods" if method == ALL else title(method) for method in methods])
+def name_methods(axis: Axes, methods: Sequence[str], controls: Sequence[str], dotted: Container[str] = ()) -> None:
+    """Name the rows of a panel by methods, the controls in grey italics, some with a dot."""
+    names = ["all methods" if method == ALL else title(method) for method in methods]
+    names = [f"{name} ●" if method in dotted else name for name, method in zip(names, methods, strict=True)]
+    axis.set_yticks(range(len(methods)), names)
     for label, method in zip(axis.get_yticklabels(), methods, strict=False):  # inner panels show none
         if method in controls:
             label.set(style="italic", color="0.4")

@@ -130,7 +130,7 @@ def plot_figure(config: Mapping[str, Any], job: Any) -> Params:
     told = {**names, "controls": controls_of(config), "shared_heads": shared, "seed": study["seeds"][0]}
     fills, cuts = config["flipping"]["fills"], config["flipping"]["units"]
     told |= {"fill": fills[0], "units": cuts[0], "fills": fills, "cuts": cuts, "blind": blind_of(config)}
-    told |= {"margin": config["statistics"]["margin"], "references": _references(config)}
+    told |= {"margin": config["statistics"]["margin"], "matched": matched_fills(config), "references": _references(config)}
     return plain({"figure": member, "options": options, "caption": caption_of(config, job.figure, model), "study": told})
 
 
