@@ -4,10 +4,12 @@ import re
 from dataclasses import replace
 from itertools import product
 from math import inf, nan
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from clxai.planning import params
 from clxai.registry import LIBRARY
 from clxai.verdict.answering import answer_of
 from clxai.verdict.differences import ROUTES, difference_statements, single_statements
@@ -29,6 +31,7 @@ from clxai.verdict.trusting import left_out_statements, trust_contrast_statement
 from clxai.verdict.wording import SENTENCES, sentence, source
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from project import filled_config
 
 METHODS = ["random", "ink", "ig", "lrp", "oracle"]
 STUDY = Study(
@@ -632,3 +635,19 @@ def test_the_side_of_an_interval_is_that_of_both_its_ends(value, below, above):
     assume(below + above > 0)
     number = Evidence("", value, value - below, value + above)
     assert number.side == (1 if value - below > 0 else -1 if value + above < 0 else 0)
+
+
+def test_the_rules_are_told_models_and_methods_by_what_they_are():
+    config = filled_config()
+    config["study"]["name"] = "invented"
+    config["study"]["methods"] += ["sobel", "ig_zero"]
+    config["methods"]["ig_zero"] = {"method": "integrated_gradients", "baseline": "zero"}
+    config["flipping"]["fills"] = ["zero", "mean"]
+    config["models"]["ce_matched"]["masks"]["share"] = 0.1
+    told = params.state_verdict(config, SimpleNamespace(dataset="digits"))
+    study = Study(dataset="digits", **told)
+    assert (study.contrastive, study.references) == (["supcon"], ["ce_matched"])
+    assert (study.controls, study.blind, study.oracles) == (["random", "sobel"], ["random", "sobel"], [])
+    assert study.baselines == {"integrated_gradients": ["mean"], "ig_zero": ["zero"]}
+    assert (study.units, study.fill) == ("grid", "zero")
+    assert study.explaining == ["saliency", "integrated_gradients", "grad_cam", "grad_cam_pp", "lrp", "ig_zero"]

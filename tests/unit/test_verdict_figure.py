@@ -47,7 +47,7 @@ def study():
 
 def test_marks_stand_in_the_row_of_their_model_open_for_references(study):
     sheet = FIGURES["trust"].definition(study)
-    looks = look_of(list(dict.fromkeys(study.tables["trust"].query("head == 'knn' and fill != 'zero'")["part"])))
+    looks = look_of(("morf", "lerf", "srg"))
     panels = {axis.get_title().split(" (")[0]: axis for axis in sheet.axes if axis.axison}
     assert panels.keys() == {"agreement", "drop"}
     assert [label.get_text() for label in sheet.axes[0].get_yticklabels()] == [title(model) for model in MODELS]
@@ -77,3 +77,12 @@ def test_a_study_without_trust_measures_says_so_and_many_measures_fit_a_page(stu
     many = pd.concat([table.assign(measure=f"measure {number}") for number in range(40)])
     sheet = FIGURES["trust"].definition(Study(**{**vars(study), "tables": {"trust": many}}))
     assert sheet.get_size_inches()[1] <= 9.5
+
+
+def test_parts_of_its_own_are_named_below_a_measure_and_are_at_most_six(study):
+    table = study.tables["trust"].query("part == 'morf'")
+    own = pd.concat([table.assign(part=f"part {number}") for number in range(8)])
+    sheet = FIGURES["trust"].definition(Study(**{**vars(study), "tables": {"trust": own}}))
+    named = [text.get_text() for text in sheet.axes[0].get_legend().get_texts()]
+    assert named == [f"part {number}" for number in range(6)]
+    assert len(sheet.axes[0].containers) == len(MODELS) * 6

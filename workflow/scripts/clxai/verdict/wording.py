@@ -27,7 +27,16 @@ MEASURES = {
     "replication": "replication of the order of methods in other seeds and images",
     "reliability": "reliability over images",
     "degradation": "recovery of the known order of degraded maps",
-    "oracle": "order of the known truth, methods and random",
+    "concordance": "concordance of set-ups, Kendall's W",
+    "generalisability": "generalisability of the order of methods to other seeds and images",
+    "movement": "predictable and continuous movement of the embedding",
+    "movement_excess": "predictable and continuous movement of the embedding, against random orders",
+    "follows_loss": "movement of the embedding with the loss of evidence",
+    "off_manifold": "share of the curves' area off the training data",
+    "r_oms": "relative off-manifold score",
+    "inside": "what the test says where clean images lie",
+    "oracle": "share of correct orders of the known truth, methods and random",
+    "oracle_order": "share of images with the known truth above a method above random",
     "specificity": "specificity to the network's own maps",
     "encoding": "resistance to maps that spell the class",
     "references": "agreement with the references that were trained on perturbed images",
@@ -194,9 +203,14 @@ def _over_setups(statement: Statement) -> str:
 # Methods
 
 
+def _alone(statement: Statement) -> str:
+    """Return that the numbers are of one training, where they are."""
+    return "Of one training: " if {one.n_seeds for one in statement.evidence} == {1} else ""
+
+
 def _random(text: str) -> Callable[[Statement], str]:
     def word(statement: Statement) -> str:
-        return f"On `{statement.about['model']}`, {text}: {_each(statement, shares=True)}{_size(statement)}."
+        return f"{_alone(statement)}On `{statement.about['model']}`, {text}: {_each(statement, shares=True)}{_size(statement)}."
 
     return word
 
@@ -241,7 +255,7 @@ def _trust(text: str) -> Callable[[Statement], str]:
         side = "above" if about["better"] > 0 else "below"
         subject = _measure(about)
         opening = text.format(subject=subject[0].upper() + subject[1:], side=side, null=f"{about['null']:g}")
-        return f"{opening}: {_each(statement, shares=True)}{_size(statement)}."
+        return f"{_alone(statement)}{opening}: {_each(statement, shares=True)}{_size(statement)}."
 
     return word
 
