@@ -643,7 +643,7 @@ def test_the_rules_are_told_models_and_methods_by_what_they_are():
     config["study"]["methods"] += ["sobel", "ig_zero"]
     config["methods"]["ig_zero"] = {"method": "integrated_gradients", "baseline": "zero"}
     config["flipping"]["fills"] = ["zero", "mean"]
-    config["models"]["ce_matched"]["masks"]["share"] = 0.1
+    config["models"]["ce_matched"]["masks"] = {**config["models"]["ce_matched"]["masks"], "share": 0.1}
     told = params.state_verdict(config, SimpleNamespace(dataset="digits"))
     study = Study(dataset="digits", **told)
     assert (study.contrastive, study.references) == (["supcon"], ["ce_matched"])
