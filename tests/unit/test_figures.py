@@ -251,6 +251,19 @@ def test_declared_contrasts_are_boxed(figure_of):
     ]
 
 
+def test_mean_over_methods_of_the_cross_figure_leaves_controls_out(tables):
+    panels = FIGURES["cross"].definition(replace(tables, controls=["random", "lrp"])).axes
+    expected = number("supcon", "linear", "knn", "saliency", "zero", "srg_matched")
+    assert panels[0].collections[0].get_array().reshape(2, 2)[0, 1] == pytest.approx(expected)
+    plt.close("all")
+
+
+def test_twenty_names_look_different():
+    looks = look_of([f"method{number}" for number in range(20)])
+    assert len({(look["color"], look["linestyle"]) for look in looks.values()}) == 21
+    assert len({(look["color"], look["marker"]) for look in looks.values()}) == 21
+
+
 @pytest.fixture
 def data():
     """Twelve images of two classes; image n is of the grey n."""

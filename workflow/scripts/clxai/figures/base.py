@@ -108,3 +108,7 @@ class Study:
     def compared(self) -> list[str]:
         """Return the methods that are compared with the reference; the reference itself in a study of that alone."""
         return [method for method in self.methods if method != REFERENCE] or [REFERENCE]
+
+    def explained(self) -> list[str]:
+        """Return the methods that are no controls; in a study of controls alone those that are compared."""
+        return [method for method in self.methods if method not in self.controls] or self.compared()

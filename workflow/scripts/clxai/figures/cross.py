@@ -10,14 +10,14 @@ from clxai.figures.style import PAGE_WIDTH, title
 
 @figure("cross", tables=["summary"], metrics=["srg_matched"])
 def cross(study: Study) -> Figure:
-    """SRG of the matched probability when the explanation of one head (rows) is scored by another (columns), mean over all
-    methods but the random one. The diagonal is each head's own explanation; a diagonal no better than its column means that
+    """SRG of the matched probability when the explanation of one head (rows) is scored by another (columns), mean over the
+    methods that are no controls. The diagonal is each head's own explanation; a diagonal no better than its column means that
     the head needs none of its own.
     """
     sheet, axes = plt.subplots(1, len(study.models), figsize=(PAGE_WIDTH, 2.6), squeeze=False)
     table, cells = study.shown("summary"), study.cells(study.own("srg_matched"))
     chosen = table[table["metric"] == "srg_matched"]
-    chosen = chosen[chosen["method"].isin(study.compared())]
+    chosen = chosen[chosen["method"].isin(study.explained())]
     limit = max(0.1, float(chosen.groupby(["model", "explained_by", "scored_by"])["mean"].mean().abs().max()))
     for axis, model in zip(axes[0], study.models, strict=True):
         heads = [head for name, head in cells if name == model]
