@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
 TINY = "tests/workflow/tiny.yaml"
 MISSING = object()
+PLAIN_METHODS = ["random", "saliency", "integrated_gradients", "grad_cam", "grad_cam_pp", "lrp"]
 # Jobs of the tiny study after its checks, after its trust measures, and after its curves.
 AFTER_CHECKS = {"check_study": 1, "state_verdict": 1, "plot_figure": 11, "plot_figure_of_model": 2}
 AFTER_TRUST = {"assess_trust": 1, "state_verdict": 1, "plot_figure": 1}
@@ -28,10 +29,16 @@ PARTS = ("Snakefile", "rules", "workflow", "config", "envs", "profiles", "result
 
 
 def filled_config(**changes):
-    """The default config with schema defaults filled in; `changes` replaces whole sections."""
+    """The default recipes in a plain study, schema defaults filled in; `changes` replaces whole sections.
+
+    Three models, six methods without aliases, one fill, no declared contrasts: what the default study shows is free to change.
+    """
     from snakemake.utils import validate
 
     config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    config["study"] |= {"models": ["ce", "supcon", "ce_matched"], "methods": list(PLAIN_METHODS)}
+    config["flipping"]["fills"] = ["mean"]
+    del config["methods"]["ig_other_loss"], config["models"]["ce_finetuned"], config["statistics"]
     config.update(copy.deepcopy(changes))
     validate(config, str(ROOT / "workflow" / "schemas" / "config.schema.yaml"))
     return config

@@ -102,6 +102,14 @@ def test_declared_contrasts_are_filled_in_and_turn_the_pairs(config):
     assert found["contrasts"] == [["supcon", "ce"], ["ce_matched", "ce"], ["supcon", "ce_matched"]]
 
 
+def test_declared_contrasts_of_models_that_a_study_leaves_out_are_named_as_not_tested(config):
+    pairs = [{"model": "supcon", "minus": "ce"}, {"model": "supcon", "minus": "ce_matched"}]
+    config = changed(config, {"statistics.confirmatory": pairs, "study.models": ["ce", "supcon"]})
+    check(config)
+    assert [(row["model"], row["minus"]) for row in params.summarise(config, None)["confirmatory"]] == [("supcon", "ce")]
+    assert params.state_verdict(config, None)["not_tested"] == [["supcon", "ce_matched"]]
+
+
 def test_metrics_are_all_that_are_declared_or_those_that_are_named(config):
     assert metrics_of(config) == list(declared("metrics"))
     config["study"]["metrics"] = [*CHECKED_METRICS[::-1], "roughness"]

@@ -264,7 +264,7 @@ WRONG = {
     "contrast of three": ({"study.contrasts": [["ce", "supcon", "ce_matched"]]}, ["study.contrasts.0", "too long"]),
     "declared contrast of an unknown model": (
         {"statistics.confirmatory": [{"model": "cee", "minus": "supcon"}]},
-        ["statistics.confirmatory.0: unknown model of the study 'cee'", "'ce'"],
+        ["statistics.confirmatory.0: unknown model 'cee'", "'ce'"],
     ),
     "declared contrast without a second model": (
         {"statistics.confirmatory": [{"model": "ce"}]},

@@ -651,3 +651,8 @@ def test_the_rules_are_told_models_and_methods_by_what_they_are():
     assert study.baselines == {"integrated_gradients": ["mean"], "ig_zero": ["zero"]}
     assert (study.units, study.fill) == ("grid", "zero")
     assert study.explaining == ["saliency", "integrated_gradients", "grad_cam", "grad_cam_pp", "lrp", "ig_zero"]
+
+
+def test_the_page_names_declared_contrasts_that_were_not_tested():
+    study = replace(STUDY, not_tested=[["supcon", "ce_matched"]])
+    assert "that are not tested, since the study leaves out a model: supcon - ce_matched." in markdown(page_of(study, []))

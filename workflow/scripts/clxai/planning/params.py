@@ -18,7 +18,7 @@ from clxai.planning.choices import (
     samples_before,
     semantics_of,
 )
-from clxai.planning.confirmatory import confirmatory_of
+from clxai.planning.confirmatory import confirmatory_of, not_tested
 from clxai.planning.extents import content
 from clxai.planning.outputs import caption_of, figure_options, metrics_of
 from clxai.planning.reading import plain
@@ -155,6 +155,7 @@ def state_verdict(config: Mapping[str, Any], job: Any) -> Params:
         "blind": [name for name in blind_of(config) if name not in oracles],
         "baselines": matched_fills(config),
         "references": _references(config),
+        "not_tested": not_tested(config),
         "contrastive": [name for name in study["models"] if not has_classifier(config, name)],
     }
     return plain(told)

@@ -115,6 +115,9 @@ def run_table(study: Study) -> Iterable[Block]:
     if "n_images" in summary and len(summary):
         cut = ", ".join(f"{name} {_several(summary[name])}" for name in ("units", "fill") if name in summary)
         yield Block(f"{_several(summary['n_images'])} images are explained and flipped; {cut}.")
+    if study.not_tested:
+        pairs = ", ".join(f"{first} - {second}" for first, second in study.not_tested)
+        yield Block(f"Declared contrasts that are not tested, since the study leaves out a model: {pairs}.")
     if models.empty:
         yield Block("How the models were trained is not at hand.")
         return

@@ -85,8 +85,8 @@ class Study:
 
     `controls` explain nothing (the random attribution among them), those that are `blind` never saw the network, `oracles` know
     the truth. `references` are models that were trained on perturbed images, `contrastive` are those without a classifier of
-    their own. `units` and `fill` are the first ones, which tables show. `baselines` gives the fills of the study that are the
-    baseline of each method that has one.
+    their own. `not_tested` are declared pairs of which the study leaves out a model. `units` and `fill` are the first ones, which
+    tables show. `baselines` gives the fills of the study that are the baseline of each method that has one.
     """
 
     models: Sequence[str]
@@ -95,6 +95,7 @@ class Study:
     blind: Sequence[str] = ()
     oracles: Sequence[str] = ()
     references: Sequence[str] = ()
+    not_tested: Sequence[Sequence[str]] = ()
     contrastive: Sequence[str] = ()
     baselines: Mapping[str, Sequence[str]] = field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
