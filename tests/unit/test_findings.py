@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from clxai.errors import ClxaiError
 from clxai.planning import findings
 from clxai.planning.findings import BEGIN, DEFAULT, END, ROOT, committed, document, page
 from clxai.runtime.artefacts import write_record, write_table
@@ -113,3 +114,28 @@ def test_a_page_of_another_folder_leaves_the_readme_alone(tmp_path):
     findings.main([str(tmp_path / "results"), str(finished(tmp_path / "run", "AVX2", 0.1))])
     assert (ROOT / "README.md").read_text() == before
     assert Path(tmp_path / "results" / "verdict.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "cpu", "message"),
+    [
+        ({"dataset": "planted"}, "AVX2", "holds the study 'small' of 'none', not 'small' of 'planted'"),
+        ({"name": "other"}, "AVX2", "not 'other' of 'none'"),
+        ({"contrastive": []}, "AVX512", r"holds runs of another design \(AVX2\)"),
+    ],
+)
+def test_a_folder_holds_runs_of_one_study_and_design(tmp_path, changes, cpu, message):
+    target, other = tmp_path / "results", finished(tmp_path / "b", cpu, 0.2)
+    findings.main([str(target), str(finished(tmp_path / "a", "AVX2", 0.1))])
+    design = findings.read_record(other / "verdict.json")
+    write_record({**design, **changes}, other / "verdict.json")
+    with pytest.raises(ClxaiError, match=message):
+        findings.main([str(target), str(other)])
+
+
+def test_a_run_of_another_design_takes_the_place_of_the_only_one(tmp_path):
+    target, other = tmp_path / "results", finished(tmp_path / "b", "AVX2", 0.2)
+    findings.main([str(target), str(finished(tmp_path / "a", "AVX2", 0.1))])
+    write_record({**findings.read_record(other / "verdict.json"), "contrastive": []}, other / "verdict.json")
+    findings.main([str(target), str(other)])
+    assert committed(target)["AVX2"].contrastive == []

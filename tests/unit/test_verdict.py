@@ -151,6 +151,8 @@ def test_an_open_difference_says_what_it_would_take(needed, expected):
     assert "shown neither to differ between `supcon` and `ce` nor to be equivalent within 0.05" in sentence(statement)
     assert "this design shows a difference of 0.15 with a power of 80 %" in sentence(statement)
     assert expected in sentence(statement)
+    silent = told(contrasts=contrasts([AROUND] * 4, p_holm=0.9, detectable=nan, seeds_needed=nan))
+    assert sentence(next(difference_statements(silent))).endswith("5 seeds, 100 images).")
     alone = told(contrasts=contrasts([AROUND] * 4, p_holm=0.9, detectable=0.15, seeds_needed=nan, n_seeds=1))
     assert "for this training, which does not tell how many others it would take" in sentence(next(difference_statements(alone)))
 

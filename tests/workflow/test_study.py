@@ -38,7 +38,7 @@ def test_trust_measures_are_there_or_left_out_with_a_reason(finished):
     assert {(row["model"], row["minus"]) for row in rows(tables / "trust_contrasts.csv")} == {("supcon", "ce")}
 
 
-FIGURES = ("accuracy", "deletion", "insertion", "srg", "cross", "ranking", "drift", "trajectories", "gallery_ce")
+FIGURES = ("accuracy", "deletion", "insertion", "srg", "cross", "ranking", "trust", "drift", "trajectories", "gallery_ce")
 
 
 @pytest.mark.parametrize("name", FIGURES)

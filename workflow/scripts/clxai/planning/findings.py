@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from clxai.errors import ClxaiError
 from clxai.names import ALL
 from clxai.planning.config_docs import markdown_table
 from clxai.runtime.artefacts import read_record, read_table
@@ -86,7 +87,11 @@ def _kept(name: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def take_over(folder: Path, found: Mapping[str, pd.DataFrame], design: Mapping[str, object]) -> None:
-    """Put a run's numbers into a folder of results, in the place of earlier ones of the same kind of CPU."""
+    """Put a run's numbers into a folder of results, in the place of earlier ones of the same kind of CPU.
+
+    Raises ClxaiError if the folder holds runs of another study or data set, or of the same study designed otherwise.
+    """
+    _check_folder(folder, set(found["models"][RUN]), design)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / DESIGN).write_text(json.dumps(design, indent=2, sort_keys=True) + "\n")
     for name, table in found.items():
@@ -94,6 +99,21 @@ def take_over(folder: Path, found: Mapping[str, pd.DataFrame], design: Mapping[s
         others = [old[~old[RUN].isin(table[RUN])] for old in ([pd.read_csv(path)] if path.exists() else [])]
         both = pd.concat([*(old for old in others if len(old)), table])
         both.sort_values(RUN, kind="stable").to_csv(path, index=False)
+
+
+def _check_folder(folder: Path, runs: set[str], design: Mapping[str, object]) -> None:
+    if not (folder / DESIGN).exists():
+        return
+    stored, kept = json.loads((folder / DESIGN).read_text()), set(pd.read_csv(folder / "models.csv")[RUN]) - runs
+    whose, other = ((one.get("name"), one.get("dataset")) for one in (stored, design))
+    if whose != other:
+        raise ClxaiError(
+            f"{folder} holds the study {whose[0]!r} of {whose[1]!r}, not {other[0]!r} of {other[1]!r}: name another folder"
+        )
+    if stored != design and kept:
+        raise ClxaiError(
+            f"{folder} holds runs of another design ({', '.join(sorted(kept))}): delete the folder and take all runs over"
+        )
 
 
 def committed(folder: Path = DEFAULT) -> dict[str, Study]:

@@ -170,10 +170,12 @@ def _difference(claim: str) -> Callable[[Statement], str]:
 def _needed(statement: Statement) -> str:
     """Return what it would take to decide, where the claim is open and the table says."""
     about = statement.about
-    if statement.claim not in ("undecided", "noninferiority_open", "contradiction") or about.get("detectable") is None:
+    detectable = about.get("detectable")
+    is_open = statement.claim in ("undecided", "noninferiority_open", "contradiction")
+    if not is_open or detectable is None or not isfinite(detectable):
         return ""
     needed, margin = about.get("seeds_needed"), f"{about['margin']:g}"
-    small = f"; this design shows a difference of {number(about['detectable'])} with a power of 80 %"
+    small = f"; this design shows a difference of {number(detectable)} with a power of 80 %"
     if about["n_seeds"] == 1:
         return f"{small} for this training, which does not tell how many others it would take"
     if needed is not None and isfinite(needed):
