@@ -9,6 +9,7 @@ STUDY := results/studies/default
 study: report ## install, run the default study, build the report (the default)
 	@echo
 	@echo "The report: $(CURDIR)/$(STUDY)/report.zip (unpack it, open report.html)"
+	@echo "What was found, and what was not: $(CURDIR)/$(STUDY)/digits/verdict.md"
 	@echo "Tables and figures: $(CURDIR)/$(STUDY)/digits"
 
 report: .venv/installed ## run what is missing, then build the report

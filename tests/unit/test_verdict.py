@@ -287,6 +287,8 @@ def test_the_instrument_fails_where_a_method_or_random_is_not_below_the_truth():
         oracle_statements(told(summary=summary(change={("ce", "linear", "mean", "lrp"): nan}))), claim="oracle_beaten"
     )
     assert "`lrp` undefined" in sentence(undefined)
+    borrowed = replace(told(summary=summary({**MEANS, "borrowed": 0.9})), controls=["random", "ink", "borrowed"])
+    assert [each.claim for each in oracle_statements(borrowed)] == ["oracle_wins"]
     unknown = replace(told(summary=summary()), oracles=[])
     assert [each.claim for each in oracle_statements(unknown)] == ["no_oracle"]
 

@@ -16,7 +16,6 @@ from clxai.planning.choices import (
     oracles_of,
     recipe_of,
     samples_before,
-    semantics_of,
 )
 from clxai.planning.confirmatory import confirmatory_of, not_tested
 from clxai.planning.extents import content
@@ -143,7 +142,7 @@ def _references(config: Mapping[str, Any]) -> list[str]:
 def state_verdict(config: Mapping[str, Any], job: Any) -> Params:
     """Return the design as the rules of the verdict see it: models and methods by what they are, baselines, the study's name."""
     study = config["study"]
-    oracles = [name for name in study["methods"] if semantics_of(config, "methods", name)["needs_evidence"]]
+    oracles = oracles_of(config)
     told = {
         "name": study["name"],
         "models": study["models"],

@@ -76,7 +76,10 @@ def temperature_statements(study: Study) -> Iterable[Statement]:
 
 
 def oracle_statements(study: Study) -> Iterable[Statement]:
-    """Yield whether the known truth beats every other map in each cell (model, head, units, fill); where not, the test failed."""
+    """Yield whether the known truth beats every method and blind map in each cell (model, head, units, fill), or the test failed.
+
+    Controls that are made of other maps, or of the network's own scores, are not compared with it.
+    """
     table = study.own(MAIN)
     if table.empty:
         return
@@ -85,7 +88,7 @@ def oracle_statements(study: Study) -> Iterable[Statement]:
         yield Statement("oracle", "no_oracle", Kind.CANNOT_SAY, ("none",), weight=44)
         return
     for oracle in known:
-        yield from _against_oracle(table, oracle, [name for name in study.methods if name not in study.oracles])
+        yield from _against_oracle(table, oracle, [*study.blind, *study.explaining])
 
 
 def _against_oracle(table: pd.DataFrame, oracle: str, others: Iterable[str]) -> Iterable[Statement]:

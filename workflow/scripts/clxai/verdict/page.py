@@ -129,4 +129,4 @@ def run_table(study: Study) -> Iterable[Block]:
 
 
 def _several(values: pd.Series) -> str:
-    return ", ".join(str(value) for value in values.drop_duplicates())
+    return ", ".join(str(value) for value in values.drop_duplicates() if value != ALL)

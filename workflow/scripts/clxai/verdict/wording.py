@@ -433,7 +433,9 @@ SENTENCES: Mapping[str, Callable[[Statement], str]] = {
         f"Between the ends of the temperatures' 95 % intervals no mean of matched SRG moves by more than {_numbers(one)}."
     ),
     "no_oracle": _fixed("The truth is not known for these images: whether the test ranks it first cannot be said."),
-    "oracle_wins": _fixed("The known truth (`{oracle}`) scores above every other map, random included, in all {n} cells."),
+    "oracle_wins": _fixed(
+        "The known truth (`{oracle}`) scores above every method and every map that is blind to the network in all {n} cells."
+    ),
     "oracle_beaten": _oracle_beaten,
     "variance": _variance,
     "variance_undefined": _fixed("How much of the variance belongs to trainings and to images is undefined."),
