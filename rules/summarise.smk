@@ -40,6 +40,7 @@ rule assess_trust:
     output:
         trust=table("trust"),
         trust_contrasts=table("trust_contrasts"),
+        claims=table("trust_claims"),
         left_out=table("trust_left_out"),
     log:
         f"{HOME}/logs/assess_trust.log",

@@ -1,8 +1,11 @@
 """Routes by which models are compared, and the normalised area over the curve."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from clxai.measures.trust.assessing import CONTRAST_COLUMNS
 from clxai.measures.trust.base import Method, alone
+from clxai.measures.trust.claims import CLAIM_COLUMNS, claim_table
 from clxai.measures.trust.intervals import draws_of, measure, summarise
 from clxai.measures.trust.routes import naopc, routes
 
@@ -79,3 +82,31 @@ def test_routes_are_means_over_methods_and_their_excess():
 def test_without_both_orders_there_is_no_normalised_route(absent):
     methods = [method if method.name != absent else Method(absent, "sobel", "control") for method in METHODS]
     assert "naopc" not in routes(panel_of(curves_of(np.random.default_rng(4)), methods))
+
+
+@pytest.mark.parametrize(
+    ("intervals", "claim"),
+    [
+        ([(0.1, 0.2), (0.01, 0.3)], "higher"),
+        ([(-0.2, -0.1), (-0.3, -0.01)], "lower"),
+        ([(0.1, 0.2), (-0.3, -0.01)], "contradiction"),
+        ([(0.1, 0.2), (-0.3, 0.1)], "partly"),
+        ([(-0.1, 0.2), (0.0, 0.1)], "none"),
+        ([(0.1, 0.2), (np.nan, np.nan)], "undefined"),
+    ],
+)
+def test_routes_claim_something_together_or_not(intervals, claim):
+    place = {"model": "supcon", "minus": "ce", "head": "knn", "units": "grid", "fill": "mean"}
+    rows = [
+        {"measure": "mine", "part": str(n), **place, "ci_low": low, "ci_high": high} for n, (low, high) in enumerate(intervals)
+    ]
+    other = {**rows[0], "measure": "agreement", "ci_low": -9.0, "ci_high": -8.0}
+    found = claim_table(pd.DataFrame([*rows, other]), {"mine": "routes", "agreement": "agreement"})
+    assert found["claim"].tolist() == [claim]
+    assert found.iloc[0][list(place)].to_dict() == place
+    assert found["n_routes"].tolist() == [2]
+
+
+def test_no_routes_make_no_claim():
+    empty = pd.DataFrame(columns=CONTRAST_COLUMNS)
+    assert list(claim_table(empty, {}).columns) == list(CLAIM_COLUMNS)

@@ -36,6 +36,7 @@ def test_trust_measures_are_there_or_left_out_with_a_reason(finished):
     assert {row["needs"] for row in left_out} == {"oracle", "borrowed", "degraded", "class_code", "references"}
     assert {row["measure"] for row in found}.isdisjoint(row["measure"] for row in left_out)
     assert {(row["model"], row["minus"]) for row in rows(tables / "trust_contrasts.csv")} == {("supcon", "ce")}
+    assert {row["n_routes"] for row in rows(tables / "trust_claims.csv")} == {"4"}  # no search of orders, no NAOPC
 
 
 FIGURES = ("accuracy", "deletion", "insertion", "srg", "cross", "ranking", "trust", "drift", "trajectories", "gallery_ce")
