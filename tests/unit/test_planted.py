@@ -10,6 +10,7 @@ from clxai.data.preparing import prepare
 from clxai.data.sources.base import SOURCES
 from clxai.data.sources.planted import _Painter
 from clxai.errors import ClxaiError
+from clxai.planning.extents import parts_of
 from project import changed, check, filled_config
 from scipy import ndimage, stats
 from sklearn.datasets import load_digits
@@ -167,3 +168,55 @@ def test_oracle_is_refused_without_the_evidence_that_it_shows(source_name, optio
     with pytest.raises(ClxaiError, match=error):
         check(config)
     check(changed(config, {"datasets.digits.source": "planted", "methods.oracle": {"part": 1}}))
+
+
+def npz_entry(folder, **arrays):
+    """An entry of `datasets` for an npz file of 60 images of two classes, and its arrays."""
+    rng, labels = np.random.default_rng(0), np.arange(60) % 2
+    there = {"train_images": rng.integers(0, 255, (60, 12, 16), dtype=np.uint8), "train_labels": labels, **arrays}
+    np.savez(folder / "a.npz", **there)
+    rest = {"name": None, "limit": {}, "test_fraction": 0.2, "val_fraction": 0.15, "seed": 0, "first_label": 0, "arguments": {}}
+    return {"source": "npz", "path": str(folder / "a.npz"), "size": None, **rest}
+
+
+@pytest.mark.parametrize("size", [None, [24, 32], [10, 10]])
+def test_npz_file_brings_its_own_evidence_which_is_resized_as_the_images_are(tmp_path, size):
+    evidence = np.zeros((60, 12, 16), np.uint8)
+    evidence[:, 3:6, 4:8], evidence[:, 6:9, 8:12] = 1, 2
+    given = npz_entry(tmp_path, train_evidence=evidence) | {"size": size}
+    prepare(given, tmp_path / "images.npy", tmp_path / "labels.nc")
+    found = open_prepared("own", tmp_path / "images.npy", tmp_path / "labels.nc").evidence
+    assert found.shape == (60, *(size or (12, 16)))
+    assert set(np.unique(found)) == {0, 1, 2}
+    if size is None:
+        np.testing.assert_array_equal(found, evidence)
+    elif size == [24, 32]:
+        np.testing.assert_array_equal(found, evidence.repeat(2, 1).repeat(2, 2))
+    assert parts_of(given) == 255
+
+
+def test_npz_file_without_evidence_has_none(tmp_path):
+    given = npz_entry(tmp_path)
+    prepare(given, tmp_path / "images.npy", tmp_path / "labels.nc")
+    assert open_prepared("own", tmp_path / "images.npy", tmp_path / "labels.nc").evidence is None
+    assert parts_of(given) == 0
+
+
+@pytest.mark.parametrize(
+    ("arrays", "error"),
+    [
+        ({"train_evidence": np.zeros((60, 12, 15), np.uint8)}, r"train_evidence must be uint8 .*\[60, 12, 16\]"),
+        ({"train_evidence": np.zeros((60, 12, 16))}, r"train_evidence must be uint8 .*float64"),
+        (
+            {
+                "test_images": np.zeros((2, 12, 16), np.uint8),
+                "test_labels": np.arange(2),
+                "train_evidence": np.ones((60, 12, 16), "u1"),
+            },
+            "for each split or for none. Found that of train",
+        ),
+    ],
+)
+def test_evidence_that_is_no_mask_for_each_image_is_refused(tmp_path, arrays, error):
+    with pytest.raises(ClxaiError, match=error):
+        parts_of(npz_entry(tmp_path, **arrays))

@@ -13,7 +13,7 @@ FILLS = ["mean", "blur", "noise", "linear", "nun"]
 STUDY = {
     "study": {
         **{"datasets": ["wide"], "models": ["ce"], "seeds": [0], "heads": ["softmax", "knn"]},
-        "methods": ["random", "saliency", "integrated_gradients", "grad_cam", "lrp", "occlusion"],
+        "methods": ["random", "saliency", "integrated_gradients", "grad_cam", "lrp", "occlusion", "oracle"],
     },
     "samples": {"evaluation": {"images": 6}},
     "datasets": {"wide": {"source": "npz", "path": "wide.npz"}},
@@ -29,18 +29,20 @@ STUDY = {
     "statistics": {"bootstrap_draws": 100},
     "checks": {
         **{"accuracy": None, "alpha": 0.000001, "degenerate_share": 1.0},
-        "warn": ["ig_completeness", "lrp_conservation", "degenerate_share"],
+        "warn": ["ig_completeness", "lrp_conservation", "degenerate_share", "leak", "oracle"],
     },
 }
 
 
 def bars(n_images, height, width, channels):
-    """Images [image, y, x, channel] of noise with a bright bar, across (class 0) or down (class 1), and their classes."""
+    """Images [image, y, x, channel] of noise with a bright bar, across (class 0) or down (class 1), their classes, the bars."""
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 90, (n_images, height, width, channels), dtype=np.uint8), np.arange(n_images) % 2
-    images[labels == 0, height // 2 - 4 : height // 2 + 4] += 150
-    images[labels == 1, :, width // 2 - 4 : width // 2 + 4] += 150
-    return images, labels
+    evidence = np.zeros(images.shape[:3], np.uint8)
+    evidence[labels == 0, height // 2 - 4 : height // 2 + 4] = 1
+    evidence[labels == 1, :, width // 2 - 4 : width // 2 + 4] = 1
+    images += 150 * evidence[..., None]
+    return images, labels, evidence
 
 
 @pytest.fixture
@@ -50,10 +52,10 @@ def oblong(fresh):
     return fresh
 
 
-def run(project, study, images, labels):
+def run(project, study, images, labels, evidence):
     """Run a study of one data set, an npz file of its name."""
     (name,) = study["study"]["datasets"]
-    np.savez(project.folder / f"{name}.npz", train_images=images, train_labels=labels)
+    np.savez(project.folder / f"{name}.npz", train_images=images, train_labels=labels, train_evidence=evidence)
     (project.folder / f"{name}.yaml").write_text(yaml.safe_dump(study))
     process = project.snakemake("--cores", "2", config=f"{name}.yaml")
     assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]
@@ -73,8 +75,15 @@ def test_oblong_images_run_from_the_file_to_the_figures(oblong):
     with (study / "tables" / "checks.csv").open() as file:
         rows = [row["check"] for row in csv.DictReader(file)]
     assert all(any(f"random srg is 0, fill {fill} " in row for row in rows) for fill in FILLS)
+    assert sum(row.startswith("oracle is ") for row in rows) == 2 * 6 * len(FILLS)
     with (study / "tables" / "summary.csv").open() as file:
-        assert {row["fill"] for row in csv.DictReader(file)} == set(FILLS)
+        assert {row["fill"] for row in csv.DictReader(file)} == {*FILLS, "all"}
+    with (study / "tables" / "maps.csv").open() as file:
+        shares = {row["method"]: row for row in csv.DictReader(file)}
+    assert {method: float(row["relevance_mass"]) == 1 for method, row in shares.items()} == {
+        method: method == "oracle" for method in STUDY["study"]["methods"]
+    }
+    assert float(shares["random"]["evidence_share"]) == pytest.approx((8 / HEIGHT + 8 / WIDTH) / 2, abs=0.01)
 
 
 def test_cnn_and_resnet50_run_at_64_px(fresh):
