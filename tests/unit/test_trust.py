@@ -208,3 +208,22 @@ def test_intervals_end_at_the_range_of_the_measure(images):
 def test_draws_are_the_same_for_all_models_and_others_for_another_seed():
     assert (draws_of(9, 0) == draws_of(9, 0)).all() and (draws_of(9, 0) != draws_of(9, 1)).any()
     assert draws_of(9, 0).shape == (intervals.DRAWS, 9)
+
+
+def test_models_are_held_against_their_references(images):
+    """In the set-up and the head that is meant, and for models with a reference alone."""
+    given = settings(references={"supcon": "ce"}, measures={"references": ["references", {}]})
+    found = trust_table(assess_study(images, given), {"references": "references"})
+    assert set(found["model"]) == {"supcon"} and len(found) == 2 * 2 * 3  # heads, set-ups and parts
+    table = own_scores(images, METRICS)
+    table = table[(table["head"] == "linear") & (table["fill"] == "noise") & (table["method"] != "random")]
+    means = table.groupby(["model", "seed", "method"], observed=True)["srg_matched"].mean().unstack("method")
+    expected = [spearmanr(means.loc["supcon"].loc[seed], means.loc["ce"].loc[seed]).statistic for seed in range(3)]
+    found = row_of(found, head="linear", fill="noise", part="srg_own")
+    assert found["value"] == pytest.approx(np.mean(expected))
+
+
+def test_same_tables_give_the_same_numbers(images):
+    given = settings(measures={"replication": ["replication", {"splits": 4}], "reliability": ["reliability", {}]})
+    one, two = (trust_table(assess_study(images, given), {name: name for name in given["measures"]}) for _ in range(2))
+    pd.testing.assert_frame_equal(one, two)
