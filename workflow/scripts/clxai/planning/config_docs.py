@@ -83,7 +83,7 @@ models:
 `heads`, `methods`, `fills` and `units` hold options alone; what runs is listed in `study.heads`, `study.methods`,
 `flipping.fills` and `flipping.units`. Each may appear several times under names of your own, with `head`, `method`, `fill` or
 `units` naming the registered one. `layer` names a layer of the network, `last` its deepest; `baseline` is the name of a fill
-that does not need the mask.
+that needs neither the mask nor the bank.
 
 ```yaml
 study:
