@@ -55,7 +55,12 @@ datasets:
   cifar10: {source: torchvision, name: CIFAR10, download: true}
   blood: {source: npz, path: data/bloodmnist.npz} # MedMNIST layout: train_images, train_labels, ...
   birds: {source: folder, path: data/birds, size: 224} # {class}/*.png or {train,val,test}/{class}/*.png
+  planted: {source: planted, size: 32, arguments: {images: 6000, classes: 5, variant: plain}} # or shortcut, redundant
 ```
+
+Where it is known which pixels are evidence of the class, `oracle` is a method, and the maps of all methods are compared with it:
+data of source `planted`, and npz files with `train_evidence` (and that of their other splits), uint8 `[image, y, x]`, 0 where
+there is none. [planted.yaml](planted.yaml) is a study of such data.
 
 Splits that the source does not bring are drawn from its training images, stratified by class and seeded: first the test split
 (`test_fraction`), then the validation split (`val_fraction`). `limit` then takes a stratified sample of each split. Images that
