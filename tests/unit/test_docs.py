@@ -136,3 +136,10 @@ def test_version_of_the_citation():
 
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == __version__
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_item_of_the_report_has_a_caption():
+    rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    named = {f"table_{name}.rst" for name in re.findall(r'\btable\("(\w+)"\)', rules)}
+    named |= set(re.findall(r"workflow/report/(\w+\.rst)", rules))
+    assert named == {path.name for path in (ROOT / "workflow" / "report").glob("*.rst")} - {"workflow.rst"}
