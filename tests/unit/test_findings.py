@@ -76,6 +76,7 @@ def finished(folder, cpu, mean):
         (folder / "tables").mkdir(parents=True, exist_ok=True)
         write_table(table, folder / "tables" / f"{name}.csv")
     design = {"name": "small", "dataset": "none", "models": ["ce", "supcon"], "methods": ["random", "ig"], "controls": ["random"]}
+    design |= {"units": "grid", "fill": "mean"}
     write_record({**design, "contrastive": ["supcon"]}, folder / "verdict.json")
     return folder
 
@@ -107,6 +108,18 @@ def test_tables_of_the_readme_have_a_column_for_each_run(tmp_path):
     assert "| `ig` | 0.10 [0.00, 0.20] | 0.20 [0.10, 0.30] | 0.10 [0.00, 0.20] | 0.20 [0.10, 0.30] |" in text
     assert "| `supcon` - `ce` | 0.10 [-1.00, 1.00] | 0.10 [-1.00, 1.00] | 0.20 [-1.00, 1.00] | 0.20 [-1.00, 1.00] |" in text
     assert text.count("\n- ") <= 10
+
+
+def test_tables_of_the_readme_are_of_the_first_units_and_fill_of_the_study(tmp_path):
+    """Not of those that come first in a table, which is sorted by name."""
+    folder, target = finished(tmp_path / "run", "AVX2", 0.1), tmp_path / "results"
+    for name, column in (("summary", "mean"), ("contrasts", "difference")):
+        own = pd.read_csv(folder / "tables" / f"{name}.csv")
+        blurred = own.assign(fill="blur", **{column: 0.7})
+        write_table(pd.concat([blurred, own]), folder / "tables" / f"{name}.csv")
+    findings.main([str(target), str(folder)])
+    tables = document(committed(target)).split("\n- ")[0]
+    assert "0.70 [" not in tables and "0.10 [" in tables and tables.count("units grid, fill mean") == 2
 
 
 def test_a_page_of_another_folder_leaves_the_readme_alone(tmp_path):

@@ -15,7 +15,7 @@ _FEW = 8  # methods whose names leave room for four panels beside each other
 def ranking(study: Study) -> Figure:
     """Methods ranked within each head by their SRG in excess of the random attribution (same model, seed, head and image),
     with 95 % intervals. Grey names: controls, which explain nothing. Dashed: the best control that knows nothing of the network,
-    by model. Filled marks: the baseline of the method is the fill, {fill}; such methods lead for that reason alone.
+    by model. Filled marks: the baseline of the method is the fill, {fill}; such methods may lead for that reason alone.
     """
     rows = study.own("srg_matched")
     methods = study.compared()

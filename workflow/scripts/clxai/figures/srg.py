@@ -19,7 +19,7 @@ def srg(study: Study) -> Figure:
     """Symmetric relevance gain (insertion minus deletion area) by method, model and head: of the matched probability (top)
     and of kept predictions (bottom), mean over seeds and images, with its 95 % interval where there is room. Below the line:
     controls, which explain nothing; random is 0 in expectation. Bold: surely above the best control that knows nothing of the
-    network. A dot: the baseline of the method is the fill, {fill}; such methods lead for that reason alone.
+    network. A dot: the baseline of the method is the fill, {fill}; such methods may lead for that reason alone.
     """
     cells, methods = study.cells(study.own("srg_matched")), study.ordered(study.methods)
     roomy = len(cells) <= _ROOM

@@ -20,7 +20,7 @@ from clxai.runtime.artefacts import read_record, read_table
 from clxai.verdict.differences import ROUTES
 from clxai.verdict.page import answers, page_of
 from clxai.verdict.ranking import METRICS
-from clxai.verdict.records import Evidence, Statement, Study, setups
+from clxai.verdict.records import Evidence, Statement, Study
 from clxai.verdict.rendering import markdown
 from clxai.verdict.rules import common, statements_of
 from clxai.verdict.wording import interval, sentence
@@ -138,8 +138,10 @@ def page(runs: Mapping[str, Study]) -> str:
 
 def document(runs: Mapping[str, Study]) -> str:
     """Return the README's results: a table of SRG, a table of contrasts, and the sentences of the answer."""
-    caption = f"*Mean SRG of the {SHOWN_HEAD} head at the fitted temperature, with 95 % intervals for new seeds and new images.*"
-    other = "*Differences of SRG, averaged over methods (but controls) and heads, paired by image and seed.*"
+    study = next(iter(runs.values()))
+    where = f"units {study.units}, fill {study.fill}"
+    caption = f"*Mean SRG of the {SHOWN_HEAD} head at the fitted temperature ({where}), 95 % intervals for new seeds and images.*"
+    other = f"*Differences of SRG ({where}), averaged over methods (but controls) and heads, paired by image and seed.*"
     listed = "".join(f"- {sentence(one)}\n" for one in answers(statements(runs)))
     return "\n".join([srg_table(runs), f"{caption}\n", contrast_rows(runs), f"{other}\n", listed])
 
@@ -148,7 +150,7 @@ def srg_table(runs: Mapping[str, Study]) -> str:
     """Return methods by models and CPUs, for the shown head, first units and fill."""
     cells, methods = {}, []
     for run, study in runs.items():
-        table = _first(study.own(METRICS[0]))
+        table = _shown(study, study.own(METRICS[0]))
         for row in table[table["head"] == SHOWN_HEAD].to_dict("records"):
             cells[row["method"], row["model"], run] = _interval(row, "mean")
             methods.append(row["method"])
@@ -163,7 +165,7 @@ def contrast_rows(runs: Mapping[str, Study]) -> str:
     rows: dict[str, dict[tuple[str, str], str]] = {}
     columns = [(metric, run) for run in runs for metric in METRICS]
     for run, study in runs.items():
-        table = _first(study.table("contrasts"))
+        table = _shown(study, study.table("contrasts"))
         averaged = table[(table["method"] == ALL) & (table["head"] == ALL) & (table["quantity"] == "value")]
         for row in averaged[averaged["metric"].isin(METRICS)].to_dict("records"):
             place = rows.setdefault(f"`{row['model']}` - `{row['minus']}`", {})
@@ -172,10 +174,9 @@ def contrast_rows(runs: Mapping[str, Study]) -> str:
     return markdown_table(["difference", *(f"{metric}, {run}" for metric, run in columns)], listed)
 
 
-def _first(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the first units and fill."""
-    units, fill = setups(table)[0]
-    return table[(table["units"] == units) & (table["fill"] == fill)]
+def _shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the study's first units and fill."""
+    return table[(table["units"] == study.units) & (table["fill"] == study.fill)]
 
 
 def _interval(row: Mapping[str, object], value: str) -> str:
