@@ -5,7 +5,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from clxai.figures.base import Study, figure
-from clxai.figures.style import PAGE_WIDTH, title
+from clxai.figures.style import PAGE_WIDTH, short, title
+
+_ABREAST = 3  # models in one line
 
 
 @figure("cross", tables=["summary"], metrics=["srg_matched"])
@@ -14,23 +16,29 @@ def cross(study: Study) -> Figure:
     methods that are no controls. The diagonal is each head's own explanation; a diagonal no better than its column means that
     the head needs none of its own.
     """
-    sheet, axes = plt.subplots(1, len(study.models), figsize=(PAGE_WIDTH, 2.6), squeeze=False)
+    columns = min(_ABREAST, len(study.models))
+    lines = -(-len(study.models) // columns)
+    sheet, axes = plt.subplots(lines, columns, figsize=(PAGE_WIDTH, 2.6 * lines), squeeze=False)
+    for axis in axes.flat[len(study.models) :]:
+        axis.set_axis_off()
     table, cells = study.shown("summary"), study.cells(study.own("srg_matched"))
     chosen = table[table["metric"] == "srg_matched"]
     chosen = chosen[chosen["method"].isin(study.explained())]
     limit = max(0.1, float(chosen.groupby(["model", "explained_by", "scored_by"])["mean"].mean().abs().max()))
-    for axis, model in zip(axes[0], study.models, strict=True):
+    for place, model in enumerate(study.models):
+        axis = axes.flat[place]
         heads = [head for name, head in cells if name == model]
         pivot = chosen[chosen["model"] == model].pivot_table(index="explained_by", columns="scored_by", values="mean")
         names = [title(head) for head in heads]
+        values = pivot.reindex(index=heads, columns=heads)
         sns.heatmap(
-            pivot.reindex(index=heads, columns=heads),
+            values,
             ax=axis,
             cmap="vlag",
             vmin=-limit,
             vmax=limit,
-            annot=True,
-            fmt=".2f",
+            annot=values.map(short),
+            fmt="",
             annot_kws={"size": 7},
             xticklabels=names,
             yticklabels=names,
@@ -38,7 +46,7 @@ def cross(study: Study) -> Figure:
             cbar=False,
             linewidths=0.5,
         )
-        axis.set(title=title(model), xlabel="scored by", ylabel="explained by" if axis is axes[0, 0] else "")
+        axis.set(title=title(model), xlabel="scored by", ylabel="" if place % columns else "explained by")
         axis.set_xticks(axis.get_xticks(), names, rotation=35, ha="right")
         axis.tick_params(axis="y", rotation=0)
     return sheet

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from clxai.figures.base import Study, figure
-from clxai.figures.style import PAGE_WIDTH, title
+from clxai.figures.style import PAGE_WIDTH, short, title
 
 _ROOM = 12  # columns that are wide enough for intervals
 
@@ -34,7 +34,7 @@ def srg(study: Study) -> Figure:
             for name in ("mean", "ci_low", "ci_high", "excess_best_low")
         )
         words = [
-            [f"{_short(m)}\n[{_short(a)}, {_short(b)}]" if roomy else _short(m) for m, a, b in zip(*line, strict=True)]
+            [f"{short(m)}\n[{short(a)}, {short(b)}]" if roomy else short(m) for m, a, b in zip(*line, strict=True)]
             for line in zip(mean, low, high, strict=True)
         ]
         matched = set(rows.index[rows["baseline_is_fill"] == True].get_level_values("method"))  # noqa: E712 (may be empty)
@@ -46,12 +46,6 @@ def srg(study: Study) -> Figure:
         _separate_models(axis, cells, len(methods))
     axes[-1].set_xticks(np.arange(len(cells)) + 0.5, [title(head) for _, head in cells], rotation=30, ha="right")
     return sheet
-
-
-def _short(value: float) -> str:
-    """Write a number below 1 with two digits and no leading zero, as tables in papers do."""
-    rounded = round(value, 2) + 0.0  # no negative zero
-    return f"{rounded:.2f}".replace("0.", ".", 1).replace("-", "−")
 
 
 def _separate_models(axis: Axes, cells: Sequence[tuple[str, str]], n_rows: int) -> None:

@@ -85,6 +85,12 @@ def title(name: str) -> str:
     return _NAMES.get(name, name.replace("_", " "))
 
 
+def short(value: float) -> str:
+    """Write a number below 1 with two digits and no leading zero, as tables in papers do."""
+    rounded = round(value, 2) + 0.0  # no negative zero
+    return f"{rounded:.2f}".replace("0.", ".", 1).replace("-", "−")
+
+
 def use_style() -> None:
     """Set back end, fonts, lines and fixed ids once per process, from matplotlib's own defaults: no `matplotlibrc` has a say."""
     mpl.use("agg")  # the back end of a notebook may not be installed
