@@ -8,6 +8,7 @@ rule state_verdict:
         models=rules.summarise.output.models,
         trust=rules.assess_trust.output.trust,
         trust_contrasts=rules.assess_trust.output.trust_contrasts,
+        trust_claims=rules.assess_trust.output.claims,
         trust_left_out=rules.assess_trust.output.left_out,
         checks=rules.check_study.output[0],
         code=code("state_verdict"),

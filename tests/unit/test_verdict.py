@@ -12,7 +12,9 @@ import pytest
 from clxai.planning import params
 from clxai.registry import LIBRARY
 from clxai.verdict.answering import answer_of
-from clxai.verdict.differences import ROUTES, difference_statements, single_statements
+from clxai.verdict.comparing import pair_statements, question_statements
+from clxai.verdict.condensing import condensed
+from clxai.verdict.differences import ROUTES, difference_statements, needed_statements, single_statements
 from clxai.verdict.instrument import (
     accuracy_statements,
     check_statements,
@@ -23,12 +25,13 @@ from clxai.verdict.instrument import (
     variance_statements,
 )
 from clxai.verdict.page import MOST_SENTENCES, answers, page_of
+from clxai.verdict.phrasing import LONGEST_SOURCE, source
 from clxai.verdict.ranking import control_statements, order_statements, random_statements
 from clxai.verdict.records import Evidence, Kind, Study
 from clxai.verdict.rendering import html, markdown
-from clxai.verdict.rules import common, statements_of
-from clxai.verdict.trusting import left_out_statements, trust_contrast_statements, trust_statements
-from clxai.verdict.wording import SENTENCES, sentence, source
+from clxai.verdict.rules import common, statements_of, verdict_of
+from clxai.verdict.trusting import left_out_statements, route_statements, trust_statements
+from clxai.verdict.wording import SENTENCES, sentence
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from project import filled_config
@@ -113,7 +116,7 @@ def test_the_sentence_of_a_difference_carries_numbers_counts_family_and_rows():
         "[0.10, 0.30], kept 0.20 [0.10, 0.30] (confirmatory, Holm p = 0.01; 5 seeds, 100 images)."
     )
     assert source(statement) == (
-        "contrasts.csv: supcon, ce, value, srg_matched/srg_matched_low/srg_matched_high/srg_kept, grid, mean, all, all"
+        "contrasts.csv: model supcon, minus ce, quantity value, units grid, fill mean, method all, head all, 4 metrics"
     )
 
 
@@ -142,19 +145,23 @@ def test_few_seeds_one_seed_and_small_effects_are_said():
 
 
 @pytest.mark.parametrize(
-    ("needed", "expected"), [(12.0, "one of 0.05 would need 12 seeds"), (nan, "with no number of seeds on so few images")]
+    ("n_seeds", "needed", "expected"),
+    [
+        (5, 12.0, "12 seeds for `supcon` - `ce` (5 show 0.15)"),
+        (5, nan, "no number of seeds on so few images for `supcon` - `ce` (5 show 0.15)"),
+        (1, nan, "a number of seeds that one training does not tell for `supcon` - `ce` (1 show 0.15)"),
+    ],
 )
-def test_an_open_difference_says_what_it_would_take(needed, expected):
-    (statement,) = difference_statements(
-        told(contrasts=contrasts([AROUND] * 4, p_holm=0.9, detectable=0.15, seeds_needed=needed))
-    )
-    assert "shown neither to differ between `supcon` and `ce` nor to be equivalent within 0.05" in sentence(statement)
-    assert "this design shows a difference of 0.15 with a power of 80 %" in sentence(statement)
-    assert expected in sentence(statement)
+def test_an_open_difference_says_what_it_would_take(n_seeds, needed, expected):
+    study = told(contrasts=contrasts([AROUND] * 4, p_holm=0.9, detectable=0.15, seeds_needed=needed, n_seeds=n_seeds))
+    (statement,) = difference_statements(study)
+    assert "is shown neither to differ nor to be equivalent within 0.05 for: `supcon` - `ce` (matched" in sentence(statement)
+    (taken,) = needed_statements(study)
+    assert sentence(taken) == f"What a difference of 0.05 would take with these images, with a power of 80 %: {expected}."
+    assert taken.kind == Kind.CANNOT_SAY
     silent = told(contrasts=contrasts([AROUND] * 4, p_holm=0.9, detectable=nan, seeds_needed=nan))
-    assert sentence(next(difference_statements(silent))).endswith("5 seeds, 100 images).")
-    alone = told(contrasts=contrasts([AROUND] * 4, p_holm=0.9, detectable=0.15, seeds_needed=nan, n_seeds=1))
-    assert "for this training, which does not tell how many others it would take" in sentence(next(difference_statements(alone)))
+    assert list(needed_statements(silent)) == []
+    assert list(needed_statements(told(contrasts=contrasts([ABOVE] * 4, detectable=0.15, seeds_needed=needed)))) == []
 
 
 @pytest.mark.parametrize(
@@ -178,8 +185,8 @@ def test_set_ups_of_a_pair_are_counted_and_confirmatory_rows_come_first():
     found = list(difference_statements(told(contrasts=pd.concat([second, first]))))
     assert [(each.claim, each.about.get("confirmatory")) for each in found] == [("higher", True), ("over_setups", None)]
     assert sentence(found[1]) == (
-        "Over 2 set-ups (units, fill), SRG of `supcon` against `ce` is higher in 1, undecided in 1, from matched 0.01 [-0.10, "
-        "0.12] to matched 0.20 [0.10, 0.30]."
+        "Over 2 set-ups (units, fill), mean SRG is: `supcon` - `ce` higher in 1, undecided in 1 (from matched 0.01 [-0.10, 0.12] "
+        "to matched 0.20 [0.10, 0.30])."
     )
     assert found[1].kind == Kind.CANNOT_SAY
 
@@ -206,23 +213,34 @@ def summary(means=MEANS, models=("ce", "supcon"), heads=("linear",), fills=("mea
     return pd.DataFrame(rows)
 
 
+def words(statement):
+    """What is said of each part and model."""
+    return {(one.part, one.model): one.word for one in statement.about["standings"].values()}
+
+
 def test_methods_exceed_random_in_every_cell_or_are_said_not_to():
     change = {("ce", "knn", "mean", "lrp"): 0.04}
-    found = list(random_statements(told(summary=summary(heads=("linear", "knn"), change=change))))
-    assert one(found, claim="random_above", model="supcon").names == ("ig", "lrp")
-    assert one(found, claim="random_above", model="ce").names == ("ig",)
-    assert "`lrp` (2 of 4 cells, 0.04 [-0.01, 0.09])" in sentence(one(found, claim="random_partly"))
-    below = list(random_statements(told(summary=summary({"random": 0, "ig": -0.4, "lrp": 0.01}))))
-    assert {each.claim for each in below} == {"random_below", "random_not_shown"}
-    assert {each.kind for each in below} == {Kind.NOT_FOUND}
+    ig, lrp = random_statements(told(summary=summary(heads=("linear", "knn"), change=change)))
+    assert (words(ig), ig.kind) == ({("", "ce"): "shown", ("", "supcon"): "shown"}, Kind.FOUND)
+    assert (words(lrp), lrp.kind) == ({("", "ce"): "partly", ("", "supcon"): "shown"}, Kind.NOT_FOUND)
+    assert sentence(lrp) == (
+        "`lrp` is shown to exceed random (head, metric, units, fill) in some cells alone of `ce` (2 of 4) (least 0.04 [-0.01, "
+        "0.09]), but in every cell of `supcon` (least 0.30 [0.25, 0.35]) (5 seeds, 100 images)."
+    )
+    below, open_ = random_statements(told(summary=summary({"random": 0, "ig": -0.4, "lrp": 0.01})))
+    assert (set(words(below).values()), set(words(open_).values())) == ({"against"}, {"not_shown"})
+    assert {below.kind, open_.kind} == {Kind.NOT_FOUND}
+    assert "on the wrong side in every cell of every model (least -0.40 [-0.45, -0.35] on `ce`)" in sentence(below)
+    assert "in no cell of any model (least 0.01 [-0.04, 0.06] on `ce`)" in sentence(open_)
 
 
 def test_an_undefined_interval_of_a_method_is_said():
     table = summary()
     table.loc[(table["method"] == "lrp") & (table["metric"] == "srg_kept"), "excess_ci_low"] = nan
-    found = [each for each in random_statements(told(summary=table)) if each.claim == "random_undefined"]
-    assert [each.names for each in found] == [("lrp",), ("lrp",)]
-    assert all("undefined" in sentence(each) and each.kind == Kind.CANNOT_SAY for each in found)
+    ig, lrp = random_statements(told(summary=table))
+    assert (set(words(lrp).values()), lrp.kind) == ({"undefined"}, Kind.CANNOT_SAY)
+    assert "undefined in some cell of `ce` (1 of 2), `supcon` (1 of 2)" in sentence(lrp)
+    assert "undefined" not in sentence(ig)
 
 
 def test_a_control_that_beats_methods_is_named_with_both_numbers():
@@ -282,7 +300,9 @@ def test_the_instrument_fails_where_a_method_or_random_is_not_below_the_truth():
     assert (beaten.names, beaten.kind) == (("random", "ig"), Kind.CANNOT_SAY)
     assert sentence(beaten).startswith("The instrument failed on the known truth: ")
     assert "`ig` (1 of 2 cells; at worst `ig` 0.80 [0.75, 0.85], `oracle` 0.80 [0.75, 0.85])" in sentence(beaten)
-    assert source(beaten).startswith("summary.csv: supcon, srg_matched, grid, mean, random, linear")
+    assert source(beaten) == (
+        "summary.csv: 4 rows of metric srg_matched, units grid, fill mean, head linear, models supcon/ce, 3 methods"
+    )
     undefined = one(
         oracle_statements(told(summary=summary(change={("ce", "linear", "mean", "lrp"): nan}))), claim="oracle_beaten"
     )
@@ -347,25 +367,62 @@ def trust(values, null=0.0, better=1, measure="agreement", **columns):
 
 
 @pytest.mark.parametrize(
-    ("values", "better", "claim", "kind"),
+    ("values", "better", "word", "kind"),
     [
-        ((0.5, 0.4), 1, "trust_shown", Kind.FOUND),
-        ((0.5, 0.05), 1, "trust_partly", Kind.NOT_FOUND),
-        ((0.05, -0.05), 1, "trust_not_shown", Kind.NOT_FOUND),
-        ((-0.5, -0.4), 1, "trust_against", Kind.NOT_FOUND),
-        ((-0.5, -0.4), -1, "trust_shown", Kind.FOUND),
-        ((0.5, nan), 1, "trust_undefined", Kind.CANNOT_SAY),
+        ((0.5, 0.4), 1, "shown", Kind.FOUND),
+        ((0.5, 0.05), 1, "partly", Kind.NOT_FOUND),
+        ((0.05, -0.05), 1, "not_shown", Kind.NOT_FOUND),
+        ((-0.5, -0.4), 1, "against", Kind.NOT_FOUND),
+        ((-0.5, -0.4), -1, "shown", Kind.FOUND),
+        ((0.5, nan), 1, "undefined", Kind.CANNOT_SAY),
     ],
 )
-def test_a_trust_measure_is_held_against_its_value_of_no_trust(values, better, claim, kind):
+def test_a_trust_measure_is_held_against_its_value_of_no_trust(values, better, word, kind):
     table = trust({("ce", "linear"): values[0], ("ce", "knn"): values[1]}, better=better)
     (statement,) = trust_statements(told(trust=table))
-    assert (statement.claim, statement.kind) == (claim, kind)
-    assert (
-        "undefined" in sentence(statement)
-        or f"{'above' if better > 0 else 'below'} 0" in sentence(statement)
-        or kind != Kind.FOUND
+    assert (words(statement), statement.kind) == ({("SRG", "ce"): word}, kind)
+    assert ("undefined" in sentence(statement)) == (word == "undefined")
+    assert f"is shown {'above' if better > 0 else 'below'} 0 (no trust) " in sentence(statement)
+
+
+def test_models_and_parts_of_a_measure_are_told_in_one_sentence():
+    first = trust({("ce", "linear"): 0.5, ("supcon", "linear"): 0.05}, measure="follows_loss").assign(part="loss")
+    second = trust({("ce", "linear"): 0.6, ("supcon", "linear"): 0.7}, measure="follows_loss").assign(part="encoder")
+    (statement,) = trust_statements(told(trust=pd.concat([first, second])))
+    assert sentence(statement) == (
+        "Movement of the embedding with the loss of evidence is shown above 0 (no trust): step by step, in every cell of `ce` "
+        "(least 0.50 [0.40, 0.60]), but in no cell of `supcon` (least 0.05 [-0.05, 0.15]); SRG of the path in the embedding, in "
+        "every cell of every model (least 0.60 [0.50, 0.70] on `ce`) (5 seeds, 100 images)."
     )
+    assert source(statement) == (
+        "trust.csv: 4 rows of measure follows_loss, units all, fill all, head linear, models ce/supcon, parts loss/encoder"
+    )
+
+
+def claims(*found):
+    place = {"model": "supcon", "minus": "ce", "head": "linear", "units": "grid", "fill": "mean", "n_routes": 4}
+    return pd.DataFrame([{**place, "claim": claim} for claim in found])
+
+
+@pytest.mark.parametrize(
+    ("found", "n_seeds", "kind", "said"),
+    [
+        (["higher", "higher"], 5, Kind.FOUND, "all above 0 in 2 of 2 cells."),
+        (["higher", "higher"], 3, Kind.CANNOT_SAY, "; too few trainings for a claim about recipes."),
+        (["higher", "lower"], 5, Kind.CANNOT_SAY, "all above 0 in 1, all below 0 in 1 of 2 cells."),
+        (["none", "undefined"], 5, Kind.CANNOT_SAY, "0 within all in 1, undefined in 1 of 2 cells."),
+    ],
+)
+def test_routes_are_held_against_each_other_for_declared_pairs_and_no_trust_by_themselves(found, n_seeds, kind, said):
+    models = pd.DataFrame([{"model": model, "seed": seed} for model in ("ce", "supcon") for seed in range(n_seeds)])
+    tables = {"contrasts": contrasts([ABOVE] * 4), "models": models}
+    other = claims("lower").assign(minus="ce_matched")
+    study = told(trust_claims=pd.concat([claims(*found), other]), trust=trust({("ce", "knn"): 0.5}, measure="routes"), **tables)
+    (statement,) = route_statements(study)
+    assert statement.kind == kind
+    assert sentence(statement).endswith(said) and "ce_matched" not in sentence(statement)
+    assert list(trust_statements(study)) == []
+    assert list(route_statements(told(trust_claims=claims(*found)))) == []  # no pair was declared
 
 
 def test_measures_without_a_null_or_a_direction_claim_nothing():
@@ -412,23 +469,98 @@ def trust_contrasts(intervals, measure="references", better=1, n_seeds=5):
     ],
 )
 def test_trust_in_two_models_differs_only_where_all_cells_say_so(intervals, better, claim):
-    (statement,) = trust_contrast_statements(told(trust_contrasts=trust_contrasts(intervals, better=better)))
+    sure = claim in ("contrast_more", "contrast_less")
+    (statement,) = question_statements(told(trust_contrasts=trust_contrasts(intervals, better=better)))
     assert (statement.claim, statement.topic) == (claim, "question")
-    assert statement.kind == (Kind.FOUND if claim in ("contrast_more", "contrast_less") else Kind.CANNOT_SAY)
-    (few,) = trust_contrast_statements(told(trust_contrasts=trust_contrasts(intervals, better=better, n_seeds=3)))
+    assert statement.kind == (Kind.FOUND if sure else Kind.CANNOT_SAY)
+    (few,) = question_statements(told(trust_contrasts=trust_contrasts(intervals, better=better, n_seeds=3)))
     assert few.kind == Kind.CANNOT_SAY
+    (pair,) = pair_statements(told(contrasts=DECLARED, trust_contrasts=trust_contrasts(intervals, better=better)))
+    assert pair.about["counts"][claim.removeprefix("contrast_")] == 1
+    assert (len(pair.names), pair.kind) == (int(sure), statement.kind)
 
 
-def test_pairs_that_share_a_claim_are_told_in_one_sentence_and_others_are_left_to_the_table():
-    both = [trust_contrasts([ABOVE], measure=measure) for measure in ("agreement", "reliability")]
-    table = pd.concat([*both, both[0].assign(model="ce_matched"), both[0].assign(better=0, measure="towards")])
-    missing, statement = trust_contrast_statements(told(trust_contrasts=table))
-    assert missing.claim == "question_unmeasured"
+DECLARED = contrasts([ABOVE] * 4)
+
+
+def test_pairs_whose_routes_say_another_thing_in_another_run_are_named_as_such():
+    same = claims("none").assign(minus="ce_matched")
+    declared = pd.concat([DECLARED, DECLARED.assign(minus="ce_matched")])
+    runs = {
+        run: told(contrasts=declared, trust_claims=pd.concat([claims(claim), same]))
+        for run, claim in (("AVX2", "higher"), ("AVX512", "partly"))
+    }
+    text = sentence(one(verdict_of(runs), claim="routes_agree"))
+    assert "`supcon` - `ce_matched` 0 within all in 1 of 1 cells; the runs disagree on `supcon` - `ce`; too few" in text
+
+
+def test_a_declared_pair_is_told_in_one_sentence_with_the_numbers_that_are_found_and_other_pairs_not_at_all():
+    tables = [trust_contrasts([ABOVE], measure=measure) for measure in ("agreement", "reliability")]
+    open_ = [trust_contrasts([AROUND], measure="r_oms"), trust_contrasts([ABOVE, AROUND], measure="inside")]
+    others = [tables[0].assign(model="ce_matched"), tables[0].assign(better=0, measure="towards")]
+    study = told(contrasts=DECLARED, trust_contrasts=pd.concat([*tables, *open_, *others]))
+    (statement,) = pair_statements(study)
     assert sentence(statement) == (
-        "`supcon` is more trustworthy than `ce` in every cell (head, units, fill) by (each at the cell nearest to 0, not "
-        "corrected; 5 seeds, 100 images): `agreement, plain` (more in 1, less in 0 of 1 cells; 0.20 [0.10, 0.30]), "
-        "`reliability, plain` (more in 1, less in 0 of 1 cells; 0.20 [0.10, 0.30])."
+        "`supcon` is, against `ce`, in every cell more trustworthy by agreement of the order of methods across "
+        "set-ups (plain) 0.20 "
+        "[0.10, 0.30], agreement of single images on the order of methods (plain) 0.20 [0.10, 0.30] (nearest to 0, "
+        "not corrected; "
+        "5 seeds, 100 images); of 4 measures and parts the others tell them apart less, 1 in some cells alone, 1 in none, which "
+        "does not make them equal; the rest is in trust_contrasts.csv."
     )
+    assert list(question_statements(study)) == []
+    assert list(pair_statements(told(trust_contrasts=pd.concat(tables)))) == []  # no pair was declared
+
+
+def test_pairs_that_no_measure_tells_apart_share_a_sentence():
+    pairs = [trust_contrasts([AROUND], measure="r_oms").assign(minus=minus) for minus in ("ce", "ce_matched")]
+    declared = pd.concat([DECLARED, DECLARED.assign(minus="ce_matched")])
+    (statement,) = condensed(list(pair_statements(told(contrasts=declared, trust_contrasts=pd.concat(pairs)))))
+    assert sentence(statement) == (
+        "No trust measure tells these apart in every cell, which does not make them equal: `supcon` - `ce` (of 1 "
+        "measures and parts "
+        "1 in none), `supcon` - `ce_matched` (of 1 measures and parts 1 in none) (not corrected; 5 seeds; the numbers are in "
+        "trust_contrasts.csv)."
+    )
+
+
+def test_a_measure_that_tells_a_pair_apart_in_one_run_alone_is_not_stated():
+    tables = {"AVX2": trust_contrasts([ABOVE], measure="r_oms"), "AVX512": trust_contrasts([AROUND], measure="r_oms")}
+    runs = {cpu: told(contrasts=DECLARED, trust_contrasts=table) for cpu, table in tables.items()}
+    statement = one(verdict_of(runs), claim="trust_pair")
+    assert (statement.names, statement.kind) == ((), Kind.CANNOT_SAY)
+    assert "No trust measure tells these apart in every cell in all runs" in sentence(statement)
+    assert "of 1 measures and parts 1 in every cell of some runs alone, 0 / 1 in none" in sentence(statement)
+
+
+def test_open_differences_that_share_a_claim_share_a_sentence_with_the_numbers_of_each():
+    pairs = [contrasts([AROUND] * 4, p_holm=p).assign(minus=minus) for minus, p in (("ce", 0.9), ("ce_matched", 0.8))]
+    found = contrasts([ABOVE] * 4).assign(minus="ce_finetuned")
+    joined, higher = condensed(list(difference_statements(told(contrasts=pd.concat([*pairs, found])))))
+    assert (joined.claim, joined.names, higher.claim) == ("undecided", ("`supcon` - `ce`", "`supcon` - `ce_matched`"), "higher")
+    assert [number.value for number in joined.numbers_of("`supcon` - `ce_matched`")] == [pytest.approx(0.01)] * 4
+    assert sentence(joined) == (
+        "SRG (mean over methods and heads, units grid, fill mean) is shown neither to differ nor to be equivalent "
+        "within 0.05 for: "
+        "`supcon` - `ce` (matched 0.01 [-0.10, 0.12], kept 0.01 [-0.10, 0.12]), `supcon` - `ce_matched` (matched 0.01 [-0.10, "
+        "0.12], kept 0.01 [-0.10, 0.12]) (confirmatory, Holm p = 0.9 / = 0.8; 5 seeds, 100 images)."
+    )
+
+
+def test_pairs_on_which_runs_disagree_share_a_sentence():
+    tables = {
+        run: pd.concat([contrasts([routes] * 4, p_holm=p).assign(minus=minus) for minus in ("ce", "ce_matched")])
+        for run, routes, p in (("AVX2", ABOVE, 0.01), ("AVX512", AROUND, 0.9))
+    }
+    found = one(verdict_of({run: told(contrasts=table) for run, table in tables.items()}), claim="runs_disagree")
+    assert found.names == ("`supcon` - `ce`", "`supcon` - `ce_matched`")
+    assert sentence(found).count("AVX2: higher, AVX512: undecided") == 2
+
+
+def test_a_contradiction_shows_the_route_that_makes_it():
+    (statement,) = difference_statements(told(contrasts=contrasts([AROUND, ABOVE, AROUND, AROUND], p_holm=0.9)))
+    assert statement.claim == "contradiction"
+    assert "matched at the lowest temperature 0.20 [0.10, 0.30]" in sentence(statement)
 
 
 @pytest.mark.parametrize(
@@ -442,7 +574,8 @@ def test_pairs_that_share_a_claim_are_told_in_one_sentence_and_others_are_left_t
 )
 def test_sentences_are_about_the_parts_of_srg_where_a_measure_has_them(parts, spoken):
     table = pd.concat([trust({("ce", "linear"): 0.5}).assign(part=part) for part in parts])
-    assert [each.about["part"] for each in trust_statements(told(trust=table))] == spoken
+    (statement,) = trust_statements(told(trust=table))
+    assert [part for part, _ in words(statement)] == spoken
 
 
 @pytest.mark.parametrize(("first", "second", "claims"), [(ABOVE, ABOVE, ["single"]), (ABOVE, AROUND, ["single_none"])])
@@ -538,7 +671,40 @@ def test_the_page_has_its_sections_a_short_answer_and_the_rows_of_every_sentence
     for each in shown:
         (number,) = re.findall(rf"^- {re.escape(sentence(each))} \[(\d+)\]$", text, flags=re.MULTILINE)
         assert f"- **{number}** {sentence(each)}\n" in text
-    assert "| agreement | SRG | linear | all | all | 0.50 [0.40, 0.60] | 0.05 [-0.05, 0.15] | 0 | higher |" in text
+    assert "| agreement | SRG | 0.50 [0.40, 0.60] | 0.05 [-0.05, 0.15] | 0 | higher |" in text
+
+
+def test_the_table_of_trust_measures_is_of_one_head_that_all_models_have():
+    table = pd.concat(
+        [trust({("ce", "softmax"): 0.1, ("ce", "knn"): 0.2, ("supcon", "knn"): 0.3}), trust({("ce", "linear"): 0.4})]
+    )
+    text = markdown(page_of(told(trust=table), []))
+    assert "For head knn, " in text and "| agreement | SRG | 0.20 [0.10, 0.30] | 0.30 [0.20, 0.40] | 0 | higher |" in text
+    assert text.count("| agreement |") == 1
+    both = pd.concat([table, trust({("supcon", "linear"): 0.5})])
+    assert "| 0.40 [0.30, 0.50] | 0.50 [0.40, 0.60] |" in markdown(page_of(told(trust=both), []))
+
+
+def test_sentences_of_the_answer_and_lines_of_rows_are_short():
+    for runs, most in (({"": everything()}, 70), ({"AVX2": everything(), "AVX512": everything()}, 110)):
+        found = verdict_of(runs)
+        assert all(len(source(each)) <= LONGEST_SOURCE for each in found)
+        assert all(len(sentence(each).split()) <= most for each in answers(found))
+        assert all("..." not in source(each) for each in found)
+    assert verdict_of({"": everything()})[0].topic == "answer"
+
+
+def test_the_answer_names_the_measurement_that_is_missing_and_the_setting_that_gives_it():
+    measured = trust({("ce", "linear"): 0.5}, measure="references")
+    models = pd.DataFrame([{"model": model, "seed": seed} for model in ("ce", "supcon") for seed in range(3)])
+    checks = pd.DataFrame([{"setting": "alpha", "value": 0.1, "result": "pass"}])
+    answer = statements_of(told(trust=measured, models=models, checks=checks))[0]
+    assert sentence(answer) == (
+        "The study does not answer its question: the agreement of plain flipping with a reference trained on "
+        "perturbed images was "
+        "not measured for `supcon` (it was for `ce` alone); each needs one in `statistics.references` and `study.models`; 3 "
+        "trainings per model are fewer than the 5 that a claim about recipes needs (`study.seeds`)."
+    )
 
 
 def test_the_html_holds_the_same_sentences_and_escapes_names():
@@ -599,14 +765,15 @@ def test_no_sentence_is_made_from_an_undefined_number_without_saying_so(place, b
             assert statement.kind == Kind.CANNOT_SAY
 
 
-CLAIMS = re.compile(r'"((?:random|order|leader|baseline|control|checks|oracle|one|few|no|trust|contrast|answer|question)_\w+)"')
+CLAIMS = re.compile(r'"((?:random|order|leader|baseline|control|checks|oracle|one|few|no|trust|answer|routes)_\w+)"')
 
 
-@pytest.mark.parametrize("module", ["differences", "ranking", "instrument", "trusting", "answering"])
+@pytest.mark.parametrize("module", ["differences", "ranking", "instrument", "trusting", "comparing", "answering"])
 def test_every_claim_that_a_rule_can_make_has_a_sentence(module):
     source = (LIBRARY / "verdict" / f"{module}.py").read_text()
-    claims = set(CLAIMS.findall(source)) - {"random_statements", "seed_share", "trust_contrasts"}
-    assert claims <= set(SENTENCES)
+    claims = set(CLAIMS.findall(source)) - {"trust_contrasts", "trust_claims"}
+    contrasts = {f"contrast_{claim}" for claim in ("more", "less", "partly", "open", "contradiction", "undefined")}
+    assert claims | contrasts <= set(SENTENCES)
 
 
 def test_runs_that_agree_are_stated_with_the_numbers_of_each_and_others_as_disagreeing():
@@ -617,8 +784,9 @@ def test_runs_that_agree_are_stated_with_the_numbers_of_each_and_others_as_disag
     other = {**same, "AVX512": statements_of(told(contrasts=contrasts([AROUND] * 4, p_holm=0.9)))}
     text = sentence(one(common(other), claim="runs_disagree"))
     assert text.startswith(
-        "Runs disagree on differences (supcon, ce, grid, mean, srg_matched), and nothing is concluded: "
-        "AVX2: higher, AVX512: undecided"
+        "Runs disagree on differences (grid, mean, srg_matched), and nothing is concluded: `supcon` - `ce` (AVX2: "
+        "higher, AVX512: "
+        "undecided; AVX2 matched 0.20 [0.10, 0.30], AVX512 matched 0.01 [-0.10, 0.12])."
     )
 
 
@@ -627,11 +795,17 @@ def test_names_that_share_a_claim_in_one_run_alone_are_not_stated():
         "AVX2": statements_of(told(summary=summary())),
         "AVX512": statements_of(told(summary=summary(change={("ce", "linear", "mean", "lrp"): 0.01}))),
     }
-    stated = one(common(runs), claim="random_above", model="ce")
-    assert stated.names == ("ig",)
-    assert sentence(stated).count("0.60 [0.55, 0.65]") == 2
+    same = one(common(runs), claim="random_held", method="ig")
+    assert sentence(same).count("0.60 [0.55, 0.65]") == 2
+    stated = one(common(runs), claim="random_held", method="lrp")
+    assert (stated.names, stated.kind) == (("supcon shown",), Kind.NOT_FOUND)
+    assert sentence(stated) == (
+        "`lrp` is shown to exceed random (head, metric, units, fill) in every cell of `supcon` (least AVX2 0.30 "
+        "[0.25, 0.35], AVX512 "
+        "0.30 [0.25, 0.35]); the runs disagree on `ce` (5 seeds, 100 images)."
+    )
     left = [each for each in common(runs) if each.claim == "runs_disagree"]
-    assert [(each.topic, each.about["names"]) for each in left] == [("controls", ["ig", "lrp"]), ("methods", ["lrp"])]
+    assert [(each.topic, each.about["names"]) for each in left] == [("controls", ["ig", "lrp"])]
 
 
 @given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1))

@@ -60,7 +60,7 @@ def test_study_leaves_a_page_that_says_what_one_training_cannot_say(finished):
     )
     assert all(f"\n## {section}\n" in page for section in sections)
     assert "With one training per model all intervals are over images" in page
-    assert "contrasts.csv: supcon, ce, value, srg_matched/" in page
+    assert "contrasts.csv: model supcon, minus ce, quantity value, " in page
     assert (finished.folder / "results/studies/tiny/digits/verdict.json").exists()
     assert (finished.folder / "results/studies/tiny/digits/verdict.html").read_text().startswith("<!DOCTYPE html>")
 

@@ -19,11 +19,12 @@ from clxai.planning.config_docs import markdown_table
 from clxai.runtime.artefacts import read_record, read_table
 from clxai.verdict.differences import ROUTES
 from clxai.verdict.page import answers, page_of
+from clxai.verdict.phrasing import interval
 from clxai.verdict.ranking import METRICS
 from clxai.verdict.records import Evidence, Statement, Study
 from clxai.verdict.rendering import markdown
-from clxai.verdict.rules import common, statements_of
-from clxai.verdict.wording import interval, sentence
+from clxai.verdict.rules import verdict_of
+from clxai.verdict.wording import sentence
 
 ROOT = Path(__file__).parents[4]
 DEFAULT = ROOT / "docs" / "results" / "default"
@@ -58,6 +59,7 @@ _KEPT: Mapping[str, Sequence[str] | None] = {  # by table the columns that rules
     "checks": ["setting", "check", "model", "seed", "units", "method", "head", "value", "result"],
     "trust": None,
     "trust_contrasts": None,
+    "trust_claims": None,
     "trust_left_out": None,
 }
 
@@ -127,7 +129,7 @@ def committed(folder: Path = DEFAULT) -> dict[str, Study]:
 
 def statements(runs: Mapping[str, Study]) -> list[Statement]:
     """Return what all runs of a study say."""
-    return common({run: statements_of(study) for run, study in runs.items()})
+    return verdict_of(runs)
 
 
 def page(runs: Mapping[str, Study]) -> str:

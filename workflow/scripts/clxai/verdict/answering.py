@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from clxai.measures.levels import FEW_SEEDS
+from clxai.verdict.comparing import direction_of
 from clxai.verdict.records import Kind, Statement, Study
-from clxai.verdict.trusting import direction_of
+from clxai.verdict.trusting import QUESTION
 
 
 def answer_of(study: Study, statements: Sequence[Statement]) -> Statement:
@@ -18,9 +20,19 @@ def answer_of(study: Study, statements: Sequence[Statement]) -> Statement:
     reasons = tuple(dict.fromkeys(_reasons(study, statements, asked, claims)))
     numbers = tuple(replace(number, label=_pair(one)) for one in asked for number in one.evidence)
     if reasons or claims not in ({"contrast_more"}, {"contrast_less"}):
-        return Statement("answer", "answer_open", Kind.CANNOT_SAY, (), reasons, {}, (), weight=0)
+        return Statement("answer", "answer_open", Kind.CANNOT_SAY, (), reasons, _lack(study), (), weight=0)
     claim, kind = ("answer_for", Kind.FOUND) if claims == {"contrast_more"} else ("answer_against", Kind.NOT_FOUND)
     return Statement("answer", claim, kind, (), (), {"n": len(asked)}, numbers, weight=0)
+
+
+def _lack(study: Study) -> dict[str, object]:
+    """Return what the reasons name: models with and without an agreement with their reference, and the number of trainings."""
+    trust, models = study.table("trust"), study.table("models")
+    having = set() if trust.empty else set(trust.loc[trust["measure"] == QUESTION, "model"])
+    asked = [name for name in study.models if name not in study.references]
+    n_seeds = 0 if models.empty else int(models.groupby("model")["seed"].nunique().min())
+    told = {"missing": [name for name in asked if name not in having], "having": [name for name in asked if name in having]}
+    return {**told, "n_seeds": n_seeds, "least": FEW_SEEDS}
 
 
 def _claim(study: Study, one: Statement) -> str:

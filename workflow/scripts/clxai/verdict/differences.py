@@ -5,6 +5,8 @@ interval, and of kept predictions. A small p-value on one of them is no differen
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 import pandas as pd
@@ -20,6 +22,7 @@ ROUTES = {  # by metric, as a sentence calls them
     "srg_kept": "kept",
 }
 MAIN = "srg_matched"
+OPEN = ("contradiction", "undecided")
 _CELL = ["model", "minus", "quantity", "units", "fill", "method", "head"]
 _KINDS = {
     "higher": Kind.FOUND,
@@ -39,20 +42,45 @@ def difference_statements(study: Study) -> Iterable[Statement]:
     """Yield a statement for each difference that was declared, and for each pair of models what its set-ups say.
 
     With one set-up (units, fill) that is the mean over methods and heads; with several, how many of these say what, all of them
-    exploratory but the declared ones.
+    exploratory but the declared ones. Where pairs were declared, the other ones are left to the table.
     """
     contrasts = study.table("contrasts")
     if contrasts.empty:
-        yield Statement("differences", "no_pair", Kind.CANNOT_SAY, weight=30)
+        yield Statement("differences", "no_pair", Kind.CANNOT_SAY, weight=22)
         return
     cells = _cells(contrasts)
-    found = [(_statement(row, cells[_cell(row)]), cells[_cell(row)]) for row in _tested(contrasts)]
+    asked = [row for row in _tested(contrasts) if not study.declared or (row["model"], row["minus"]) in study.declared]
+    found = [(_statement(row, cells[_cell(row)]), cells[_cell(row)]) for row in asked]
     several = len(setups(contrasts)) > 1
     for statement, routes in found:
         if statement.about["confirmatory"] or not several:
             yield statement
             yield from _not_worse(study, statement, routes)
     yield from _over_setups([statement for statement, _ in found])
+
+
+def needed_statements(study: Study) -> Iterable[Statement]:
+    """Yield what the declared contrasts that stay open can show by design, and how many trainings the margin would need."""
+    found = [one for one in difference_statements(study) if one.claim in OPEN and one.about["confirmatory"]]
+    names, numbers, seeds = [], [], {}
+    for one in found:
+        shown, needed = one.about["detectable"], one.about["seeds_needed"]
+        if shown is None or not isfinite(shown):
+            continue
+        names.append(pair_of(one))
+        numbers.append(replace(one.evidence[0], label="", value=float(shown), low=None, high=None))
+        seeds[names[-1]] = int(needed) if needed is not None and isfinite(needed) else None
+    if names:
+        about = {"seeds": seeds, "margin": found[0].about["margin"], "n_seeds": found[0].about["n_seeds"]}
+        yield Statement("size", "needed", Kind.CANNOT_SAY, ("needed",), tuple(names), about, tuple(numbers), weight=39)
+
+
+def pair_of(statement: Statement) -> str:
+    """Return the pair of a statement, as sentences write it; with method and head where it is of one."""
+    about = statement.about
+    of = ", ".join(about[name] for name in ("method", "head") if about.get(name, ALL) != ALL)
+    pair = f"`{about['model']}` - `{about['minus']}`"
+    return f"{pair} ({of})" if of else pair
 
 
 def single_statements(study: Study) -> Iterable[Statement]:
@@ -76,7 +104,7 @@ def single_statements(study: Study) -> Iterable[Statement]:
             numbers.append(min((_evidence(MAIN, routes[MAIN]) for routes in cells), key=lambda one: abs(one.value)))
     claim, kind = ("single", Kind.FOUND) if names else ("single_none", Kind.NOT_FOUND)
     if single:
-        yield Statement("differences", claim, kind, ("single methods",), tuple(names), {}, tuple(numbers), weight=28)
+        yield Statement("differences", claim, kind, ("single methods",), tuple(names), {}, tuple(numbers), weight=60)
 
 
 def claim_of(routes: Mapping[str, Row], main: str = MAIN) -> str:
@@ -176,4 +204,4 @@ def _over_setups(found: Iterable[Statement]) -> Iterable[Statement]:
         about = {"model": model, "minus": minus, "counts": counts, "n": len(cells), "few": any(one.about["few"] for one in cells)}
         ends = sorted((one.evidence[0] for one in cells if one.evidence and one.evidence[0].defined), key=lambda one: one.value)
         numbers = tuple(ends[:1] + ends[-1:])
-        yield Statement("differences", "over_setups", kind, (model, minus, "set-ups"), (), about, numbers, weight=22)
+        yield Statement("differences", "over_setups", kind, (model, minus, "set-ups"), (), about, numbers, weight=60)

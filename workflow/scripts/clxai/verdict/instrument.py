@@ -85,7 +85,7 @@ def oracle_statements(study: Study) -> Iterable[Statement]:
         return
     known = [name for name in study.oracles if name in set(table["method"])]
     if not known:
-        yield Statement("oracle", "no_oracle", Kind.CANNOT_SAY, ("none",), weight=44)
+        yield Statement("oracle", "no_oracle", Kind.CANNOT_SAY, ("none",), weight=60)
         return
     for oracle in known:
         yield from _against_oracle(table, oracle, [*study.blind, *study.explaining])
@@ -109,7 +109,7 @@ def _against_oracle(table: pd.DataFrame, oracle: str, others: Iterable[str]) -> 
     if names:
         yield Statement("oracle", "oracle_beaten", Kind.CANNOT_SAY, (oracle,), tuple(names), about, tuple(numbers), weight=1)
     else:
-        yield Statement("oracle", "oracle_wins", Kind.FOUND, (oracle,), (), about, weight=8)
+        yield Statement("oracle", "oracle_wins", Kind.FOUND, (oracle,), (), about, weight=28)
 
 
 def _margin(gap: float) -> float:
@@ -125,12 +125,12 @@ def size_statements(study: Study) -> Iterable[Statement]:
     models = study.table("models")
     n_seeds = 0 if models.empty else int(models.groupby("model")["seed"].nunique().min())
     if 0 < n_seeds < FEW_SEEDS:
-        claim = "one_seed" if n_seeds == 1 else "few_seeds"
-        yield Statement("size", claim, Kind.CANNOT_SAY, ("seeds",), (), {"n": n_seeds, "least": FEW_SEEDS}, weight=30)
+        claim, weight = ("one_seed", 40) if n_seeds == 1 else ("few_seeds", 60)
+        yield Statement("size", claim, Kind.CANNOT_SAY, ("seeds",), (), {"n": n_seeds, "least": FEW_SEEDS}, weight=weight)
     if len(study.models) == 1:
         yield Statement("size", "one_model", Kind.CANNOT_SAY, ("models",), tuple(study.models), weight=3)
     if not study.references:
-        yield Statement("size", "no_reference", Kind.CANNOT_SAY, ("references",), weight=31)
+        yield Statement("size", "no_reference", Kind.CANNOT_SAY, ("references",), weight=41)
 
 
 def variance_statements(study: Study) -> Iterable[Statement]:

@@ -10,11 +10,20 @@ from dataclasses import dataclass
 import pandas as pd
 
 from clxai.names import ALL
+from clxai.verdict.phrasing import interval, source
 from clxai.verdict.records import Kind, Statement, Study, evidence_of
-from clxai.verdict.wording import QUESTION, interval, sentence, source
+from clxai.verdict.trusting import spoken
+from clxai.verdict.wording import QUESTION, sentence
 
 MOST_SENTENCES = 10  # of the answer
 MOST_OF_TOPIC = 3
+LAST_WEIGHT = 50  # what weighs more is no part of the answer
+SHOWN_HEAD = "linear"
+CELLS = (
+    "A cell is one head, units and fill, unless said otherwise. Intervals are 95 %, for new seeds and new images (of "
+    "one seed for "
+    "new images), and not corrected for their number; corrected tests say Holm. `a` - `b` is the difference of two models."
+)
 INSTRUMENT = ("oracle", "instrument", "controls", "baseline")
 _HEADINGS = {Kind.FOUND: "What was found", Kind.NOT_FOUND: "What was not found", Kind.CANNOT_SAY: "What this study cannot say"}
 
@@ -35,6 +44,7 @@ def page_of(study: Study, statements: Sequence[Statement], runs: Mapping[str, St
     numbered = {id(one): place for place, one in enumerate(_in_sections(statements), start=1)}
     blocks = [Block(f"Verdict: {study.name}, {study.dataset}", level=1), Block(QUESTION)]
     blocks += [Block("Answer", level=2), _items(answers(statements), numbered, rows=False)]
+    blocks.append(Block(CELLS))
     for kind, heading in _HEADINGS.items():
         blocks += [Block(heading, level=2), *_section(kind, statements, numbered)]
     own = [one for one in statements if one.topic in INSTRUMENT]
@@ -50,7 +60,7 @@ def page_of(study: Study, statements: Sequence[Statement], runs: Mapping[str, St
 def answers(statements: Sequence[Statement]) -> list[Statement]:
     """Return the statements that answer the question: those of least weight, few of each topic, at most ten sentences."""
     chosen: list[Statement] = []
-    for one in sorted(statements, key=lambda one: one.weight):
+    for one in sorted((one for one in statements if one.weight < LAST_WEIGHT), key=lambda one: one.weight):
         if sum(other.topic == one.topic for other in chosen) < MOST_OF_TOPIC and len(chosen) < MOST_SENTENCES:
             chosen.append(one)
     return chosen
@@ -78,27 +88,36 @@ def _items(statements: Sequence[Statement], numbered: dict[int, int], rows: bool
 
 
 def trust_table(study: Study) -> Iterable[Block]:
-    """Yield the trust measures by model with intervals, a row per measure, part, head, units, fill; or that there are none."""
+    """Yield the trust measures by model with intervals for one head, in the parts that sentences name; or that there are none."""
     trust = study.table("trust")
     if trust.empty:
         yield Block("No trust measure was computed.")
         return
-    if study.units and study.fill:
-        trust = trust[trust["units"].isin([study.units, ALL]) & trust["fill"].isin([study.fill, ALL])]
-        yield Block(f"With units {study.units} and fill {study.fill}, or over all of them; the others stand in trust.csv.")
     models = [model for model in study.models if model in set(trust["model"])]
-    keys, rows = ["measure", "part", "head", "units", "fill"], []
-    for place, cell in trust.groupby(keys, sort=False, dropna=False):
+    head = _shown_head(trust, models)
+    units, fill = study.units or trust["units"].iloc[0], study.fill or trust["fill"].iloc[0]
+    cut = trust["units"].isin([units, ALL]) & trust["fill"].isin([fill, ALL])
+    shown = trust[(trust["head"] == head) & cut & spoken(trust)]
+    rest = "the others, and parts for MoRF and LeRF, are in trust.csv"
+    yield Block(f"For head {head}, with units {units} and fill {fill} or over all of them; {rest}.")
+    rows = []
+    for place, cell in shown.groupby(["measure", "part"], sort=False, dropna=False):
         by_model = {row["model"]: row for row in cell.to_dict("records")}
         values = [_value(by_model[model]) if model in by_model else "-" for model in models]
-        first = cell.iloc[0]
-        better = {1: "higher", -1: "lower"}.get(int(first["better"]), "-")
-        null = "-" if pd.isna(first["null"]) else f"{first['null']:g}"
+        better = {1: "higher", -1: "lower"}.get(int(cell["better"].iloc[0]), "-")
+        null = "-" if pd.isna(cell["null"].iloc[0]) else f"{cell['null'].iloc[0]:.3g}"
         rows.append((*("" if pd.isna(name) else str(name) for name in place), *values, null, better))
-    header = (*keys, *(_named(model, study) for model in models), "no trust", "better")
+    header = ("measure", "part", *(_named(model, study) for model in models), "no trust", "better")
     yield Block(header=header, rows=tuple(rows))
     if set(models) & set(study.references):
         yield Block("* a reference: trained on perturbed images.")
+
+
+def _shown_head(trust: pd.DataFrame, models: Sequence[str]) -> str:
+    """Return the linear head if all models have it, else the first that all have, else the first."""
+    heads = {head: set(rows["model"]) for head, rows in trust.groupby("head", sort=False)}
+    shared = [head for head, own in heads.items() if own >= set(models)] or list(heads)
+    return SHOWN_HEAD if SHOWN_HEAD in shared else shared[0]
 
 
 def _named(model: str, study: Study) -> str:

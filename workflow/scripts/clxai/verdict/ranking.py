@@ -1,55 +1,41 @@
 """Rules for methods: which exceed random, which do no better than a map that explains nothing, and in what order they come."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from clxai.names import REFERENCE
 from clxai.verdict.records import Evidence, Kind, Statement, Study, evidence_of, setups
+from clxai.verdict.standing import Cell, held
 
 METRICS = ("srg_matched", "srg_kept")
 MAIN = METRICS[0]
-_WEIGHTS = {"above": 40, "undefined": 46}
 Row = Mapping[str, Any]
-_ABOVE = {"above": Kind.FOUND, "below": Kind.NOT_FOUND, "partly": Kind.NOT_FOUND, "not_shown": Kind.NOT_FOUND}
 
 
 def random_statements(study: Study) -> Iterable[Statement]:
-    """Yield for each model the methods that exceed random in every cell (units, fill, head, metric), in some, in none.
+    """Yield for each method on which models it exceeds random in every cell (units, fill, head, metric), in some, in none.
 
-    Those whose interval lies below 0 in every cell are worse than random; of a cell without an interval nothing can be said.
+    Where its interval lies below 0 in every cell it is worse than random; of a cell without an interval nothing can be said.
     """
     table = study.own(*METRICS)
     if table.empty:
         return
-    for model, own in table[table["method"].isin(study.explaining)].groupby("model", sort=False):
-        claims: dict[str, list[tuple[str, Evidence, str]]] = {}
-        for method in (name for name in study.explaining if name in set(own["method"])):
-            claim, number, share = _against_random(own[own["method"] == method])
-            claims.setdefault(claim, []).append((method, number, share))
-        for claim, cells in claims.items():
-            names, numbers, shares = zip(*cells, strict=True)
-            kind = _ABOVE.get(claim, Kind.CANNOT_SAY)
-            about = {"model": model, "shares": dict(zip(names, shares, strict=True))}
-            yield Statement(
-                "methods", f"random_{claim}", kind, (claim, str(model)), names, about, numbers, _WEIGHTS.get(claim, 47)
-            )
+    for method in (name for name in study.explaining if name in set(table["method"])):
+        own = table[table["method"] == method]
+        cells = {
+            ("", str(model)): [_excess(row) for row in rows.to_dict("records")]
+            for model, rows in own.groupby("model", sort=False)
+        }
+        statement = held("methods", "random_held", (method,), cells, {"method": method})
+        yield replace(statement, weight=60)
 
 
-def _against_random(cells: pd.DataFrame) -> tuple[str, Evidence, str]:
-    """Return what the cells of a method say, the cell that says it least, and in how many it exceeds random."""
-    rows = cells.to_dict("records")
-    numbers = [evidence_of(row, "summary", "excess", "excess_ci_low", "excess_ci_high") for row in rows]
-    bad = [number for number in numbers if not number.defined]
-    if bad:
-        return "undefined", bad[0], f"{len(bad)} of {len(numbers)}"
-    n_above, n_below = (sum(number.side == side for number in numbers) for side in (1, -1))
-    share = f"{n_above} of {len(numbers)}"
-    if n_below == len(numbers):
-        return "below", max(numbers, key=lambda number: number.high), f"{n_below} of {len(numbers)}"
-    claim = "above" if n_above == len(numbers) else "partly" if n_above else "not_shown"
-    return claim, min(numbers, key=lambda number: number.low), share
+def _excess(row: Row) -> Cell:
+    number = evidence_of(row, "summary", "excess", "excess_ci_low", "excess_ci_high")
+    return Cell(number, number.low, number.high)
 
 
 def control_statements(study: Study) -> Iterable[Statement]:
@@ -62,7 +48,7 @@ def control_statements(study: Study) -> Iterable[Statement]:
     if table.empty:
         return
     if not (table["method"].isin(controls)).any():
-        yield Statement("controls", "no_control", Kind.CANNOT_SAY, ("none",), weight=45)
+        yield Statement("controls", "no_control", Kind.CANNOT_SAY, ("none",), weight=31)
         return
     cells = list(_pairs_of_best(table, controls, study.explaining))
     yield from _closest(cells)
@@ -101,9 +87,9 @@ def _beaten(by_method: Mapping[str, list[tuple[Row, Row]]]) -> Iterable[Statemen
             numbers += [_mean_of(own, f"`{method}`"), _mean_of(best, f"`{best['method']}`")]
     if names:
         about = {"shares": shares}
-        yield Statement("controls", "control_beats", Kind.NOT_FOUND, ("beaten",), tuple(names), about, tuple(numbers), weight=12)
+        yield Statement("controls", "control_beats", Kind.NOT_FOUND, ("beaten",), tuple(names), about, tuple(numbers), weight=29)
     elif by_method:
-        yield Statement("controls", "control_beats_none", Kind.FOUND, ("beaten",), tuple(by_method), weight=35)
+        yield Statement("controls", "control_beats_none", Kind.FOUND, ("beaten",), tuple(by_method), weight=31)
 
 
 def _beyond(by_method: Mapping[str, list[tuple[Row, Row]]]) -> Iterable[Statement]:
@@ -117,7 +103,7 @@ def _beyond(by_method: Mapping[str, list[tuple[Row, Row]]]) -> Iterable[Statemen
             numbers.append(min(found, key=lambda number: number.low))
     claim = "beyond_control" if names else "beyond_control_none"
     kind = Kind.FOUND if names else Kind.NOT_FOUND
-    yield Statement("controls", claim, kind, ("beyond",), tuple(names), {}, tuple(numbers), weight=36)
+    yield Statement("controls", claim, kind, ("beyond",), tuple(names), {}, tuple(numbers), weight=30)
 
 
 def _closest(cells: Sequence[tuple[str, Row, Row]]) -> Iterable[Statement]:
@@ -129,7 +115,7 @@ def _closest(cells: Sequence[tuple[str, Row, Row]]) -> Iterable[Statement]:
     name = str(counts.index[0])
     row = best[best["method"] == name].sort_values("mean").iloc[-1].to_dict()
     about = {"share": f"{counts.iloc[0]} of {len(best)}"}
-    yield Statement("controls", "closest_control", Kind.FOUND, ("closest",), (name,), about, (_mean_of(row, f"`{name}`"),), 46)
+    yield Statement("controls", "closest_control", Kind.FOUND, ("closest",), (name,), about, (_mean_of(row, f"`{name}`"),), 60)
 
 
 def _mean_of(row: Row, label: str) -> Evidence:
@@ -152,12 +138,19 @@ def order_statements(study: Study) -> Iterable[Statement]:
         leaders[units, fill] = main.index.tolist()
         about = {"units": units, "fill": fill, "shared": _shared(orders), "n_metrics": len(orders)}
         numbers = tuple(
-            Evidence("", mean, table="summary.csv", row=f"mean over models and heads of {MAIN}, {units}, {fill}, {method}")
+            Evidence(
+                "", mean, table="summary.csv", row=f"mean over models and heads of {', '.join(place)}", where=_columns(place)
+            )
             for method, mean in main.items()
+            for place in [(MAIN, units, fill, str(method))]
         )
-        yield Statement("order", "order", Kind.FOUND, (units, fill), tuple(main.index), about, numbers, weight=39)
+        yield Statement("order", "order", Kind.FOUND, (units, fill), tuple(main.index), about, numbers, weight=44)
     yield from _over_setups(leaders)
     yield from _baseline(leaders, study.baselines)
+
+
+def _columns(place: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    return tuple(zip(("mean over models and heads of metric", "units", "fill", "method"), place, strict=True))
 
 
 def _ranked(cell: pd.DataFrame) -> pd.Series:
@@ -183,7 +176,7 @@ def _over_setups(leaders: Mapping[tuple[str, str], Sequence[str]]) -> Iterable[S
     about = {"n": len(first), "shares": {name: f"{first.count(name)} of {len(first)}" for name in names}}
     about["same_order"] = len({tuple(order) for order in leaders.values()}) == 1
     claim, kind = ("leader_same", Kind.FOUND) if len(names) == 1 else ("leader_changes", Kind.NOT_FOUND)
-    yield Statement("order", claim, kind, ("set-ups",), names, about, weight=41)
+    yield Statement("order", claim, kind, ("set-ups",), names, about, weight=45)
 
 
 def _baseline(leaders: Mapping[tuple[str, str], Sequence[str]], baselines: Mapping[str, Sequence[str]]) -> Iterable[Statement]:
@@ -196,6 +189,6 @@ def _baseline(leaders: Mapping[tuple[str, str], Sequence[str]], baselines: Mappi
         if own and other:
             better = max(own) < min(other)
             claim, kind = ("baseline_decides", Kind.FOUND) if better else ("baseline_mixed", Kind.NOT_FOUND)
-            yield Statement("baseline", claim, kind, (method,), (method,), about, weight=14 if better else 43)
+            yield Statement("baseline", claim, kind, (method,), (method,), about, weight=32 if better else 60)
         elif own and min(own) == 1:
-            yield Statement("baseline", "baseline_confounded", Kind.CANNOT_SAY, (method,), (method,), about, weight=14)
+            yield Statement("baseline", "baseline_confounded", Kind.CANNOT_SAY, (method,), (method,), about, weight=32)

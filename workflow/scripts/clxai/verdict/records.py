@@ -15,7 +15,18 @@ import pandas as pd
 
 from clxai.names import ALL
 
-TABLES = ("summary", "contrasts", "variance", "heads", "models", "checks", "trust", "trust_contrasts", "trust_left_out")
+TABLES = (
+    "summary",
+    "contrasts",
+    "variance",
+    "heads",
+    "models",
+    "checks",
+    "trust",
+    "trust_contrasts",
+    "trust_claims",
+    "trust_left_out",
+)
 _PLACE = ("model", "seed", "minus", "quantity", "metric", "measure", "part", "units", "fill", "method", "head", "split", "check")
 
 
@@ -39,6 +50,7 @@ class Evidence:
     n_images: int | None = None
     table: str = ""
     row: str = ""
+    where: tuple[tuple[str, str], ...] = ()  # the row by column, where it is one
     run: str = ""  # which of several runs, such as the kind of CPU; empty for one
 
     @property
@@ -113,6 +125,15 @@ class Study:
         """The methods that are to explain: neither controls nor oracles."""
         return [name for name in self.methods if name not in (*self.controls, *self.oracles)]
 
+    @property
+    def declared(self) -> list[tuple[str, str]]:
+        """The pairs (model, minus) of the contrasts that were declared before the study ran."""
+        contrasts = self.table("contrasts")
+        if "family" not in contrasts:
+            return []
+        rows = contrasts[contrasts["family"] == "confirmatory"]
+        return list(dict.fromkeys(zip(rows["model"].astype(str), rows["minus"].astype(str), strict=True)))
+
     def own(self, *metrics: str) -> pd.DataFrame:
         """Return the rows of these metrics in the summary for heads scored by themselves, with the head as column `head`."""
         summary = self.table("summary")
@@ -126,10 +147,11 @@ def evidence_of(
     row: Mapping[str, Any], table: str, value: str, low: str | None = None, high: str | None = None, label: str = ""
 ) -> Evidence:
     """Return a number of a table's row; `value`, `low` and `high` name its columns."""
-    place = ", ".join(str(row[name]) for name in _PLACE if name in row and not pd.isna(row[name]))
+    where = tuple((name, str(row[name])) for name in _PLACE if name in row and not pd.isna(row[name]))
+    place = ", ".join(value for _, value in where)
     counts = {name: _count(row.get(name)) for name in ("n_seeds", "n_images")}
     ends = (None, None) if low is None or high is None else (float(row[low]), float(row[high]))
-    return Evidence(label, float(row[value]), *ends, table=f"{table}.csv", row=place, **counts)
+    return Evidence(label, float(row[value]), *ends, table=f"{table}.csv", row=place, where=where, **counts)
 
 
 def _count(value: Any) -> int | None:

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from clxai.verdict.answering import answer_of
-from clxai.verdict.differences import difference_statements, single_statements
+from clxai.verdict.comparing import pair_statements, question_statements
+from clxai.verdict.condensing import condensed
+from clxai.verdict.differences import difference_statements, needed_statements, single_statements
 from clxai.verdict.instrument import (
     accuracy_statements,
     check_statements,
@@ -15,20 +17,23 @@ from clxai.verdict.instrument import (
     variance_statements,
 )
 from clxai.verdict.ranking import control_statements, order_statements, random_statements
-from clxai.verdict.records import Kind, Statement, Study, of_run
-from clxai.verdict.trusting import left_out_statements, trust_contrast_statements, trust_statements
+from clxai.verdict.records import Evidence, Kind, Statement, Study, of_run
+from clxai.verdict.trusting import left_out_statements, route_statements, trust_statements
 
 RULES: Sequence[Callable[[Study], Iterable[Statement]]] = (
     oracle_statements,
     check_statements,
-    trust_contrast_statements,
+    question_statements,
     difference_statements,
     single_statements,
+    pair_statements,
+    route_statements,
     trust_statements,
     left_out_statements,
     control_statements,
     order_statements,
     random_statements,
+    needed_statements,
     size_statements,
     accuracy_statements,
     reference_statements,
@@ -44,6 +49,11 @@ def statements_of(study: Study) -> list[Statement]:
     """
     found = [_doubted(statement) for rule in RULES for statement in rule(study)]
     return [answer_of(study, found), *found]
+
+
+def verdict_of(runs: Mapping[str, Study]) -> list[Statement]:
+    """Return what a page states: what all runs of a study say, by name, in few sentences."""
+    return condensed(common({run: statements_of(study) for run, study in runs.items()}))
 
 
 def _doubted(statement: Statement) -> Statement:
@@ -66,21 +76,28 @@ def common(runs: Mapping[str, Sequence[Statement]]) -> list[Statement]:
 def _merged(versions: Sequence[Statement | None], runs: Sequence[str]) -> Statement:
     """Return one statement for the versions of several runs; None where a run says nothing of it."""
     said = [one for one in versions if one is not None]
-    first = said[0]
+    first, numbers = said[0], tuple(number for one in said for number in one.evidence)
     shared = [name for name in first.names if all(name in one.names for one in said)]
-    alike = len(said) == len(versions) and len({(one.claim, one.kind) for one in said}) == 1
+    kinds = {one.kind for one in said}
+    alike = len(said) == len(versions) and len({one.claim for one in said}) == 1
+    if alike and first.claim in IN_PART:
+        kind = max(kinds, key=list(Kind).index)
+        return replace(first, names=tuple(shared), kind=kind, evidence=_numbers(said, shared), about=_about(said))
     ordered = len({one.names for one in said}) == 1 or first.claim not in ORDERED
-    if not alike or not ordered or (first.names and not shared):
+    if not alike or len(kinds) > 1 or not ordered or (first.names and not shared):
         about = {"claims": {run: None if one is None else one.claim for run, one in zip(runs, versions, strict=True)}}
-        numbers = tuple(number for one in said for number in one.evidence)
         told = {**first.about, **about, "names": sorted({name for one in said for name in one.names})}
         return Statement(first.topic, "runs_disagree", Kind.CANNOT_SAY, first.place, (), told, numbers, first.weight)
     if not shared:
-        return replace(first, evidence=tuple(number for one in said for number in one.evidence), about=_about(said))
-    numbers = tuple(number for name in shared for one in said for number in one.numbers_of(name))
-    return replace(first, names=tuple(shared), evidence=numbers, about=_about(said))
+        return replace(first, evidence=numbers, about=_about(said))
+    return replace(first, names=tuple(shared), evidence=_numbers(said, shared), about=_about(said))
 
 
+def _numbers(said: Sequence[Statement], names: Sequence[str]) -> tuple[Evidence, ...]:
+    return tuple(number for name in names for one in said for number in one.numbers_of(name))
+
+
+IN_PART = ("trust_held", "random_held", "trust_pair", "routes_agree", "needed")  # stated of the names that runs share, or of none
 ORDERED = ("order",)  # claims whose names are a sequence
 
 
