@@ -116,7 +116,7 @@ def test_the_sentence_of_a_difference_carries_numbers_counts_family_and_rows():
         "[0.10, 0.30], kept 0.20 [0.10, 0.30] (confirmatory, Holm p = 0.01; 5 seeds, 100 images)."
     )
     assert source(statement) == (
-        "contrasts.csv: model supcon, minus ce, quantity value, units grid, fill mean, method all, head all, 4 metrics"
+        "contrasts.csv: model supcon, minus ce, quantity value, units grid, fill mean, method and head all, 4 metrics"
     )
 
 
@@ -148,8 +148,8 @@ def test_few_seeds_one_seed_and_small_effects_are_said():
     ("n_seeds", "needed", "expected"),
     [
         (5, 12.0, "12 seeds for `supcon` - `ce` (5 show 0.15)"),
-        (5, nan, "no number of seeds on so few images for `supcon` - `ce` (5 show 0.15)"),
-        (1, nan, "a number of seeds that one training does not tell for `supcon` - `ce` (1 show 0.15)"),
+        (5, nan, "no number of seeds for `supcon` - `ce` (5 show 0.15)"),
+        (1, nan, "an unknown number of seeds for `supcon` - `ce` (1 show 0.15)"),
     ],
 )
 def test_an_open_difference_says_what_it_would_take(n_seeds, needed, expected):
@@ -247,7 +247,7 @@ def test_a_control_that_beats_methods_is_named_with_both_numbers():
     found = list(control_statements(told(summary=summary({**MEANS, "ink": 0.3}))))
     beaten = one(found, claim="control_beats")
     assert (beaten.names, beaten.kind) == (("lrp",), Kind.NOT_FOUND)
-    assert "`lrp` (2 of 2 cells; at worst `lrp` 0.30 [0.25, 0.35], `ink` 0.30 [0.25, 0.35])" in sentence(beaten)
+    assert "`lrp` (2 of 2 cells; at worst 0.30 [0.25, 0.35] against `ink` 0.30 [0.25, 0.35])" in sentence(beaten)
     assert "closest to the methods is `ink`, the best in 2 of 2 cells" in sentence(one(found, claim="closest_control"))
     none = list(control_statements(told(summary=summary())))
     assert "No control reaches the mean SRG of `ig`, `lrp`" in sentence(one(none, claim="control_beats_none"))
@@ -299,14 +299,14 @@ def test_the_instrument_fails_where_a_method_or_random_is_not_below_the_truth():
     beaten = one(oracle_statements(told(summary=summary(change=change))), claim="oracle_beaten")
     assert (beaten.names, beaten.kind) == (("random", "ig"), Kind.CANNOT_SAY)
     assert sentence(beaten).startswith("The instrument failed on the known truth: ")
-    assert "`ig` (1 of 2 cells; at worst `ig` 0.80 [0.75, 0.85], `oracle` 0.80 [0.75, 0.85])" in sentence(beaten)
+    assert "`ig` (1 of 2 cells; at worst 0.80 [0.75, 0.85] against `oracle` 0.80 [0.75, 0.85])" in sentence(beaten)
     assert source(beaten) == (
         "summary.csv: 4 rows of metric srg_matched, units grid, fill mean, head linear, models supcon/ce, 3 methods"
     )
     undefined = one(
         oracle_statements(told(summary=summary(change={("ce", "linear", "mean", "lrp"): nan}))), claim="oracle_beaten"
     )
-    assert "`lrp` undefined" in sentence(undefined)
+    assert "`lrp` (1 of 2 cells; at worst undefined against `oracle`" in sentence(undefined)
     borrowed = replace(told(summary=summary({**MEANS, "borrowed": 0.9})), controls=["random", "ink", "borrowed"])
     assert [each.claim for each in oracle_statements(borrowed)] == ["oracle_wins"]
     unknown = replace(told(summary=summary()), oracles=[])
@@ -382,7 +382,7 @@ def test_a_trust_measure_is_held_against_its_value_of_no_trust(values, better, w
     (statement,) = trust_statements(told(trust=table))
     assert (words(statement), statement.kind) == ({("SRG", "ce"): word}, kind)
     assert ("undefined" in sentence(statement)) == (word == "undefined")
-    assert f"is shown {'above' if better > 0 else 'below'} 0 (no trust) " in sentence(statement)
+    assert f"is shown {'above' if better > 0 else 'below'} 0 (0: no trust) " in sentence(statement)
 
 
 def test_models_and_parts_of_a_measure_are_told_in_one_sentence():
@@ -390,12 +390,12 @@ def test_models_and_parts_of_a_measure_are_told_in_one_sentence():
     second = trust({("ce", "linear"): 0.6, ("supcon", "linear"): 0.7}, measure="follows_loss").assign(part="encoder")
     (statement,) = trust_statements(told(trust=pd.concat([first, second])))
     assert sentence(statement) == (
-        "Movement of the embedding with the loss of evidence is shown above 0 (no trust): step by step, in every cell of `ce` "
+        "Movement of the embedding with the loss of evidence is shown above 0 (0: no trust): step by step, in every cell of `ce` "
         "(least 0.50 [0.40, 0.60]), but in no cell of `supcon` (least 0.05 [-0.05, 0.15]); SRG of the path in the embedding, in "
         "every cell of every model (least 0.60 [0.50, 0.70] on `ce`) (5 seeds, 100 images)."
     )
     assert source(statement) == (
-        "trust.csv: 4 rows of measure follows_loss, units all, fill all, head linear, models ce/supcon, parts loss/encoder"
+        "trust.csv: 4 rows of measure follows_loss, units and fill all, head linear, models ce/supcon, parts loss/encoder"
     )
 
 
@@ -705,6 +705,11 @@ def test_the_answer_names_the_measurement_that_is_missing_and_the_setting_that_g
         "not measured for `supcon` (it was for `ce` alone); each needs one in `statistics.references` and `study.models`; 3 "
         "trainings per model are fewer than the 5 that a claim about recipes needs (`study.seeds`)."
     )
+    other = statements_of(told(trust=trust({("ce", "linear"): 0.5}), models=models, checks=checks))[0]
+    assert "was not measured for `ce`, `supcon`: `study.trust` leaves `references` out; 3 trainings" in sentence(other)
+    left_out = pd.DataFrame([{"measure": "references", "needs": "references", "reason": "none"}])
+    lacking = statements_of(told(trust=trust({("ce", "linear"): 0.5}), trust_left_out=left_out, models=models, checks=checks))[0]
+    assert "for `ce`, `supcon`; each needs one in `statistics.references` and `study.models`; 3" in sentence(lacking)
 
 
 def test_the_html_holds_the_same_sentences_and_escapes_names():

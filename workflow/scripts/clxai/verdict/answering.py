@@ -32,6 +32,8 @@ def _lack(study: Study) -> dict[str, object]:
     asked = [name for name in study.models if name not in study.references]
     n_seeds = 0 if models.empty else int(models.groupby("model")["seed"].nunique().min())
     told = {"missing": [name for name in asked if name not in having], "having": [name for name in asked if name in having]}
+    left_out = study.table("trust_left_out")
+    told["named"] = not (trust.empty or having) and (left_out.empty or QUESTION not in set(left_out["measure"]))
     return {**told, "n_seeds": n_seeds, "least": FEW_SEEDS}
 
 

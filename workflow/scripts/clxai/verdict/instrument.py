@@ -71,7 +71,9 @@ def temperature_statements(study: Study) -> Iterable[Statement]:
     moved = means[list(ENDS)].sub(means[MAIN], axis=0).abs().max(axis=1)
     if moved.notna().any():
         place = ", ".join((*map(str, moved.idxmax()), f"{MAIN} against its ends"))
-        numbers = (Evidence("", float(moved.max()), table="summary.csv", row=place),)
+        columns = (*means.index.names, "metric")
+        where = tuple(zip(columns, (*map(str, moved.idxmax()), f"{MAIN} against its ends"), strict=True))
+        numbers = (Evidence("", float(moved.max()), table="summary.csv", row=place, where=where),)
         yield Statement("instrument", "temperature", Kind.FOUND, ("temperature",), (), {}, numbers, weight=64)
 
 

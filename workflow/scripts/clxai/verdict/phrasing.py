@@ -10,7 +10,8 @@ from clxai.verdict.records import Evidence, Statement
 DIGITS = 2  # of differences and means
 UNDEFINED = "undefined"
 LONGEST_SOURCE = 120  # characters
-_PLURAL = {"minus": "models subtracted", "units": "units"}
+_PLURAL = {"minus": "minus", "units": "units"}
+_COUNTED = {"minus": "others", "units": "units"}
 
 
 def number(value: float | None, digits: int = DIGITS) -> str:
@@ -115,7 +116,11 @@ def _rows(numbers: Sequence[Evidence], most: int) -> str:
     if not all(one.where for one in numbers):
         return "; ".join(dict.fromkeys(one.row for one in numbers))
     columns = {name: list(dict.fromkeys(dict(one.where).get(name, ALL) for one in numbers)) for name, _ in numbers[0].where}
-    common = [f"{name} {values[0]}" for name, values in columns.items() if len(values) == 1]
+    alike: dict[str, list[str]] = {}
+    for name, values in columns.items():
+        if len(values) == 1:
+            alike.setdefault(values[0], []).append(name)
+    common = [f"{' and '.join(names)} {value}" for value, names in alike.items()]
     several = {name: values for name, values in columns.items() if len(values) > 1}
     told = {name: f"{_PLURAL.get(name, f'{name}s')} {'/'.join(values)}" for name, values in several.items()}
     n_rows = len({one.where for one in numbers})
@@ -124,5 +129,5 @@ def _rows(numbers: Sequence[Evidence], most: int) -> str:
         line = f"{opening}{', '.join([*common, *told.values()])}"
         if len(line) <= most:
             return line
-        told[name] = f"{len(several[name])} {_PLURAL.get(name, f'{name}s')}"
+        told[name] = f"{len(several[name])} {_COUNTED.get(name, f'{name}s')}"
     return f"{opening}{', '.join([*common, *told.values()])}"

@@ -7,6 +7,7 @@ from clxai.verdict import wording_differences, wording_instrument, wording_trust
 from clxai.verdict.differences import pair_of
 from clxai.verdict.phrasing import intervals, listed, size
 from clxai.verdict.records import Evidence, Statement
+from clxai.verdict.trusting import QUESTION as QUESTION_MEASURE
 from clxai.verdict.wording_instrument import fixed
 
 QUESTION = (
@@ -34,6 +35,8 @@ def _unmeasured(about: Mapping) -> str:
         return "the agreement of plain flipping with each model's reference was measured, but not compared between the models"
     where = f" (it was for {having} alone)" if having else ""
     lacks = f"the agreement of plain flipping with a reference trained on perturbed images was not measured for {missing}{where}"
+    if about["named"]:
+        return f"{lacks}: `study.trust` leaves `{QUESTION_MEASURE}` out"
     return f"{lacks}; each needs one in `statistics.references` and `study.models`"
 
 

@@ -86,14 +86,14 @@ def _needed(statement: Statement) -> str:
     def seeds(version: Mapping[str, Any], name: str) -> str:
         needed = version["seeds"][name]
         if version["n_seeds"] == 1:
-            return "a number of seeds that one training does not tell"
-        return f"{needed} seeds" if needed is not None else "no number of seeds on so few images"
+            return "an unknown number of"
+        return str(needed) if needed is not None else "no number of"
 
     parts = []
     for name in statement.names:
         shown = " / ".join(dict.fromkeys(number(one.value) for one in statement.numbers_of(name)))
         wanted = " / ".join(dict.fromkeys(seeds(version, name) for version in versions(statement)))
-        parts.append(f"{wanted} for {name} ({statement.about['n_seeds']} show {shown})")
+        parts.append(f"{wanted} seeds for {name} ({statement.about['n_seeds']} show {shown})")
     told = ", ".join(parts) or "not the same pairs in any two runs"
     return f"What a difference of {statement.about['margin']:g} would take with these images, with a power of 80 %: {told}."
 

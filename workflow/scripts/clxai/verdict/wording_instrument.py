@@ -1,6 +1,7 @@
 """Sentences on methods, controls and the instrument itself."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from clxai.verdict.phrasing import UNDEFINED, each, fact, interval, intervals, listed, number, share, size, versions
 from clxai.verdict.records import Statement
@@ -30,10 +31,16 @@ def _order(statement: Statement) -> str:
 
 
 def _control_pair(statement: Statement) -> str:
-    return ", ".join(
-        f"`{name}` ({share(statement, name)} cells; at worst {', '.join(interval(one) for one in statement.numbers_of(name))})"
-        for name in statement.names
-    )
+    """Return each name with the share of its cells, and its worst cell against the other map of that cell."""
+    parts = []
+    for name in statement.names:
+        numbers = statement.numbers_of(name)
+        pairs = zip(numbers[::2], numbers[1::2], strict=True)
+        worst = ", ".join(
+            f"{interval(replace(own, label=''))} against {interval(replace(other, run=''))}" for own, other in pairs
+        )
+        parts.append(f"`{name}` ({share(statement, name)} cells; at worst {worst})")
+    return ", ".join(parts)
 
 
 def _places(statement: Statement) -> str:

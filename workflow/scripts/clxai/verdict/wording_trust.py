@@ -142,7 +142,7 @@ def _held(statement: Statement) -> str:
     parts = {one.part for one in about["standings"].values()}
     subject = measure_of(about["measure"], *(parts if len(parts) == 1 else ()))
     side, null = "above" if about["better"] > 0 else "below", f"{about['null']:.2g}"
-    shown = f"is shown {side} {null} (no trust){standings(statement)}"
+    shown = f"is shown {side} {null} ({null}: no trust){standings(statement)}"
     return f"{alone(statement)}{subject[0].upper() + subject[1:]} {shown}{size(statement)}."
 
 
