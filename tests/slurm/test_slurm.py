@@ -25,6 +25,7 @@ ASKED = {  # GPU, memory, time limit of every rule that leaves the login node
     "attribute": ("gres:gpu:1", "4000M", "04:00:00"),
     "flip": ("gres:gpu:1", "4000M", "04:00:00"),
     "summarise": (None, "4000M", "02:00:00"),
+    "assess_trust": (None, "4000M", "02:00:00"),
     "check_study": (None, "4000M", "01:00:00"),
 }
 FAULTS = {  # model: its loss, and what happens to its training
@@ -61,7 +62,7 @@ def through_slurm(cluster, tmp_path_factory):
 
 def test_tables_equal_those_of_a_plain_run(through_slurm, finished):
     pattern = "results/studies/tiny/digits/tables/*.csv"
-    assert len(contents(finished.folder, pattern)) == 9
+    assert len(contents(finished.folder, pattern)) == 14
     assert contents(through_slurm.folder, pattern) == contents(finished.folder, pattern)
 
 

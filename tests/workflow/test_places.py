@@ -107,13 +107,13 @@ def test_moved_checkout_reruns_nothing(checkout, elsewhere):
 def test_default_config_is_read_wherever_the_run_is(checkout, elsewhere, arguments):
     place = ("-s", f"{checkout.folder}/Snakefile", "-d", str(elsewhere.folder))
     planned = elsewhere.planned(*place, *arguments, config=None)
-    assert planned["train_model"] == 9
+    assert planned["train_model"] == 12
 
 
 def test_config_file_of_another_directory_is_merged_over_the_default(checkout, elsewhere):
     (elsewhere.folder / "mine.yaml").write_text("study: {seeds: [4]}")
     planned = elsewhere.planned("-s", f"{checkout.folder}/Snakefile", config="mine.yaml")
-    assert planned["train_model"] == 3
+    assert planned["train_model"] == 4
 
 
 @pytest.mark.xdist_group("finished")

@@ -12,9 +12,9 @@ DEFAULT = None
 
 def test_default_study_plans_every_model_seed_and_method(fresh):
     planned = fresh.planned(config=DEFAULT)
-    assert planned["train_model"] == 9
-    assert planned["attribute"] == planned["flip"] == 54
-    assert planned["fit_heads"] + planned["fit_heads_without_classifier"] == 9
+    assert planned["train_model"] == 12
+    assert planned["attribute"] == planned["flip"] == 84
+    assert planned["fit_heads"] + planned["fit_heads_without_classifier"] == 12
 
 
 def test_catalog_entry_plans_the_same_jobs(fresh):

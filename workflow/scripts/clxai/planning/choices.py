@@ -115,7 +115,15 @@ def heads_of(config: Mapping[str, Any], model: str) -> list[str]:
 
 def has_classifier(config: Mapping[str, Any], model: str) -> bool:
     """Say whether the loss of a model trains a classifier; else it is contrastive and trains a projection."""
-    return declared("losses")[config["models"][model]["loss"]].semantics["top"] == "classifier"
+    return loss_of(config, model)["top"] == "classifier"
+
+
+def loss_of(config: Mapping[str, Any], model: str) -> Mapping[str, Any]:
+    """Return what the loss of a model declares. Raises ClxaiError if there is no such loss."""
+    loss, known = config["models"][model]["loss"], declared("losses")
+    if loss not in known:
+        raise ClxaiError(f"models.{model}.loss: {unknown_name('loss', loss, known)}")
+    return known[loss].semantics
 
 
 def is_reference(config: Mapping[str, Any], model: str) -> bool:

@@ -14,6 +14,7 @@ from clxai.planning.choices import (
     chosen,
     contrasts_of,
     heads_of,
+    loss_of,
     recipe_of,
     samples_before,
     semantics_of,
@@ -129,10 +130,7 @@ def _check_checks(checks: Mapping[str, Any]) -> None:
 def _check_model(config: Mapping[str, Any], name: str) -> None:
     if name in FOLDERS:
         raise ClxaiError(f"models: {name!r} is a folder of every data set; choose another name")
-    recipe, known = config["models"][name], declared("losses")
-    if recipe["loss"] not in known:
-        raise ClxaiError(f"models.{name}.loss: {unknown_name('loss', recipe['loss'], known)}")
-    semantics = known[recipe["loss"]].semantics
+    recipe, semantics = config["models"][name], loss_of(config, name)
     where = f"models.{name}.loss_options"
     check_options(recipe["loss_options"], semantics["options"], where, semantics["at_most"], semantics["at_least"])
     check_start(config, name)
