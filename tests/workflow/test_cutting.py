@@ -39,6 +39,7 @@ def test_an_unused_fill_or_way_of_cutting_is_no_code_of_the_study(finished):
             assert finished.planned() == {}
 
 
+@pytest.mark.campaign
 def test_superpixels_beside_a_grid_of_the_same_models_end_to_end(fresh):
     with fresh.edited(TINY, with_superpixels):
         process = fresh.snakemake("--cores", "2")

@@ -65,7 +65,7 @@ def test_maps_of_another_seed_model_and_sample_are_planned_and_not_flipped(fresh
     assert fresh.planned("attributions_all")["attribute"] == planned["attribute"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def grown(tmp_path_factory):
     """A finished study of a fine-tuned model, its parent outside the study, and of a model with a layer drawn anew."""
     project = copy_project(tmp_path_factory.mktemp("lineage"))

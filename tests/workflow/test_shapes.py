@@ -8,6 +8,7 @@ import pytest
 import xarray
 import yaml
 
+pytestmark = pytest.mark.campaign
 HEIGHT, WIDTH = 32, 48
 FILLS = ["mean", "blur", "noise", "linear", "nun"]
 STUDY = {
