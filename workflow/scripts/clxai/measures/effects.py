@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from clxai.measures.statistics import seed_deviation
+from clxai.measures.statistics import seed_deviation, seed_means
 
 
 def standardised(differences: Float[ndarray, "seed image column"]) -> Float[ndarray, " column"]:
@@ -35,10 +35,3 @@ def improvement(
     one, other = (seed_means(np.where(known, values, np.nan)) for values in (first, second))
     above = np.sign(one[:, None] - other[None])
     return ((above + 1) / 2).mean(axis=(0, 1))
-
-
-def seed_means(values: Float[ndarray, "seed image column"]) -> Float[ndarray, "seed column"]:
-    """Return the mean of each seed over its defined images; NaN without any."""
-    known = np.isfinite(values)
-    count = known.sum(axis=1)
-    return np.where(known, values, 0.0).sum(axis=1) / np.where(count == 0, np.nan, count)

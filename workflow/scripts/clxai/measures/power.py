@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from clxai.measures.levels import ALPHA
-from clxai.measures.statistics import TwoWay
+from clxai.measures.statistics import TwoWay, satterthwaite
 
 MOST_SEEDS = 1000  # a plan that needs more is none
 _FAR = 1000.0  # standard errors at which any test is sure
@@ -37,10 +37,9 @@ class Plan:
         """Return Satterthwaite's degrees of freedom at the expected mean squares, without the bound of `statistics.two_way`."""
         s, n = np.asarray(self.n_seeds, float), np.asarray(self.n_images, float)
         (ms_seed, ms_image), several = self._mean_squares(), np.maximum(s - 1, 1)
-        spread = ms_seed**2 / several + ms_image**2 / (n - 1) + self.residual**2 / (several * (n - 1))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            df = (ms_seed + ms_image - self.residual) ** 2 / spread
-        return np.where(s > 1, np.where(spread == 0, n - 1, np.maximum(df, 1.0)), n - 1)
+        total, squares = ms_seed + ms_image - self.residual, (ms_seed, ms_image, self.residual)
+        df = satterthwaite(total, squares, (several, n - 1, several * (n - 1)))
+        return np.where(s > 1, np.where(total == 0, n - 1, np.maximum(df, 1.0)), n - 1)
 
     def bounded(self) -> Float[ndarray, " column"]:
         """Return the chance that a study finds more spread of seeds than of images: `statistics.two_way` then bounds df by s - 1.

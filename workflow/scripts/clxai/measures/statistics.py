@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from numpy import ndarray
 
 from clxai.errors import ClxaiError
@@ -14,6 +14,7 @@ from clxai.measures.levels import LEVEL
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+Columns = Num[ndarray, "..."] | np.number | float | int  # of one shape, or single numbers
 _FILLING = 100  # rounds of filling undefined values; each takes away the larger part of what is left
 
 
@@ -82,9 +83,9 @@ def two_way(values: Float[ndarray, "seed image column"]) -> TwoWay:
     ms_seed, ms_image, ms_residual = _mean_squares(_filled(values, known), known, df_seed, df_image, df_residual)
     at_seed, at_image = np.maximum(ms_seed, ms_residual), np.maximum(ms_image, ms_residual)
     several, enough = s > 1, n > 1
+    squares = (ms_seed, ms_image, ms_residual)
     total = np.where(several, at_seed + at_image - ms_residual, ms_image)
-    spread = ms_seed**2 / _positive(df_seed) + ms_image**2 / _positive(df_image) + ms_residual**2 / _positive(df_residual)
-    df = np.where(several, total**2 / _positive(spread), df_image)
+    df = np.where(several, satterthwaite(total, squares, (df_seed, df_image, df_residual)), df_image)
     df = np.where(several & (ms_seed > ms_image), np.minimum(df, df_seed), df)
     df = np.where(total > 0, np.maximum(df, 1.0), df_image)  # without any spread the degrees do not matter
     cells = _positive(s * n)
@@ -103,6 +104,16 @@ def two_way(values: Float[ndarray, "seed image column"]) -> TwoWay:
     )
 
 
+def satterthwaite(total: Columns, squares: Sequence[Columns], df: Sequence[Columns]) -> Columns:
+    """Return the degrees of freedom of a variance, `total`, that is made of mean squares [Satterthwaite 1946].
+
+    total^2 / sum of square^2 / df; all may be in another unit, such as that of the mean's variance. A mean square without degrees
+    of freedom adds nothing; 0 without any spread.
+    """
+    spread = sum(np.square(square) / _positive(own) for square, own in zip(squares, df, strict=True))
+    return np.square(total) / _positive(spread)
+
+
 def as_cube(cell: "DataFrame", columns: Sequence[str]) -> np.ndarray:
     """Return the columns of one group as [seed, image, column]. Raises ClxaiError if seeds do not share their images."""
     ordered = cell.sort_values(["seed", "image"], kind="stable")
@@ -117,7 +128,7 @@ def covers(n_seeds: float) -> str:
     return "seeds and images" if n_seeds > 1 else "images"
 
 
-def _positive(numbers: np.ndarray) -> np.ndarray:
+def _positive(numbers: Columns) -> np.ndarray:
     """Return the numbers, infinity in place of 0 and less: a term divided by it is gone."""
     return np.where(numbers > 0, numbers, np.inf)
 
@@ -192,13 +203,16 @@ def bootstrap_interval(
     return low, high
 
 
+def seed_means(values: Float[ndarray, "seed image column"]) -> Float[ndarray, "seed column"]:
+    """Return the mean of each seed over its defined images; NaN without any."""
+    known = np.isfinite(values)
+    count = known.sum(axis=1)
+    return np.where(known, values, 0.0).sum(axis=1) / np.where(count == 0, np.nan, count)
+
+
 def seed_deviation(values: Float[ndarray, "seed image column"]) -> Float[ndarray, " column"]:
     """Return the standard deviation (n - 1) of the seeds' means; NaN for a single seed."""
-    n_seeds, n_images = values.shape[:2]
-    if n_seeds == 1:
-        return np.full(values.shape[-1], np.nan)
-    one_seed_each = np.repeat(np.eye(n_seeds)[:, :, None], n_images, axis=2)
-    return weighted_means(values, one_seed_each).std(axis=0, ddof=1)
+    return seed_means(values).std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[-1], np.nan)
 
 
 def holm(p_values: Float[ndarray, " test"]) -> Float[ndarray, " test"]:

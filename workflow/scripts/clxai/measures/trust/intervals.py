@@ -21,7 +21,7 @@ from numpy import ndarray
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
 from clxai.measures.levels import LEVEL
-from clxai.measures.statistics import two_way
+from clxai.measures.statistics import satterthwaite, two_way
 from clxai.measures.trust.base import Panel
 
 DRAWS = 200  # of the images: their variance is then known within a tenth
@@ -134,8 +134,8 @@ def _of_number(found: Measured) -> tuple[float, float, float]:
 def _joined(of_seed: float, of_image: float, of_rest: float, s: int, n: int) -> tuple[float, float]:
     """Return variance and degrees of freedom as `statistics.two_way` does from its mean squares."""
     total = max(of_seed, of_rest) + max(of_image, of_rest) - of_rest
-    spread = of_seed**2 / (s - 1) + of_image**2 / (n - 1) + of_rest**2 / ((s - 1) * (n - 1))
-    df = total**2 / spread if spread > 0 else float(n - 1)
+    df = float(satterthwaite(total, (of_seed, of_image, of_rest), (s - 1, n - 1, (s - 1) * (n - 1))))
+    df = df if total > 0 else float(n - 1)
     if of_seed > of_image:
         df = min(df, float(s - 1))
     return total, max(df, 1.0)
