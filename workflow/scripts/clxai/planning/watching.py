@@ -6,7 +6,6 @@ process of Snakemake writes that file while it plans; jobs read it and no image 
 
 import hashlib
 import json
-import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from clxai.errors import ClxaiError
+from clxai.runtime.artefacts import atomic
+from clxai.runtime.integrity import file_digest
 
 Named = Iterable[tuple[str, Path]]  # files, each with a name that stays when the folder of all moves
 Known = Mapping[str, list[Any]]  # by name: size, time of modification in ns, inode, SHA-256
@@ -68,11 +71,10 @@ def remember(files: Named, path: Path) -> None:
     found = {name: entry for name, entry in digests(files, known).items() if _is_settled(entry, now)}
     if found == known:
         return
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    with suppress(OSError):
+    with suppress(OSError, ClxaiError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(found), encoding="utf-8")
-        temporary.replace(path)
+        with atomic(path) as temporary:
+            temporary.write_text(json.dumps(found), encoding="utf-8")
 
 
 def _is_settled(entry: list[Any], now: int) -> bool:
@@ -89,6 +91,6 @@ def _stamp(path: Path) -> list[int]:
 
 
 def _digest(path: Path) -> str:
-    with suppress(OSError), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with suppress(OSError):
+        return file_digest(path)
     return _UNREADABLE
