@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from clxai.errors import ClxaiError
+from clxai.measures.levels import CONFIRMATORY
 from clxai.names import ALL
 from clxai.planning.config_docs import markdown_table
 from clxai.runtime.artefacts import read_record, read_table
@@ -78,7 +79,7 @@ def _kept(name: str, table: pd.DataFrame) -> pd.DataFrame:
     if name == "summary":
         chosen = (table["explained_by"] == table["scored_by"]) & table["metric"].isin([*ROUTES, *METRICS])
     if name == "contrasts":
-        declared = table["family"] == "confirmatory" if "family" in table else ~chosen
+        declared = table["family"] == CONFIRMATORY if "family" in table else ~chosen
         chosen = declared | ((table["quantity"] == "value") & table["metric"].isin(ROUTES) & (table["head"] == ALL))
     if name == "variance":
         chosen = table["metric"] == METRICS[0]

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from clxai.measures.levels import FEW_SEEDS
 from clxai.verdict.comparing import direction_of
+from clxai.verdict.differences import pair_of
 from clxai.verdict.records import Kind, Statement, Study
 from clxai.verdict.trusting import QUESTION
 
@@ -18,7 +19,7 @@ def answer_of(study: Study, statements: Sequence[Statement]) -> Statement:
     asked = [one for one in asked if direction_of(study, one)]
     claims = {_claim(study, one) for one in asked}
     reasons = tuple(dict.fromkeys(_reasons(study, statements, asked, claims)))
-    numbers = tuple(replace(number, label=_pair(one)) for one in asked for number in one.evidence)
+    numbers = tuple(replace(number, label=pair_of(one)) for one in asked for number in one.evidence)
     if reasons or claims not in ({"contrast_more"}, {"contrast_less"}):
         return Statement("answer", "answer_open", Kind.CANNOT_SAY, (), reasons, _lack(study), (), weight=0)
     claim, kind = ("answer_for", Kind.FOUND) if claims == {"contrast_more"} else ("answer_against", Kind.NOT_FOUND)
@@ -27,24 +28,19 @@ def answer_of(study: Study, statements: Sequence[Statement]) -> Statement:
 
 def _lack(study: Study) -> dict[str, object]:
     """Return what the reasons name: models with and without an agreement with their reference, and the number of trainings."""
-    trust, models = study.table("trust"), study.table("models")
+    trust = study.table("trust")
     having = set() if trust.empty else set(trust.loc[trust["measure"] == QUESTION, "model"])
     asked = [name for name in study.models if name not in study.references]
-    n_seeds = 0 if models.empty else int(models.groupby("model")["seed"].nunique().min())
     told = {"missing": [name for name in asked if name not in having], "having": [name for name in asked if name in having]}
     left_out = study.table("trust_left_out")
     told["named"] = not (trust.empty or having) and (left_out.empty or QUESTION not in set(left_out["measure"]))
-    return {**told, "n_seeds": n_seeds, "least": FEW_SEEDS}
+    return {**told, "n_seeds": study.n_trainings, "least": FEW_SEEDS}
 
 
 def _claim(study: Study, one: Statement) -> str:
     """Return the claim of a contrast, seen from its contrastive model."""
     turned = {"contrast_more": "contrast_less", "contrast_less": "contrast_more"}
     return one.claim if direction_of(study, one) > 0 else turned.get(one.claim, one.claim)
-
-
-def _pair(one: Statement) -> str:
-    return f"`{one.about['model']}` - `{one.about['minus']}`"
 
 
 def _reasons(study: Study, statements: Sequence[Statement], asked: Sequence[Statement], seen: set[str]) -> Iterable[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from clxai.measures.levels import ALPHA, FEW_SEEDS
+from clxai.measures.levels import ALPHA, CONFIRMATORY, FEW_SEEDS
 from clxai.names import ALL
 from clxai.verdict.records import Evidence, Kind, Statement, Study, evidence_of, setups
 
@@ -132,7 +132,7 @@ def _tested(contrasts: pd.DataFrame) -> list[Row]:
     """Return the rows that are judged: the confirmatory ones first, then the averages of the other set-ups."""
     averaged = (contrasts["method"] == ALL) & (contrasts["head"] == ALL) & (contrasts["quantity"] == "value")
     averaged &= contrasts["metric"] == MAIN
-    declared = contrasts["family"] == "confirmatory" if "family" in contrasts else averaged & False
+    declared = contrasts["family"] == CONFIRMATORY if "family" in contrasts else averaged & False
     return [*contrasts[declared].to_dict("records"), *contrasts[averaged & ~declared].to_dict("records")]
 
 
@@ -141,7 +141,7 @@ def _cells(contrasts: pd.DataFrame) -> dict[tuple[str, ...], dict[str, Row]]:
     wanted = (contrasts["quantity"] == "value") & (contrasts["head"] == ALL)
     if "family" in contrasts:
         places = pd.MultiIndex.from_frame(contrasts[_CELL])
-        wanted |= places.isin(places[contrasts["family"] == "confirmatory"])
+        wanted |= places.isin(places[contrasts["family"] == CONFIRMATORY])
     cells: dict[tuple[str, ...], dict[str, Row]] = {}
     for row in contrasts[wanted].to_dict("records"):
         cells.setdefault(_cell(row), {})[row["metric"]] = row
@@ -158,7 +158,7 @@ def _evidence(metric: str, row: Row) -> Evidence:
 
 def _statement(row: Row, cell: Mapping[str, Row]) -> Statement:
     routes = {metric: cell[metric] for metric in dict.fromkeys([row["metric"], *ROUTES]) if metric in cell}
-    claim, confirmatory = claim_of(routes, row["metric"]), row.get("family") == "confirmatory"
+    claim, confirmatory = claim_of(routes, row["metric"]), row.get("family") == CONFIRMATORY
     few = row["n_seeds"] < FEW_SEEDS
     kind = Kind.CANNOT_SAY if few else _KINDS[claim]
     about = {name: row.get(name) for name in (*_CELL, "metric", "p_holm", "margin", "n_seeds", "seeds_needed", "detectable")}

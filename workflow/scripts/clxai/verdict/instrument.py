@@ -124,8 +124,7 @@ def _mean_of(row: dict, name: str) -> Evidence:
 
 def size_statements(study: Study) -> Iterable[Statement]:
     """Yield what the number of trainings and models does not allow to conclude."""
-    models = study.table("models")
-    n_seeds = 0 if models.empty else int(models.groupby("model")["seed"].nunique().min())
+    n_seeds = study.n_trainings
     if 0 < n_seeds < FEW_SEEDS:
         claim, weight = ("one_seed", 40) if n_seeds == 1 else ("few_seeds", 60)
         yield Statement("size", claim, Kind.CANNOT_SAY, ("seeds",), (), {"n": n_seeds, "least": FEW_SEEDS}, weight=weight)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from clxai.measures.levels import CONFIRMATORY
 from clxai.names import ALL
 
 TABLES = (
@@ -131,8 +132,14 @@ class Study:
         contrasts = self.table("contrasts")
         if "family" not in contrasts:
             return []
-        rows = contrasts[contrasts["family"] == "confirmatory"]
+        rows = contrasts[contrasts["family"] == CONFIRMATORY]
         return list(dict.fromkeys(zip(rows["model"].astype(str), rows["minus"].astype(str), strict=True)))
+
+    @property
+    def n_trainings(self) -> int:
+        """The number of trainings of the model that has the fewest; 0 where it is not known."""
+        models = self.table("models")
+        return 0 if models.empty else int(models.groupby("model")["seed"].nunique().min())
 
     def own(self, *metrics: str) -> pd.DataFrame:
         """Return the rows of these metrics in the summary for heads scored by themselves, with the head as column `head`."""

@@ -76,14 +76,9 @@ def route_statements(study: Study) -> Iterable[Statement]:
     if not counts:
         return
     names = {f"{model} {minus} {'/'.join(sorted(found))}": (model, minus) for (model, minus), found in counts.items()}
-    few = _least_seeds(study) < FEW_SEEDS
+    few = study.n_trainings < FEW_SEEDS
     alike = all(set(found) in ({"higher"}, {"lower"}) for found in counts.values())
     about = {"pairs": names, "counts": {name: counts[pair] for name, pair in names.items()}, "few": few}
     about["source"] = "trust_claims.csv: rows of the declared pairs, counted by claim"
     kind = Kind.FOUND if alike and not few else Kind.CANNOT_SAY
     yield Statement("trust", "routes_agree", kind, (ROUTES,), tuple(names), about, weight=62)
-
-
-def _least_seeds(study: Study) -> int:
-    models = study.table("models")
-    return 0 if models.empty else int(models.groupby("model")["seed"].nunique().min())
