@@ -47,6 +47,11 @@ class Run:
         return None if stored is None else torch.from_numpy(stored[self.index.cpu().numpy()]).to(self.index.device)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images in pixels; nothing is read."""
+        return self.data.images.shape[2:]
+
+    @property
     def embeddings(self) -> Tensor:
         """The stored embeddings of the chosen images."""
         return self.all_embeddings[self.index]

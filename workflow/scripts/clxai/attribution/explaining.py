@@ -76,7 +76,7 @@ def _truth(found: xarray.Dataset, evidence: Tensor) -> dict[str, tuple[tuple[str
 
 def _task(run: Run, entry: Entry, options: Mapping[str, Any], seed: int) -> _Task:
     """Settle options, layer and baseline of a method; one that runs another takes the baseline of that."""
-    settings = entry.options(options, image_size=min(run.images.shape[-2:]))
+    settings = entry.options(options, image_size=min(run.shape))
     if "layer" in settings:
         settings["layer"] = layer_name(run.encoder, settings["layer"])  # the record shall name it
     if entry.semantics["borrows"] == "method":

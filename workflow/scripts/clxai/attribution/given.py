@@ -56,10 +56,8 @@ def pools(run: Run, entry: Entry, options: Mapping[str, Any], borrowed: xarray.D
     if borrowed is None:
         raise ClxaiError(f"method {entry.name!r} borrows the maps of {options['of']!r}. Got none")
     size = borrowed["attribution"].shape[-2:]
-    if size != tuple(run.images.shape[-2:]):
-        raise ClxaiError(
-            f"method {entry.name!r}: the maps of {options['of']!r} are of {size}, the images of {run.images.shape[-2:]}"
-        )
+    if size != run.shape:
+        raise ClxaiError(f"method {entry.name!r}: the maps of {options['of']!r} are of {size}, the images of {run.shape}")
     heads = _heads(run, entry, options, borrowed)
     return {own: _pool(borrowed.sel(head=there), run.index.device) for own, there in heads.items()}
 
