@@ -122,3 +122,16 @@ def tiny_run(tiny_data, tiny_recipe, tmp_path_factory):
     )
     run = open_run(inputs, "digits", cpu)
     return run.at(tiny_data.data.indices("test")[:20])
+
+
+@pytest.fixture(scope="session")
+def few(tiny_run):
+    """The tiny run, looking at three images."""
+    return tiny_run.at(tiny_run.index[:3].numpy())
+
+
+@pytest.fixture(scope="session")
+def rank():
+    """Orders of the 16 units of these three images by two explanations."""
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(np.stack([[rng.permutation(16) for _ in range(3)] for _ in range(2)]))

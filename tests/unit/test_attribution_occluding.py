@@ -6,11 +6,6 @@ from clxai.errors import ClxaiError
 from clxai.heads.base import log_odds
 
 
-@pytest.fixture(scope="module")
-def few(tiny_run):
-    return tiny_run.at(tiny_run.index[:3].numpy())
-
-
 def occlusion_by_loops(run, head, window, stride, fill):
     """One image and one window at a time: what the log-odds lose, averaged over the windows that cover a pixel."""
     size, maps = run.images.shape[-1], []

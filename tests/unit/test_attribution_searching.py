@@ -21,11 +21,6 @@ from project import changed, check, filled_config, grid
 FILL = {"name": "noise", "fill": "noise", "options": {}, "seed": 4}
 
 
-@pytest.fixture(scope="module")
-def few(tiny_run):
-    return tiny_run.at(tiny_run.index[:3].numpy())
-
-
 def options(units, **others):
     return {"units": units, "fill": FILL, "width": 1, "at_once": 1, **others}
 

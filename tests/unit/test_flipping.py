@@ -34,17 +34,6 @@ SCORES = (
 DRIFTS = ("drift_l2", "drift_cosine", "bank_distance", "mean_distance", "relative_mahalanobis", "step_length", "acceleration")
 
 
-@pytest.fixture(scope="module")
-def few(tiny_run):
-    return tiny_run.at(tiny_run.index[:3].numpy())
-
-
-@pytest.fixture(scope="module")
-def rank():
-    rng = np.random.default_rng(0)
-    return torch.from_numpy(np.stack([[rng.permutation(16) for _ in range(3)] for _ in range(2)]))
-
-
 def plan_of(fills, size, unit, steps, batch_size):
     """Squares of `unit` pixels."""
     cut = cut_images("grid", {"height": unit, "width": unit}, torch.empty(1, 1, size, size))

@@ -68,11 +68,6 @@ def test_outside_is_undefined_where_the_distance_is(few):
     assert np.isnan(Curves(empty).outside("relative_mahalanobis")).all()
 
 
-@pytest.fixture(scope="module")
-def few(tiny_run):
-    return tiny_run.at(tiny_run.index[:3].numpy())
-
-
 def test_limits_are_what_19_of_20_clean_test_images_do_not_exceed(few):
     """By all pairs of unit embeddings."""
     units = functional.normalize(few.all_embeddings.double(), dim=1)

@@ -14,17 +14,6 @@ from clxai.units.removal import removal_counts
 SEED, STEPS, UNIT = 3, 5, 4
 
 
-@pytest.fixture(scope="module")
-def few(tiny_run):
-    return tiny_run.at(tiny_run.index[:3].numpy())
-
-
-@pytest.fixture(scope="module")
-def rank():
-    rng = np.random.default_rng(0)
-    return torch.from_numpy(np.stack([[rng.permutation(16) for _ in range(3)] for _ in range(2)]))
-
-
 def seeing_the_mask(name, asked=None):
     """A fill that does not depend on the mask, declared to need it; `asked` collects the masks that it is shown."""
     entry = fill_of(name).entry
