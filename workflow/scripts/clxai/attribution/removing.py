@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from clxai.fills.base import Fill, fill_images
+from clxai.fills.base import Fill
+from clxai.fills.perturbing import Perturbing
 from clxai.networks.inference import Encoder
 from clxai.units.base import Cut, cut_images
 
@@ -23,28 +24,18 @@ class Removal:
     seed: int
 
     def on(self, encoder: Encoder, images: Float[Tensor, "image channel y x"], index: Int[Tensor, " image"]) -> "Removing":
-        """Return these images ready to lose units; what the fill does not need the mask for is computed once."""
-        filled = None if self.fill.sees_mask else fill_images(self.fill, images, encoder.mean, index, self.seed)
-        return Removing(self, encoder, images, index, cut_images(self.units, self.options, images), filled)
+        """Return these images ready to lose units."""
+        perturbing = Perturbing(encoder, images, index, encoder.normalise(images), self.fill, self.seed)
+        return Removing(perturbing.ready(), cut_images(self.units, self.options, images))
 
 
 @dataclass(frozen=True)
 class Removing:
-    """Images that lose units. `filled` is None for a fill that needs the mask."""
+    """Images that lose units."""
 
-    removal: Removal
-    encoder: Encoder
-    images: Float[Tensor, "image channel y x"]
-    index: Int[Tensor, " image"]
+    perturbing: Perturbing
     cut: Cut
-    filled: Float[Tensor, "image channel y x"] | None
 
     def without(self, gone: Bool[Tensor, "row unit"], image: Int[Tensor, " row"]) -> Float[Tensor, "row channel y x"]:
         """Return normalised images, `image` says which, without the units that are gone."""
-        removed = self.cut.masks((~gone).int(), torch.ones_like(image), image)
-        filled = self.filled[image] if self.filled is not None else self._asked(image, removed)
-        return self.encoder.normalise(torch.where(removed[:, None], filled, self.images[image]))
-
-    def _asked(self, image: Tensor, removed: Tensor) -> Tensor:
-        fill, seed = self.removal.fill, self.removal.seed
-        return fill_images(fill, self.images[image], self.encoder.mean, self.index[image], seed, removed)
+        return self.perturbing(image, self.cut.masks((~gone).int(), torch.ones_like(image), image))

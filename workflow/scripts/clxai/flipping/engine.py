@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from clxai.fills.base import Bank, Fill, fill_images
+from clxai.fills.base import Bank, Fill
+from clxai.fills.perturbing import Perturbing
 from clxai.flipping.observing import Observer, Quantities
 from clxai.names import ORDERS
 from clxai.networks.inference import Encoder
@@ -56,40 +57,6 @@ class Flipping:
         return replace(self, fills=self.fills[:1], cut=self.cut.first(n_images), counts=self.counts[:n_images], bank=bank)
 
 
-@dataclass(frozen=True)
-class _Perturbing:
-    """Images and one fill, both normalised once: masks and the affine normalisation commute.
-
-    `filled` is None for a fill that needs the mask.
-    """
-
-    encoder: Encoder
-    images: Float[Tensor, "image channel y x"]
-    index: Int[Tensor, " image"]
-    clean: Float[Tensor, "image channel y x"]
-    fill: Fill
-    flipping: Flipping
-    filled: Float[Tensor, "image channel y x"] | None
-
-    def __call__(self, image: Int[Tensor, " row"], removed: Bool[Tensor, "row y x"]) -> Float[Tensor, "row channel y x"]:
-        """Return some images without the removed pixels."""
-        filled = self.asked(image, removed) if self.filled is None else self.filled[image]
-        return torch.where(removed[:, None], filled, self.clean[image])
-
-    def empty(self, image: Int[Tensor, " row"]) -> Float[Tensor, "row channel y x"]:
-        """Return what is left of some images when everything is removed."""
-        if self.filled is not None:
-            return self.filled[image]
-        return self.asked(image, torch.ones_like(self.images[image, 0], dtype=torch.bool))
-
-    def asked(self, image: Tensor, removed: Tensor | None) -> Tensor:
-        """Ask the fill for the replacement of these pixels of some images."""
-        bank = self.flipping.bank.at(image) if self.fill.sees_bank and self.flipping.bank else None
-        canvas = (self.images[image], self.encoder.mean, self.index[image], self.flipping.seed)
-        filled = fill_images(self.fill, *canvas, removed, bank)
-        return self.encoder.normalise(filled).to(self.clean.dtype)
-
-
 @torch.no_grad()
 def flip(
     encoder: Encoder,
@@ -112,13 +79,11 @@ def flip(
     per_group = max(1, OBSERVED * flipping.batch_size // (len(ranks) * (len(fraction) - 2)))
     progress = tqdm(total=len(images) * len(flipping.fills), desc="flipping", unit="image", mininterval=2)
     for fill_number, fill in enumerate(flipping.fills):
-        perturbing = _Perturbing(encoder, images, index, clean, fill, flipping, None)
-        if not fill.sees_mask:
-            perturbing = replace(perturbing, filled=perturbing.asked(everyone, None))
+        perturbing = Perturbing(encoder, images, index, clean, fill, flipping.seed, flipping.bank).ready()
         last = _embed(encoder.backbone, perturbing.empty, everyone, flipping.batch_size)
         for start in range(0, len(images), per_group):
             group = slice(start, min(start + per_group, len(images)))
-            inner = _inner(encoder.backbone, perturbing, everyone[group], ranks[:, group])
+            inner = _inner(encoder.backbone, perturbing, flipping, everyone[group], ranks[:, group])
             ends = [end[group].expand(len(ranks), -1, -1)[:, :, None] for end in (first, last)]
             path = torch.cat([ends[0], inner, ends[1]], dim=2).flatten(0, 1)
             quantities = observer.observe(path, everyone[group].repeat(len(ranks)), fraction)
@@ -131,10 +96,14 @@ def flip(
 
 
 def _inner(
-    backbone: torch.nn.Module, perturbing: _Perturbing, group: Int[Tensor, " image"], ranks: Int[Tensor, "ranking image unit"]
+    backbone: torch.nn.Module,
+    perturbing: Perturbing,
+    flipping: Flipping,
+    group: Int[Tensor, " image"],
+    ranks: Int[Tensor, "ranking image unit"],
 ) -> Float[Tensor, "ranking image step feature"]:
     """Embed every inner step of every ranking of a group of images, in equal batches."""
-    flipping, flat = perturbing.flipping, ranks.flatten(0, 1)
+    flat = ranks.flatten(0, 1)
     counts = flipping.counts[:, 1:-1].to(ranks.device)
     counts = counts.expand(len(group), -1) if len(counts) == 1 else counts[group]
     n_steps = counts.shape[1]
