@@ -10,6 +10,7 @@ from clxai.planning import findings
 from clxai.planning.findings import BEGIN, DEFAULT, END, ROOT, committed, document, page
 from clxai.runtime.artefacts import write_record, write_table
 from clxai.verdict.records import Study
+from invented import AVERAGED
 
 FOLDERS = sorted(path.parent for path in (ROOT / "docs" / "results").rglob(findings.DESIGN))
 
@@ -53,15 +54,7 @@ def finished(folder, cpu, mean):
     others = summary.assign(metric="srg", mean=9.0)
     contrasts = rows(
         [{"metric": metric, "difference": mean} for metric in findings.ROUTES],
-        **{
-            "model": "supcon",
-            "minus": "ce",
-            "quantity": "value",
-            "units": "grid",
-            "fill": "mean",
-            "method": "all",
-            "head": "all",
-        },
+        **AVERAGED,
         **{"p_holm": 0.5, "equivalent": False, "margin": 0.05, "n_seeds": 3, "n_images": 30, "ci_low": -1.0, "ci_high": 1.0},
     )
     tables = {
