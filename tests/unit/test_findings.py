@@ -11,6 +11,7 @@ from clxai.planning.findings import BEGIN, DEFAULT, END, ROOT, committed, docume
 from clxai.runtime.artefacts import write_record, write_table
 from clxai.verdict.records import Study
 from invented import AVERAGED
+from project import filled_config
 
 FOLDERS = sorted(path.parent for path in (ROOT / "docs" / "results").rglob(findings.DESIGN))
 
@@ -18,6 +19,14 @@ FOLDERS = sorted(path.parent for path in (ROOT / "docs" / "results").rglob(findi
 def test_the_results_of_the_readme_are_those_of_the_committed_tables():
     section = (ROOT / "README.md").read_text().split(BEGIN)[1].split(END)[0]
     assert section == document(committed())
+
+
+def test_what_the_readme_says_by_hand_is_what_the_committed_tables_say():
+    runs, text = committed(), " ".join((ROOT / "README.md").read_text().split())
+    said = "does not show that SupCon makes pixel flipping more trustworthy, nor the contrary: three seeds,"
+    assert (said in text) == any(one.claim == "answer_open" for one in findings.statements(runs))
+    assert {study.n_trainings for study in runs.values()} == {3}
+    assert {width["network_options"]["width"] for width in filled_config()["models"].values()} == {64 / 4}  # "a quarter as wide"
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
