@@ -5,10 +5,8 @@ from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
 from clxai.planning.borrowing import Maps, borrowed_maps
-from clxai.planning.choices import chosen, semantics_of
+from clxai.planning.choices import chosen, controls_of, semantics_of
 from clxai.registry import declared
-
-CONTROL = "control"
 
 
 def _setups(config: Mapping[str, Any]) -> bool:
@@ -16,7 +14,8 @@ def _setups(config: Mapping[str, Any]) -> bool:
 
 
 def _n_ranked(config: Mapping[str, Any]) -> int:
-    return len([method for method in trust_methods(config) if method["family"] != CONTROL and "of" not in method["options"]])
+    controls = controls_of(config)
+    return sum(name not in controls and "of" not in options for name, (_, options) in _methods(config).items())
 
 
 def _ranking(config: Mapping[str, Any]) -> bool:
