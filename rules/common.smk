@@ -41,7 +41,7 @@ from clxai.planning.needed import (
     models_explained,
     models_needed,
 )
-from clxai.planning.outputs import figure_semantics, figures_of
+from clxai.planning.outputs import figure_semantics, figures_left_out, figures_of
 from clxai.planning.provenance import code_of, edited
 from clxai.planning.reading import (
     check_keys,
@@ -73,6 +73,8 @@ try:
     check_unchanged(config, os.environ, workflow.is_main_process)
     if workflow.is_main_process:
         watch_files(config)
+        for name, reason in figures_left_out(config).items():
+            logger.info(f"left out: figure {name}, which {reason}")
 except ClxaiError as error:
     raise WorkflowError(f"config: {error}") from None
 

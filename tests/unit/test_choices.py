@@ -7,7 +7,7 @@ from clxai.planning import params
 from clxai.planning.choices import chosen, contrasts_of, heads_of
 from clxai.planning.config import check_values
 from clxai.planning.options import check_options
-from clxai.planning.outputs import metrics_of
+from clxai.planning.outputs import figures_left_out, figures_of, metrics_of
 from clxai.planning.provenance import code_of
 from clxai.planning.usage import members
 from clxai.registry import LIBRARY, declared
@@ -114,6 +114,15 @@ def test_metrics_are_all_that_are_declared_or_those_that_are_named(config):
     assert metrics_of(config) == list(declared("metrics"))
     config["study"]["metrics"] = [*CHECKED_METRICS[::-1], "roughness"]
     assert metrics_of(config) == [*CHECKED_METRICS[::-1], "roughness"]
+
+
+def test_figures_of_cross_cells_are_left_out_of_a_study_without_them(config):
+    assert (figures_of(config), figures_left_out(config)) == (list(declared("figures")), {})
+    config["statistics"]["cross"] = False
+    assert figures_of(config) == [name for name in declared("figures") if name != "cross"]
+    assert list(figures_left_out(config)) == ["cross"]
+    config["study"]["figures"] = ["srg"]
+    assert (figures_of(config), figures_left_out(config)) == (["srg"], {})
 
 
 def test_metrics_are_code_of_the_summaries_alone(config):

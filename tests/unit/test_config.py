@@ -303,6 +303,10 @@ WRONG = {
         {"study.figures": ["gallery", "gallery_ce"], "figures": {"gallery_ce": {"figure": "srg"}}},
         ["study.figures: figure 'gallery_ce' and figure 'gallery' of model 'ce' would both be gallery_ce.svg"],
     ),
+    "figure of cells that are left out": (
+        {"statistics.cross": False, "study.figures": ["srg", "cross"]},
+        ["study.figures: 'cross' shows explanations of one head scored by another: set statistics.cross to true"],
+    ),
     "unknown figure": ({"study.figures": ["deletions"]}, ["study.figures: unknown figure 'deletions'", "'deletion'"]),
     "unknown option of a figure": ({"figures.gallery": {"image": 2}}, ["figures.gallery: unknown option 'image'", "'images'"]),
     "no image in the gallery": ({"figures.gallery": {"images": 0}}, ["figures.gallery.images must be > 0"]),

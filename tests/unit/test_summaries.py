@@ -202,6 +202,13 @@ def test_image_table_has_one_sorted_row_per_image_with_every_metric(runs):
         assert chosen["srg"].tolist() == [float(expected)]
 
 
+def test_image_table_without_cross_cells_is_that_of_heads_scored_by_themselves(runs):
+    (whole, curves), (own, same) = measure_runs(runs, NAMES), measure_runs(runs, NAMES, cross=False)
+    expected = whole[whole["explained_by"] == whole["scored_by"]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own, expected)
+    pd.testing.assert_frame_equal(same, curves)
+
+
 @pytest.mark.parametrize("quantity", ["probability", "probability_matched", "kept", "drift", "bank_distance"])
 def test_curve_table_is_the_mean_over_seeds_and_images_of_each_head_scored_by_itself(runs, quantity):
     _, table = measure_runs(runs, NAMES)

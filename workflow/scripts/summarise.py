@@ -32,7 +32,7 @@ metrics, draws, seed = settings["metrics"], settings["bootstrap_draws"], setting
 cells, trainings = design(settings, "model", "seed", "units", "method"), design(settings, "model", "seed")
 ranked = []
 runs = read_runs(cells, snakemake.input.curves, leave_out=("trajectory_embedding",))
-images, curves = measure_runs(keep(runs, ("degenerate", "tie_fraction"), ranked), metrics)
+images, curves = measure_runs(keep(runs, ("degenerate", "tie_fraction"), ranked), metrics, settings["cross"])
 write_table(images, snakemake.output.images)
 blind, matched = settings["blind"], settings["matched"]
 maps = list(read_runs(design(settings, "model", "seed", "method"), snakemake.input.attributions, leave_out=("attribution",)))

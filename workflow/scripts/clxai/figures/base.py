@@ -4,7 +4,8 @@
     def name(study: Study) -> Figure
 
 tables, arrays: what the figure reads; they alone are inputs of its job. Arrays are those of the first seed, read by `arrays.py`.
-metrics: those that it shows, which a study with the figure must measure. per: one figure for the study, or one for each model.
+metrics: those that it shows, which a study with the figure must measure. cross: it shows explanations of one head scored by
+another, which not every study has. per: one figure for the study, or one for each model.
 subcategory: where the report shows it. options: what `figures.<name>` of the config may set; one called `method` names one of
 the study's. The first paragraph of the docstring is the caption in the report; {fill}, {margin}, {n_seeds} and {model} in it are
 filled in.
@@ -45,6 +46,7 @@ FIGURES = Family(
             "default": [],
         },
         "metrics": {"type": "array", "items": {"type": "string"}, "default": []},
+        "cross": {"type": "boolean", "default": False},
         "per": {"enum": ["study", "model"], "default": "study"},
         "subcategory": {"type": "string", "default": "Figures"},
     },

@@ -24,16 +24,18 @@ CURVE_QUANTITIES = ("probability", "probability_matched", "kept", "drift", "bank
 
 
 def measure_runs(
-    runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]], metrics: Sequence[str]
+    runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]], metrics: Sequence[str], cross: bool = True
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the tables of images and of curves; each curves file is held once, and only while it is measured.
 
-    Images: one row per (model, seed, units, method, explained_by, scored_by, fill, image) with these metrics, sorted. Curves:
-    mean curves with 95 % intervals of each head explained and scored by itself, one row per step.
+    Images: one row per (model, seed, units, method, explained_by, scored_by, fill, image) with these metrics, sorted; without
+    `cross` only of heads scored by themselves. Curves: mean curves with 95 % intervals of each head explained and scored by
+    itself, one row per step.
     """
     tables, collected = [], {}
     for run, dataset in runs:
         table = measure(dataset, metrics).to_dataframe().reset_index()
+        table = table if cross else table[table["explained_by"] == table["scored_by"]]
         for position, name in enumerate(RUN):
             table.insert(position, name, run[name])
         tables.append(table)

@@ -34,13 +34,25 @@ def metrics_of(config: Mapping[str, Any]) -> list[str]:
 
 
 def figures_of(config: Mapping[str, Any], per: str | None = None) -> list[str]:
-    """Return the figures of the study, all that are declared by default; those drawn per `study` or per `model` alone if asked.
+    """Return the figures of the study, by default all that are declared and have what they show; those per `per` alone if asked.
 
-    Raises ClxaiError if one is unknown.
+    Raises ClxaiError if one is unknown, or named and without what it shows.
     """
-    named = config["study"]["figures"]
-    named = list(declared("figures")) if named is None else list(named)
+    named, lacking = config["study"]["figures"], figures_left_out(config)
+    for name in named or ():
+        if name in lacking:
+            raise ClxaiError(f"study.figures: {name!r} {lacking[name]}; or leave the figure out")
+    named = [name for name in declared("figures") if name not in lacking] if named is None else list(named)
     return [name for name in named if per in (None, figure_semantics(config, name)["per"])]
+
+
+def figures_left_out(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the figures that the study cannot have, of those that it names or else of all, with the reason."""
+    if config["statistics"]["cross"]:
+        return {}
+    named = config["study"]["figures"]
+    names = [name for name in (declared("figures") if named is None else named) if figure_semantics(config, name)["cross"]]
+    return dict.fromkeys(names, "shows explanations of one head scored by another: set statistics.cross to true")
 
 
 def check_figure_files(config: Mapping[str, Any]) -> None:
