@@ -11,11 +11,16 @@ may be left out:
 
 `declared` reads families from their source, so that the config can be checked and Snakemake can plan without importing torch;
 hence all keywords must be literals. `load` imports the one module that defines a member, and no other.
+
+A member may also be a user's own, in any file outside the library: `path/to/file.py:name` is the member that the file declares as
+`name`, with the same decorator and the same keywords; the path is as the working directory sees it.
 """
 
 import ast
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,6 +29,7 @@ from typing import Any, NamedTuple
 from clxai.errors import ClxaiError, unknown_name
 
 LIBRARY = Path(__file__).parent
+_FILE = ".py"  # ends the path of a user's file, and the name of the module that is made of it
 
 
 class Place(NamedTuple):
@@ -109,22 +115,29 @@ class Family(Mapping[str, Entry]):
         filled = fill_keywords(semantics, self.keywords, f"{self.what} {name!r}")
 
         def add(definition: Callable[..., Any]) -> Callable[..., Any]:
-            if name in self._entries:
-                raise ClxaiError(f"{self.what} {name!r} is registered twice")
-            self._entries[name] = Entry(name, definition, filled)
+            module = definition.__module__
+            full = f"{module}:{name}" if module.endswith(_FILE) else name
+            if full in self._entries:
+                raise ClxaiError(f"{self.what} {full!r} is registered twice")
+            self._entries[full] = Entry(full, definition, filled)
             return definition
 
         return add
+
+    def add(self, entry: Entry) -> None:
+        """Add a member that no file declares, for as long as this process lives."""
+        self._entries[entry.name] = entry
 
     def __getitem__(self, name: str) -> Entry:
         if name not in self:
             raise unknown_name(self.what, name, self)
         if name not in self._entries:
-            importlib.import_module(module_of(files_of(self.family)[name]))
+            file = file_of(self.family, name)
+            importlib.import_module(module_of(file)) if file.is_relative_to(LIBRARY) else _run_file(name)
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries or name in files_of(self.family)
+        return name in self._entries or name in files_of(self.family) or (isinstance(name, str) and is_own(name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys([*files_of(self.family), *self._entries]))
@@ -153,6 +166,59 @@ def module_of(file: Path) -> str:
     return ".".join(("clxai", *file.relative_to(LIBRARY).with_suffix("").parts))
 
 
+def is_own(name: str) -> bool:
+    """Say whether a name is that of a member in a user's own file: `path/to/file.py:name`."""
+    return name.rpartition(":")[0].endswith(_FILE)
+
+
+def file_of(family: str, name: str) -> Path:
+    """Return the file that declares a member. Raises ClxaiError, with the nearest name, if there is none."""
+    return declaration_of(family, name).file
+
+
+def declaration_of(family: str, name: str) -> "Declaration":
+    """Return what the source says of a member, of the library or in a user's own file.
+
+    Raises ClxaiError, with the nearest name, if there is no such member, if the file is missing or is no Python.
+    """
+    if not is_own(name):
+        known = declared(family)
+        if name not in known:
+            raise unknown_name(PLACES[family].what, name, known)
+        return known[name]
+    path, _, member = name.rpartition(":")
+    file, place = Path(path), PLACES[family]
+    if not file.is_file():
+        raise ClxaiError(f"{place.what} {name!r}: {path}: no such file")
+    status = file.stat()
+    known = _declared_in(family, file, status.st_mtime_ns, status.st_size)
+    if member not in known:
+        raise ClxaiError(
+            f"{path}: {unknown_name(place.what, member, known)}{'' if known else 'none'}. "
+            f"A function of that name is declared by @{place.decorator}({member!r}, ...)"
+        )
+    return known[member]
+
+
+def _run_file(name: str) -> None:
+    """Run the user's file that declares a member; its own folder is on the path meanwhile, for what lies beside it.
+
+    Raises ClxaiError, naming the file, if it cannot be run.
+    """
+    path = name.rpartition(":")[0]
+    specification = importlib.util.spec_from_file_location(path, path)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[path] = module
+    sys.path.insert(0, str(Path(path).resolve().parent))
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:
+        sys.modules.pop(path)
+        raise ClxaiError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
+
+
 @dataclass(frozen=True)
 class Declaration:
     """What the source says of a member: its name, its keywords with defaults filled in, its first line of text, its file."""
@@ -175,16 +241,26 @@ def declared(family: str) -> Mapping[str, Declaration]:
 
     Raises ClxaiError, naming file and line, on a keyword that is unknown, missing, of a wrong type or not a literal.
     """
-    keywords, members = keywords_of(family), {}
-    for name, (file, definition, call) in _found(family).items():
-        where = f"{file}, line {call.lineno}: @{PLACES[family].decorator}({name!r})"
-        given = {word.arg or "**": _literal(word.value, where) for word in call.keywords}
-        semantics = fill_keywords(given, keywords, where)
-        _check_types(semantics, keywords, where)
-        _check_bounds(semantics, where)
-        text = (ast.get_docstring(definition) or "").partition("\n\n")[0].replace("\n", " ").strip()
-        members[name] = Declaration(name, semantics, text, file)
-    return members
+    return {name: _declaration(family, name, *place) for name, place in _found(family).items()}
+
+
+@cache
+def _declared_in(family: str, file: Path, modified: int, size: int) -> Mapping[str, Declaration]:
+    """Return the members that a user's file declares, as it was at that time."""
+    try:
+        return {name: _declaration(family, name, *place) for name, place in _found_in(family, [file]).items()}
+    except SyntaxError as error:
+        raise ClxaiError(f"{file}, line {error.lineno}: not Python ({error.msg})") from error
+
+
+def _declaration(family: str, name: str, file: Path, definition: ast.AST, call: ast.Call) -> Declaration:
+    keywords, where = keywords_of(family), f"{file}, line {call.lineno}: @{PLACES[family].decorator}({name!r})"
+    given = {word.arg or "**": _literal(word.value, where) for word in call.keywords}
+    semantics = fill_keywords(given, keywords, where)
+    _check_types(semantics, keywords, where)
+    _check_bounds(semantics, where)
+    text = (ast.get_docstring(definition) or "").partition("\n\n")[0].replace("\n", " ").strip()
+    return Declaration(name, semantics, text, file)
 
 
 @cache
@@ -218,10 +294,15 @@ def _in_words(schema: Mapping[str, Any]) -> str:
 
 @cache
 def _found(family: str) -> dict[str, tuple[Path, ast.AST, ast.Call]]:
-    """Return file, definition and decorator call of each member, reached by its name or through its module."""
-    folder, decorator, what = PLACES[family]
+    """Return file, definition and decorator call of each member of the library."""
+    return _found_in(family, sorted((LIBRARY / PLACES[family].folder).glob("*.py")))
+
+
+def _found_in(family: str, files: Iterable[Path]) -> dict[str, tuple[Path, ast.AST, ast.Call]]:
+    """Return the same of the members that some files declare, reached by its name or through its module."""
+    _, decorator, what = PLACES[family]
     found: dict[str, tuple[Path, ast.AST, ast.Call]] = {}
-    for file in sorted((LIBRARY / folder).glob("*.py")):
+    for file in files:
         text = file.read_text()
         if f"@{decorator}(" not in text and f".{decorator}(" not in text:
             continue

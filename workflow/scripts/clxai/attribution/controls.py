@@ -36,4 +36,4 @@ def ink(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 @method("contrast", family="control", blind=True, per_head=False, baseline="mean", reduction="mean")
 def contrast(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """|x - baseline| of images in [0, 1]: how far removal moves a pixel if the baseline is the fill."""
-    return Explanation((problem.inputs.detach() - problem.baseline).abs() * problem.encoder.std)
+    return Explanation((problem.inputs.detach() - problem.baseline).abs() * problem.encoder.scale)

@@ -19,7 +19,9 @@ class Architecture:
     """What is needed to build a network again: member and options, image shape, channel statistics, classes and what sits on top.
 
     `shape` is [y, x] in pixels. `options` may be given in part: the defaults are filled in, and a stem `auto` is resolved by the
-    smaller side. `top` is "classifier" or "projection"; `projection_size` is the output size of the projection head.
+    smaller side. `mean` and `std` are those of the training images; a network that was trained on others is given images that are
+    normalised by its own, `normalise`, a pair (mean, std). `top` is "classifier", "projection" or "nothing"; `projection_size` is
+    the output size of the projection head.
     """
 
     network: str
@@ -30,6 +32,7 @@ class Architecture:
     n_classes: int
     top: str
     projection_size: int = 128
+    normalise: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def __post_init__(self) -> None:
         """Complete the options. Raises ClxaiError on an unknown network, option or stem, and on images that are too small."""
@@ -40,6 +43,11 @@ class Architecture:
         options = entry.options(self.options)
         check_stem(entry.semantics, options, f"network {self.network!r}")
         check_side(self.network, entry.semantics, options, self.shape, "images")
+        channels, needed = len(self.mean), entry.semantics["channels"]
+        if needed not in (None, channels):
+            raise ClxaiError(f"network {self.network!r} takes images of {needed} channels. The data set has {channels}")
+        if self.normalise is not None and {len(values) for values in self.normalise} != {channels}:
+            raise ClxaiError(f"network {self.network!r}: normalise needs a mean and a std for each of {channels} channels")
         object.__setattr__(self, "options", resolved(options, self.shape))
 
     def check_fits(self, n_classes: int, shape: Sequence[int], path: str | Path) -> None:
@@ -61,18 +69,23 @@ def layout(backbone: nn.Module) -> torch.memory_format:
 
 def write_checkpoint(tensors: Mapping[str, Tensor], architecture: Architecture, path: str | Path) -> None:
     """Write weights and architecture as safetensors."""
-    write_tensors(tensors, {"kind": "network", **asdict(architecture)}, path)
+    fields = {name: value for name, value in asdict(architecture).items() if (name, value) != ("normalise", None)}
+    write_tensors(tensors, {"kind": "network", **fields}, path)
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], Architecture]:
     """Read weights and architecture. Raises ClxaiError if the file is no network or its weights are not finite."""
     tensors, record = read_tensors(path)
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items() if name != "kind"}
-    if record.get("kind") != "network" or set(fields) != set(Architecture.__dataclass_fields__):
+    fields = {name: _tuples(value) for name, value in record.items() if name != "kind"}
+    if record.get("kind") != "network" or {"normalise", *fields} != set(Architecture.__dataclass_fields__):
         raise ClxaiError(f"{path}: not a network (kind {record.get('kind')!r}, {len(fields)} fields)")
     if not all_finite(tensors):
         raise ClxaiError(f"{path}: weights are not finite")
     return tensors, Architecture(**fields)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def all_finite(tensors: Mapping[str, Tensor]) -> bool:

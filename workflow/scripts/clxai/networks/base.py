@@ -21,6 +21,20 @@ NETWORKS = Family(
         "layers": {"type": "array", "items": {"type": "string"}},
         "smallest": {"type": ["integer", "object"], "additionalProperties": {"type": "integer"}, "minimum": 1},
         "lrp": {"enum": [None, "sequential", "residual"], "default": None},
+        "size": {"type": ["null", "array"], "items": {"type": "integer"}, "minItems": 2, "maxItems": 2, "default": None},
+        "channels": {"type": ["null", "integer"], "minimum": 1, "default": None},
+        "embedding": {"type": ["null", "string"], "default": None},
+        "classifier": {"type": ["null", "string"], "default": None},
+        "normalise": {
+            "type": ["null", "object"],
+            "properties": {
+                "mean": {"type": "array", "items": {"type": "number"}},
+                "std": {"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}},
+            },
+            "required": ["mean", "std"],
+            "additionalProperties": False,
+            "default": None,
+        },
     },
 )
 network = NETWORKS.register

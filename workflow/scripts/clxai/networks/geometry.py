@@ -29,8 +29,14 @@ def check_stem(declared: Mapping[str, Any], options: Mapping[str, Any], where: s
 
 
 def check_side(name: str, declared: Mapping[str, Any], options: Mapping[str, Any], shape: Sequence[int], where: str) -> None:
-    """Raise ClxaiError if images [y, x] are too small for a network with these options; `where` begins the sentence."""
-    least, words = declared["smallest"], name
+    """Raise ClxaiError if images [y, x] are too small for a network with these options, or not of the only size that it takes.
+
+    `where` begins the sentence.
+    """
+    least, words, only = declared["smallest"], name, declared["size"]
+    if only is not None and list(shape) != list(only):
+        found = " x ".join(map(str, shape))
+        raise ClxaiError(f"{where} must be [{', '.join(map(str, only))}] (height, width) for {words}. Got {found} px")
     if isinstance(least, Mapping):
         stem = resolved(options, shape)["stem"]
         least, words = least[stem], f"{name} with the {stem} stem"

@@ -15,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from clxai.errors import ClxaiError
 from clxai.names import FLIPPING_PRECISIONS
 from clxai.networks.architecture import Architecture
+from clxai.networks.foreign import is_outside
 from clxai.networks.models import Network, Normalised, load_network
 
 _FOLDED_TOLERANCE = 1e-9  # of the largest value of an embedding, in float64
@@ -27,10 +28,12 @@ class Encoder(Normalised):
     """
 
     def __init__(self, network: Network) -> None:
-        super().__init__(network.architecture, folded_backbone(network.backbone, network.architecture))
+        outside = is_outside(network.architecture.network)  # nothing is known of what it does with its convolutions
+        backbone = copy.deepcopy(network.backbone) if outside else folded_backbone(network.backbone, network.architecture)
+        super().__init__(network.architecture, backbone)
         self.n_features = network.n_features
-        top = copy.deepcopy(network.top)
-        self.classifier, self.projection = (top, None) if network.architecture.top == "classifier" else (None, top)
+        tops = {network.architecture.top: copy.deepcopy(network.top)}
+        self.classifier, self.projection = tops.get("classifier"), tops.get("projection")
         self.to(network.mean.device).eval().requires_grad_(False)
         self.backbone.to(memory_format=self.backbone.layout)
 
@@ -45,7 +48,7 @@ class Encoder(Normalised):
 
         def note(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             nonlocal most
-            most = max(most, inputs[0].numel() + output.numel())
+            most = max(most, sum(tensor.numel() for tensor in (*inputs[:1], output) if isinstance(tensor, torch.Tensor)))
 
         hooks = [module.register_forward_hook(note) for module in self.backbone.modules() if not any(module.children())]
         try:
@@ -111,8 +114,8 @@ def _followed(backbone: nn.Module, probe: torch.Tensor) -> tuple[torch.Tensor, l
 def prepared_for_flipping(encoder: Encoder, precision: str) -> Encoder:
     """Return a copy whose ReLUs work in place and whose backbone computes in `precision` ("float32" or "bfloat16").
 
-    In place is a tenth faster without gradients, and wrong for hooks that read their inputs: hence a copy. Embeddings stay
-    float32: the spatial mean sums in it.
+    In place is a tenth faster without gradients, and wrong for hooks that read their inputs: hence a copy. A network from outside
+    may read the input of a ReLU elsewhere, and stays as it is. Embeddings stay float32: the spatial mean sums in it.
 
     Raises ClxaiError if the precision is neither.
     """
@@ -120,8 +123,9 @@ def prepared_for_flipping(encoder: Encoder, precision: str) -> Encoder:
         raise ClxaiError(f"flipping.precision must be one of {', '.join(FLIPPING_PRECISIONS)}. Got {precision!r}")
     prepared = copy.deepcopy(encoder)
     prepared.backbone.to(getattr(torch, precision))
+    outside = is_outside(encoder.architecture.network)
     for module in prepared.backbone.modules():
-        if isinstance(module, nn.ReLU):
+        if isinstance(module, nn.ReLU) and not outside:
             module.inplace = True
     return prepared
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from clxai.errors import ClxaiError
 from clxai.networks.architecture import Architecture, check_shapes, layout, read_checkpoint, write_checkpoint
 from clxai.networks.base import NETWORKS
+from clxai.networks.foreign import is_outside, taken_in
 
 
 class Normalised(nn.Module):
@@ -23,11 +24,19 @@ class Normalised(nn.Module):
         self.architecture = architecture
         self.register_buffer("mean", torch.tensor(architecture.mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(architecture.std).view(-1, 1, 1))
+        if architecture.normalise is not None:
+            for name, values in zip(("own_mean", "own_std"), architecture.normalise, strict=True):
+                self.register_buffer(name, torch.tensor(values).view(-1, 1, 1))
         self.backbone = backbone
 
+    @property
+    def scale(self) -> Float[Tensor, "channel 1 1"]:
+        """What an image in [0, 1] is divided by, per channel, before the backbone takes it."""
+        return self.std if self.architecture.normalise is None else self.own_std
+
     def normalise(self, images: Float[Tensor, "*batch channel y x"]) -> Float[Tensor, "*batch channel y x"]:
-        """Map images in [0, 1] to zero mean and unit variance per channel of the training set."""
-        return (images - self.mean) / self.std
+        """Map images in [0, 1] to zero mean and unit variance per channel of the training set, or as the network was trained."""
+        return (images - (self.mean if self.architecture.normalise is None else self.own_mean)) / self.scale
 
     def forward(self, images: Float[Tensor, "image channel y x"]) -> Float[Tensor, "image feature"]:
         """Return the embeddings of images in [0, 1]."""
@@ -38,11 +47,14 @@ class Network(Normalised):
     """A network with its top; `n_features` is the size of its embedding."""
 
     def __init__(self, architecture: Architecture) -> None:
-        super().__init__(architecture, build_backbone(architecture))
+        backbone, own_classifier = build_backbone(architecture)
+        super().__init__(architecture, backbone)
         # The backbone has drawn its weights before the top does: the same start whatever sits on top.
         self.n_features = n_features = embedding_size(self.backbone, architecture)
         if architecture.top == "classifier":
-            self.top = nn.Linear(n_features, architecture.n_classes)
+            self.top = nn.Linear(n_features, architecture.n_classes) if own_classifier is None else own_classifier
+        elif architecture.top == "nothing":
+            self.top = nn.Identity()
         else:  # the MLP head of Khosla et al. 2020, section 3.1
             last = nn.Linear(n_features, architecture.projection_size)
             self.top = nn.Sequential(nn.Linear(n_features, n_features), nn.ReLU(), last)
@@ -52,12 +64,18 @@ class Network(Normalised):
         return self.top(self(images))
 
 
-def build_backbone(architecture: Architecture) -> nn.Module:
-    """Return a new backbone that lays its inputs out in memory as its weights should be; the format is its `layout`."""
-    backbone = NETWORKS[architecture.network].definition(architecture.options, len(architecture.mean))
-    backbone.layout = layout(backbone)
-    backbone.register_forward_pre_hook(lay_out)
-    return backbone
+def build_backbone(architecture: Architecture) -> tuple[nn.Module, nn.Linear | None]:
+    """Return a new backbone that lays its inputs out in memory as its weights should be; the format is its `layout`.
+
+    And the classifier of a network from outside that brings one, taken out of it.
+    """
+    entry = NETWORKS[architecture.network]
+    built, classifier = entry.definition(architecture.options, len(architecture.mean)), None
+    if is_outside(entry.name):
+        built, classifier = taken_in(built, architecture)
+    built.layout = layout(built)
+    built.register_forward_pre_hook(lay_out)
+    return built, classifier
 
 
 def lay_out(backbone: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
@@ -71,8 +89,9 @@ def embedding_size(backbone: nn.Module, architecture: Architecture) -> int:
     was_training = backbone.training
     output = backbone.eval()(torch.zeros(1, len(architecture.mean), *architecture.shape))
     backbone.train(was_training)
-    if output.ndim != 2 or len(output) != 1:
-        raise ClxaiError(f"network {architecture.network!r} must give [image, feature]. Got {list(output.shape)} for one image")
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 1:
+        found = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ClxaiError(f"network {architecture.network!r} must give [image, feature]. Got {found} for one image")
     return output.shape[1]
 
 
