@@ -38,6 +38,7 @@ from clxai.planning.needed import (
     beside_of,
     maps_needed,
     methods_needed,
+    methods_of,
     models_explained,
     models_needed,
 )
@@ -128,17 +129,23 @@ def params_of(script):
 
 def runs(pattern):
     """A pattern expanded over those of the models, seeds, units and methods of the study that it names; the data set stays open."""
-    levels = {
-        "model": STUDY["models"],
-        "seed": STUDY["seeds"],
-        "sample": [STUDY["sample"]],
-        "units": UNITS,
-        "method": STUDY["methods"],
-    }
-    named = {
-        name: level for name, level in levels.items() if f"{{{name}}}" in str(pattern)
-    }
-    return expand(pattern, **named, allow_missing=True)
+    levels = {"seed": STUDY["seeds"], "sample": STUDY["sample"], "units": UNITS}
+    return over_models(pattern, STUDY["models"], **levels)
+
+
+def over_models(pattern, models, **levels):
+    """A pattern expanded over models, levels and the methods that each model has, those of them that it names; each file once."""
+    files = [
+        expand(
+            pattern,
+            model=model,
+            **levels,
+            method=methods_of(config, model),
+            allow_missing=True,
+        )
+        for model in models
+    ]
+    return list(dict.fromkeys(file for part in files for file in part))
 
 
 def figure(place, model):
@@ -159,9 +166,9 @@ def figure_inputs(tables, **arrays):
 
     def inputs(wildcards):
         reads = figure_semantics(config, wildcards.figure)
+        own = getattr(wildcards, "model", None)
+        models = STUDY["models"] if own is None else [own]
         levels = {
-            "model": getattr(wildcards, "model", STUDY["models"]),
-            "method": STUDY["methods"],
             "seed": STUDY["seeds"][0],
             "sample": STUDY["sample"],
             "units": UNITS[0],
@@ -169,7 +176,7 @@ def figure_inputs(tables, **arrays):
         read = {f"table_{name}": tables[name] for name in reads["tables"]}
         read |= {f"array_{name}": arrays[name] for name in reads["arrays"]}
         return {
-            name: expand(files, dataset=wildcards.dataset, **levels)
+            name: over_models(files, models, dataset=wildcards.dataset, **levels)
             for name, files in read.items()
         }
 

@@ -30,13 +30,5 @@ rule flip:
 rule curves_all:
     """Target: all flipping curves."""
     input:
-        expand(
-            rules.flip.output,
-            dataset=STUDY["datasets"],
-            model=STUDY["models"],
-            seed=STUDY["seeds"],
-            sample=STUDY["sample"],
-            units=UNITS,
-            method=STUDY["methods"],
-        ),
+        expand(runs(rules.flip.output), dataset=STUDY["datasets"]),
     localrule: True

@@ -9,7 +9,15 @@ from clxai.errors import ClxaiError
 from clxai.planning import params, usage
 from clxai.planning.borrowing import Maps, borrowed_maps
 from clxai.planning.config import check_values
-from clxai.planning.needed import maps_needed, methods_needed, methods_run, models_explained, models_needed
+from clxai.planning.needed import (
+    absent_methods,
+    maps_needed,
+    methods_needed,
+    methods_of,
+    methods_run,
+    models_explained,
+    models_needed,
+)
 from project import ROOT, check, filled_config
 from snakemake.utils import update_config
 
@@ -66,7 +74,6 @@ def borrowed(**options):
         ({"model": "ce"}, job(IG)),
         ({"model": ["ce", "supcon", "ce_matched"]}, job(IG, "supcon")),
         ({"model": {"supcon": "ce", "ce": "ce_matched", "ce_matched": "start"}, "seed": "next"}, job(IG, "ce_matched", 1)),
-        ({"model": "start"}, job(IG)),
     ],
     ids=str,
 )
@@ -90,6 +97,39 @@ def test_fine_tuned_model_borrows_of_its_start(study):
     check_values(config)
     assert borrowed_maps(config, job("mine", "tuned")).model == "supcon"
     assert (models_explained(config), models_needed(config)) == (["tuned", "supcon"], ["tuned", "supcon"])
+
+
+@pytest.fixture
+def tuned(study):
+    """A study in which `tuned` starts from `ce`: maps of the start, and maps made of these, beside ordinary ones."""
+    config = study(
+        past=borrowed(model="start"),
+        worse={"method": "degraded", "of": "past", "share": 0.5},
+        theirs=borrowed(of="past", model={"ce": "tuned", "tuned": "ce"}),
+    )
+    config["models"]["tuned"] = {**config["models"]["ce"], "start": "ce", "epochs": 1, "warmup_epochs": None}
+    config["study"]["models"] = ["ce", "tuned"]
+    config["flipping"]["units"] = ["grid"]
+    return config
+
+
+def test_maps_of_a_start_are_no_method_of_models_that_start_from_none(tuned):
+    check_values(tuned)
+    assert methods_of(tuned, "ce") == ["random", "theirs"]
+    assert methods_of(tuned, "tuned") == ["random", "past", "worse"]
+    assert absent_methods(tuned) == {"ce": ["past", "worse"], "tuned": ["theirs"]}
+    assert {maps.method for maps in maps_needed(tuned) if maps.model == "ce"} == {"random", "theirs", IG}
+    with pytest.raises(ClxaiError, match=re.escape("methods.past.model: start is for models that have one, and models.ce.start")):
+        borrowed_maps(tuned, job("past", "ce"))
+
+
+def test_jobs_are_told_which_models_lack_which_methods(tuned):
+    absent = {"ce": ["past", "worse"], "tuned": ["theirs"]}
+    figure = SimpleNamespace(figure="srg")
+    assert params.summarise(tuned, None)["absent"] == params.check_study(tuned, None)["absent"] == absent
+    assert params.plot_figure(tuned, figure)["study"]["absent"] == absent
+    told = {method["name"]: method["absent"] for method in params.assess_trust(tuned, None)["methods"]}
+    assert told == {"random": [], "past": ["ce"], "worse": ["ce"], "theirs": ["tuned"]}
 
 
 @pytest.mark.parametrize("member", ["mean_map", "class_mean"])

@@ -58,6 +58,22 @@ def table(images):
     return contrast_table(images.sample(frac=1, random_state=0), COMPARED, PAIRS)
 
 
+def test_method_that_one_model_lacks_is_in_none_of_its_contrasts(images, table):
+    ragged = images[(images["model"] != "twin") | (images["method"] != "saliency")]
+    found = contrast_table(ragged, COMPARED, PAIRS)
+    assert "saliency" not in set(found.loc[found["model"] == "twin", "method"])
+    keys = ["model", "minus", "quantity", "metric", "method", "head"]
+    numbers = ["difference", "ci_low", "ci_high", "p"]
+    for pair, methods in ((["supcon", "ce"], ["lrp", "saliency", "all"]), (["twin", "ce"], ["lrp"])):
+        same, whole = (
+            rows[(rows["model"] == pair[0]) & (rows["minus"] == pair[1]) & rows["method"].isin(methods)].set_index(keys)[numbers]
+            for rows in (found, table)
+        )
+        pd.testing.assert_frame_equal(same, whole)
+    twin = found[(found["model"] == "twin") & (found["minus"] == "ce")].set_index(["method", *keys[:4], "head"])[numbers]
+    pd.testing.assert_frame_equal(twin.loc["all"], twin.loc["lrp"])
+
+
 def cube(images, model, method, head, metric):
     """One model's own values as [seed, image]."""
     chosen = images[(images["model"] == model) & (images["method"] == method)]

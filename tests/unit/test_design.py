@@ -20,6 +20,13 @@ def test_only_the_named_factors_are_combined():
     ]  # fmt: skip
 
 
+def test_methods_that_a_model_lacks_are_not_combined_with_it():
+    cells = design({**SETTINGS, "absent": {"ce": ["lrp", "random"]}}, "model", "method")
+    assert [(cell["model"], cell["method"]) for cell in cells] == [
+        ("supcon", "random"), ("supcon", "lrp"), ("supcon", "saliency"), ("ce", "saliency")
+    ]  # fmt: skip
+
+
 @pytest.fixture
 def paths(tmp_path):
     """Files where the workflow puts them, each with a number of its own."""

@@ -181,6 +181,21 @@ def test_srg_shows_each_method_and_cell_with_its_interval(figure_of):
     assert [label.get_text() for label in axis.get_xticklabels()] == [title(head) for _, head in CELLS]
 
 
+def test_method_that_a_model_lacks_leaves_its_place_empty(tables):
+    for name in ("summary", "curves"):
+        table = tables.tables[name]
+        tables.tables[name] = table[(table["model"] != "ce") | (table["method"] != "lrp")]
+    srg = FIGURES["srg"].definition(tables).axes[0]
+    values = np.ma.filled(srg.collections[0].get_array().reshape(3, 5), np.nan)
+    assert np.isnan(values).tolist() == [[False] * 5, [False, False, True, True, True], [False] * 5]
+    assert sum("[" in text.get_text() for text in srg.texts) == 12
+    lines = dict(zip(product(MODELS, HEADS), FIGURES["deletion"].definition(tables).axes, strict=True))
+    assert [len(lines[cell].lines) for cell in CELLS] == [3, 3, 2, 2, 2]
+    for name in ("ranking", "fills"):
+        FIGURES[name].definition(tables, **FIGURES[name].semantics["options"])
+    plt.close("all")
+
+
 def test_cross_shows_the_explaining_head_down_and_the_scoring_head_across(figure_of):
     for axis, model in zip(figure_of("cross"), MODELS, strict=True):
         heads = [head for name, head in CELLS if name == model]

@@ -223,6 +223,20 @@ def test_models_are_held_against_their_references(images):
     assert found["value"] == pytest.approx(np.mean(expected))
 
 
+def test_methods_that_a_model_lacks_are_in_none_of_its_panels():
+    methods = [*METHODS, Method("past", "borrowed", "control", {"of": "ig", "model": "start"}, absent=["ce"])]
+    table = table_of()
+    past = table[(table["method"] == "cam") & (table["model"] == "supcon")].assign(method="past")
+    table = pd.concat([table, past]).rename(columns={"scored_by": "head"}).query("explained_by == head")
+    panels = panels_of(table, METRICS, methods, SETUPS)
+    assert [method.name for method in panels["supcon", "knn"].methods] == ["random", "ig", "lrp", "cam", "past"]
+    assert panels["ce", "knn"].methods == METHODS
+    whole = panels_of(table[table["method"] != "past"], METRICS, METHODS, SETUPS)
+    for key, panel in panels.items():
+        np.testing.assert_array_equal(panel("srg_matched"), whole[key]("srg_matched"))
+    np.testing.assert_array_equal(*(panels["supcon", "knn"]("srg_matched", [name]) for name in ("past", "cam")))
+
+
 def test_same_tables_give_the_same_numbers(images):
     given = settings(measures={"replication": ["replication", {"splits": 4}], "reliability": ["reliability", {}]})
     one, two = (trust_table(assess_study(images, given), {name: name for name in given["measures"]}) for _ in range(2))

@@ -228,8 +228,8 @@ def test_orders_by_lot_have_the_values_of_no_trust():
         assert function(panel)[part].mean() == pytest.approx(declared("trust")[name].semantics["null"], abs=0.01)
 
 
-def borrowed(name, of, **lender):
-    return Method(name, "borrowed", "control", {"of": of, "model": None, "seed": "own"}, lender)
+def borrowed(name, of, model=None, **lender):
+    return Method(name, "borrowed", "control", {"of": of, "model": model, "seed": "own"}, lender)
 
 
 def test_specificity_is_own_less_borrowed_on_the_same_network():
@@ -240,15 +240,18 @@ def test_specificity_is_own_less_borrowed_on_the_same_network():
         borrowed("b_seed", "b", ce=("ce", True)),
         borrowed("own", "a", ce=("ce", False)),
         borrowed("absent", "z", ce=("ce", True)),
+        borrowed("past", "b", "start", ce=("young", False)),
     ]
-    values = np.random.default_rng(9).normal(size=(2, 4, 7))
+    values = np.random.default_rng(9).normal(size=(2, 4, 8))
     found = specificity(replace(panel_of(values, methods), model="ce"))
     np.testing.assert_allclose(found["srg_a_loss"], values[..., 0] - values[..., 3])
     both = np.stack([values[..., 0] - values[..., 2], values[..., 1] - values[..., 4]])
     np.testing.assert_allclose(found["srg_other_seed"], both.mean(0))
     np.testing.assert_allclose(found["lerf_other_seed_wins"], np.sign(both).mean(0))
     names = {part.removeprefix("srg_").removesuffix("_wins") for part in found if part.startswith("srg")}
-    assert names == {"other_seed", "other_model", "a_seed", "a_loss", "b_seed"}
+    assert names == {"other_seed", "other_model", "start", "a_seed", "a_loss", "b_seed", "past"}
+    np.testing.assert_allclose(found["srg_other_model"], found["srg_a_loss"])  # the start is no neighbour
+    np.testing.assert_allclose(found["srg_start"], values[..., 1] - values[..., 7])
 
 
 def test_encoding_that_wins_is_below_zero():

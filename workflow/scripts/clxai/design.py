@@ -15,9 +15,13 @@ _FIELDS = {"model": "models", "seed": "seeds", "units": "units", "method": "meth
 
 
 def design(settings: Mapping[str, Any], *names: str) -> list[dict[str, Any]]:
-    """Return the combinations of the named factors in the order in which a rule lists its files."""
-    levels = [settings[_FIELDS[name]] for name in names]
-    return [dict(zip(names, cell, strict=True)) for cell in product(*levels)]
+    """Return the combinations of the named factors in the order in which a rule lists its files.
+
+    `absent` among the settings gives by model the methods that it does not have.
+    """
+    levels, absent = [settings[_FIELDS[name]] for name in names], settings.get("absent", {})
+    cells = [dict(zip(names, cell, strict=True)) for cell in product(*levels)]
+    return [cell for cell in cells if cell.get("method") not in absent.get(cell.get("model"), ())]
 
 
 def joined(cells: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> list[tuple[Mapping[str, Any], str]]:

@@ -36,7 +36,8 @@ def maps_of(study: Study) -> dict[str, xarray.Dataset]:
 def _runs(study: Study, kind: str, *names: str, method: Sequence[str] | None = None) -> Any:
     """Read the files of one kind of arrays, one after the other, those of other methods left out."""
     models = study.models if study.model is None else [study.model]
-    settings: Mapping[str, Any] = {"models": models, "seeds": [study.seed], "units": [study.units], "methods": study.methods}
+    settings: Mapping[str, Any] = {"models": models, "seeds": [study.seed], "units": [study.units]}
+    settings = {**settings, "methods": study.methods, "absent": study.absent}
     pairs = zip(design(settings, *names), study.arrays[kind], strict=True)
     chosen = [(cell, path) for cell, path in pairs if method is None or cell["method"] in method]
     return read_runs([cell for cell, _ in chosen], [path for _, path in chosen])

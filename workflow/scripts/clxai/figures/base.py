@@ -61,7 +61,7 @@ class Study:
     `model` is the one model of a figure for each; `controls` are the methods that explain nothing, `shared_heads` the heads that
     all models have, `references` the models trained on perturbed images, `seed` is the first one. `blind` are the controls that
     know nothing of the network, `fills` and `cuts` all fills and all settings of units of the study,
-    `matched` has the fills that are the baseline of a method.
+    `matched` has the fills that are the baseline of a method, `absent` by model the methods that it does not have.
     """
 
     dataset: str
@@ -77,6 +77,7 @@ class Study:
     fills: Sequence[str] = ()
     cuts: Sequence[str] = ()
     matched: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
     shared_heads: Sequence[str] = ()
     references: Sequence[str] = ()
     model: str | None = None

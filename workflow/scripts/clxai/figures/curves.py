@@ -49,7 +49,7 @@ def _curve_grid(study: Study, quantity: str, order: str, x_label: str, y_label: 
             if (model, head) not in cells:
                 axis.text(0.5, 0.5, "no such head", transform=axis.transAxes, ha="center", va="center", color="0.4", size=7.5)
                 continue
-            for method in study.methods:
+            for method in (name for name in study.methods if (model, head, name) in groups):
                 curve = groups[model, head, method].sort_values("fraction")
                 place = curve["fraction"] if order == "morf" else 1 - curve["fraction"]
                 look = looks[method]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,9 +30,9 @@ def srg(study: Study) -> Figure:
         axes, ("srg_matched", "srg_kept"), ("SRG of the matched probability", "SRG of kept predictions"), strict=True
     ):
         rows = study.own(metric).set_index(["model", "head", "method"])
+        grid = rows.reindex(pd.MultiIndex.from_tuples([(*cell, method) for method in methods for cell in cells]))
         mean, low, high, sure = (
-            np.array([[rows.loc[(*cell, method), name] for cell in cells] for method in methods])
-            for name in ("mean", "ci_low", "ci_high", "excess_best_low")
+            grid[name].to_numpy().reshape(len(methods), len(cells)) for name in ("mean", "ci_low", "ci_high", "excess_best_low")
         )
         words = [
             [f"{short(m)}\n[{short(a)}, {short(b)}]" if roomy else short(m) for m, a, b in zip(*line, strict=True)]
@@ -39,7 +40,7 @@ def srg(study: Study) -> Figure:
         ]
         matched = set(rows.index[rows["baseline_is_fill"] == True].get_level_values("method"))  # noqa: E712 (may be empty)
         _heat(axis, mean, words, [f"{title(method)} ●" if method in matched else title(method) for method in methods])
-        for text, above in zip(axis.texts, (sure > 0).ravel(), strict=True):
+        for text, above in zip(axis.texts, (sure > 0)[np.isfinite(mean)], strict=True):
             text.set_weight("bold" if above else "normal")
         axis.axhline(sum(method not in study.controls for method in methods), color="black", lw=1, zorder=5)
         axis.set_title(label)

@@ -64,11 +64,9 @@ def draw_paths(
         for row, method in enumerate(methods):
             axis = axes[row, column]
             _draw_bank(axis, background, data.labels[train], data.class_names)
-            chosen = curves[model, method].sel(explained_by=head, fill=fill, order="morf")
-            paths = chosen["trajectory_embedding"].transpose("trajectory", "step", "feature").values
-            shown = one_per_class(data.labels[chosen["trajectory"].values], MOST_PATHS)
-            for number, place in enumerate(shown):
-                _draw_path(axis, plane.transform(paths[place]), _DASHES[number], COLOURS[number])
+            if (model, method) in curves:
+                chosen = curves[model, method].sel(explained_by=head, fill=fill, order="morf")
+                _draw_shown(axis, data, chosen, plane)
             axis.grid(False)
             if row == 0:
                 axis.set_title(title(model))
@@ -76,6 +74,13 @@ def draw_paths(
                 axis.set_xlabel(f"PC 1 ({share[0]:.0f} %)")
             axis.set_ylabel(f"{title(method)}\nPC 2 ({share[1]:.0f} %)" if column == 0 else f"PC 2 ({share[1]:.0f} %)")
     return sheet
+
+
+def _draw_shown(axis: Axes, data: ImageData, curves: xarray.Dataset, plane: PCA) -> None:
+    """Draw the paths of the first images of each class."""
+    paths = curves["trajectory_embedding"].transpose("trajectory", "step", "feature").values
+    for number, place in enumerate(one_per_class(data.labels[curves["trajectory"].values], MOST_PATHS)):
+        _draw_path(axis, plane.transform(paths[place]), _DASHES[number], COLOURS[number])
 
 
 def _draw_bank(axis: Axes, points: ndarray, labels: ndarray, class_names: Sequence[str]) -> None:

@@ -52,7 +52,8 @@ def contrast_tables(images: pd.DataFrame, metrics: Sequence[str], settings: Sett
 
     Of the metrics those that are declared for it: gains that do not depend on the raw confidence of a head. Values are paired by
     image and by seed, each head scored by itself; `quantity` is the metric itself or its excess over random.
-    Method or head `all`: the mean over the methods that are no controls, or over the heads that both models have.
+    Methods are those that both models have. Method or head `all`: the mean over the methods that are no controls, or over the
+    heads that both models have.
     `families.with_families` says how p-values are corrected. `equivalent` and `noninferior`: the tests against the margin reject
     at 5 %, not corrected. The second table plans for the declared rows and those of all methods and heads.
     """
@@ -85,9 +86,10 @@ def _pair_rows(
     both: xarray.Dataset, first: str, second: str, cell: Mapping[str, str], settings: Settings
 ) -> Iterable[tuple[dict[str, object], Mapping[str, float]]]:
     """Yield the rows of one pair from the cubes of one cell (units and fill), uncorrected, with the deviations of one value."""
-    shared = both["there"].sel(model=[first, second]).any(["seed", "image", "method"]).all("model")
-    heads = [str(head) for head in both["head"].values[shared.values]]
-    methods = [str(method) for method in both["method"].values if method != REFERENCE]
+    there = both["there"].sel(model=[first, second]).any(["seed", "image"])
+    heads = [str(head) for head in both["head"].values[there.any("method").all("model").values]]
+    shared = there.sel(head=heads).any("head").all("model").values
+    methods = [str(method) for method in both["method"].values[shared] if method != REFERENCE]
     if not heads or not methods:
         return
     averaged = [place for place, method in enumerate(methods) if method not in settings.controls]

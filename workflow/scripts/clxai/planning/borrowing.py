@@ -2,6 +2,7 @@
 
 A method that declares `borrows="maps"` may have the options `of` (a method of the config, by any name), `model`, `seed`
 and `sample`, all the job's own unless they are given, and `head_if_absent`; one that declares `borrows="method"` has `of` alone.
+One that borrows of the model that its own starts from (`start`) is not one of models that start from none.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ class Maps(NamedTuple):
 def borrowed_maps(config: Mapping[str, Any], job: Any) -> Maps | None:
     """Return the maps that the method of a job borrows; None if it borrows none. `job` has the fields of `Maps`.
 
-    Raises ClxaiError on an unknown model or sample, and where the study has no next seed.
+    Raises ClxaiError on an unknown model or sample, where the study has no next seed, and where the model has no start.
     """
     options = chosen(config, "methods", job.method)[1]
     if semantics_of(config, "methods", job.method)["borrows"] != "maps":
@@ -37,6 +38,14 @@ def borrowed_maps(config: Mapping[str, Any], job: Any) -> Maps | None:
         _sample(config, options.get("sample"), job.sample, f"{where}.sample"),
         options["of"],
     )
+
+
+def has_lender(config: Mapping[str, Any], job: Maps) -> bool:
+    """Say whether the model of a job has whom its method borrows of: not where that is its start, and it has none."""
+    options = chosen(config, "methods", job.method)[1]
+    given = options.get("model") if semantics_of(config, "methods", job.method)["borrows"] == "maps" else None
+    meant = given.get(job.model) if isinstance(given, Mapping) else given
+    return meant != START or config["models"][job.model]["start"] is not None
 
 
 def method_run(config: Mapping[str, Any], name: str) -> str | None:
@@ -81,7 +90,10 @@ def _model(config: Mapping[str, Any], given: Any, own: str, where: str) -> str:
     if given is None:
         return own
     if given == START:
-        return config["models"][own]["start"] or own
+        start = config["models"][own]["start"]
+        if start is None:
+            raise ClxaiError(f"{where}: {START} is for models that have one, and models.{own}.start is null")
+        return start
     others = [name for name in names if name != own]
     if isinstance(given, list) and not others:
         raise ClxaiError(f"{where} must name a model other than {own!r}. Got {given}")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
-from clxai.planning.borrowing import Maps, borrowed_maps, method_run
+from clxai.planning.borrowing import Maps, borrowed_maps, has_lender, method_run
 from clxai.planning.choices import chosen, network_of, semantics_of
 from clxai.registry import declared
 
@@ -31,7 +31,7 @@ def maps_needed(config: Mapping[str, Any]) -> list[Maps]:
     """
     study = config["study"]
     methods_needed(config)  # refuses circles
-    waiting = [Maps(model, study["seeds"][0], study["sample"], name) for model in study["models"] for name in study["methods"]]
+    waiting = [_first(config, model, name) for model in study["models"] for name in methods_of(config, model)]
     found: dict[Maps, None] = {}
     while waiting:
         maps = waiting.pop(0)
@@ -41,6 +41,31 @@ def maps_needed(config: Mapping[str, Any]) -> list[Maps]:
             beside = [maps._replace(method=name) for name in beside_of(config, maps.method)]
             waiting += [one._replace(seed=maps.seed) for one in [*beside, *([] if lent is None else [lent])]]
     return list(found)
+
+
+def methods_of(config: Mapping[str, Any], model: str) -> list[str]:
+    """Return the methods of the study that a model has: not those that need the maps of a start where there is none."""
+    return [name for name in config["study"]["methods"] if _there(config, _first(config, model, name))]
+
+
+def absent_methods(config: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return by model of the study the methods of the study that it does not have; models that have all are left out."""
+    had = {model: methods_of(config, model) for model in config["study"]["models"]}
+    absent = {model: [name for name in config["study"]["methods"] if name not in own] for model, own in had.items()}
+    return {model: names for model, names in absent.items() if names}
+
+
+def _first(config: Mapping[str, Any], model: str, method: str) -> Maps:
+    """Return the maps of the first seed and the study's sample."""
+    return Maps(model, config["study"]["seeds"][0], config["study"]["sample"], method)
+
+
+def _there(config: Mapping[str, Any], maps: Maps) -> bool:
+    """Say whether maps can be had: their method has whom it borrows of, and so have those that it needs in turn."""
+    if not has_lender(config, maps):
+        return False
+    lent = borrowed_maps(config, maps)
+    return lent is None or _there(config, lent)
 
 
 def _start(config: Mapping[str, Any], name: str) -> list[str]:

@@ -19,6 +19,7 @@ from clxai.planning.choices import (
 )
 from clxai.planning.confirmatory import confirmatory_of, not_tested
 from clxai.planning.extents import content
+from clxai.planning.needed import absent_methods
 from clxai.planning.outputs import caption_of, figure_options, metrics_of
 from clxai.planning.reading import plain
 from clxai.planning.trust import left_out, measure_of, references_of, trust_methods, trust_metrics, trust_of
@@ -100,14 +101,15 @@ def summarise(config: Mapping[str, Any], job: Any) -> Params:
     design = {key: config["study"][key] for key in ("models", "seeds", "methods", "seed")}
     design["units"] = config["flipping"]["units"]
     outputs = {"contrasts": contrasts_of(config), "metrics": metrics_of(config), "controls": controls_of(config)}
-    outputs |= {"blind": blind_of(config), "matched": matched_fills(config)}
+    outputs |= {"blind": blind_of(config), "matched": matched_fills(config), "absent": absent_methods(config)}
     return plain({**design, **config["statistics"], **outputs, "confirmatory": confirmatory_of(config)})
 
 
 def check_study(config: Mapping[str, Any], job: Any) -> Params:
     """Return the design of the study and the settings of its self-checks."""
     design = {key: config["study"][key] for key in ("models", "seeds", "methods")}
-    return plain({**design, "checks": config["checks"], "oracles": oracles_of(config)})
+    told = {"checks": config["checks"], "oracles": oracles_of(config), "absent": absent_methods(config)}
+    return plain({**design, **told})
 
 
 def assess_trust(config: Mapping[str, Any], job: Any) -> Params:
@@ -130,6 +132,7 @@ def plot_figure(config: Mapping[str, Any], job: Any) -> Params:
     fills, cuts = config["flipping"]["fills"], config["flipping"]["units"]
     told |= {"fill": fills[0], "units": cuts[0], "fills": fills, "cuts": cuts, "blind": blind_of(config)}
     told |= {"margin": config["statistics"]["margin"], "matched": matched_fills(config), "references": _references(config)}
+    told["absent"] = absent_methods(config)
     return plain({"figure": member, "options": options, "caption": caption_of(config, job.figure, model), "study": told})
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from clxai.errors import ClxaiError, unknown_name
 from clxai.planning.borrowing import Maps, borrowed_maps
 from clxai.planning.choices import chosen, controls_of, semantics_of
+from clxai.planning.needed import absent_methods, methods_of
 from clxai.registry import declared
 
 
@@ -110,9 +111,10 @@ def references_of(config: Mapping[str, Any]) -> dict[str, str]:
 
 def trust_methods(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what trust measures are told of each method of the study."""
+    absent = absent_methods(config)
     return [
         {"name": name, "member": member, "family": semantics_of(config, "methods", name)["family"], "options": options}
-        | {"lender": _lenders(config, name)}
+        | {"lender": _lenders(config, name), "absent": [model for model, names in absent.items() if name in names]}
         for name, (member, options) in _methods(config).items()
     ]
 
@@ -120,7 +122,8 @@ def trust_methods(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _lenders(config: Mapping[str, Any], name: str) -> dict[str, list[Any]]:
     """Return by model whose maps its runs borrow, and whether of another seed; empty for a method that borrows no maps."""
     study = config["study"]
-    cells = [Maps(model, study["seeds"][0], study["sample"], name) for model in study["models"]]
+    models = [model for model in study["models"] if name in methods_of(config, model)]
+    cells = [Maps(model, study["seeds"][0], study["sample"], name) for model in models]
     lent = {cell.model: (cell, borrowed_maps(config, cell)) for cell in cells}
     return {model: [maps.model, maps.seed != cell.seed] for model, (cell, maps) in lent.items() if maps is not None}
 

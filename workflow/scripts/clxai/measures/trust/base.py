@@ -55,6 +55,7 @@ class Method:
     """A method of a study: the name that the study gives it, the registered one, its family and its options.
 
     `lender`: of one that borrows maps, by model whose run borrows: the model whose maps they are, and whether of another seed.
+    `absent`: the models that do not have it.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Method:
     family: str
     options: Mapping[str, Any] = field(default_factory=dict)
     lender: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    absent: Sequence[str] = ()
 
     @property
     def explains(self) -> bool:

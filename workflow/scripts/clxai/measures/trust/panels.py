@@ -49,8 +49,8 @@ def panels_of(
     panels = {}
     for (model, head), part in table.groupby(["model", "head"], sort=False, observed=True):
         seeds, images = np.unique(part["seed"]), np.unique(part["image"])
-        names = [method.name for method in methods]
-        levels = [seeds, images, pd.MultiIndex.from_tuples(setups), names]
+        own = [method for method in methods if model not in method.absent]
+        levels = [seeds, images, pd.MultiIndex.from_tuples(setups), [method.name for method in own]]
         cells = [part["seed"], part["image"], pd.MultiIndex.from_frame(part[["units", "fill"]]), part["method"]]
         places = [pd.Index(level).get_indexer(pd.Index(cell)) for level, cell in zip(levels, cells, strict=True)]
         shape = tuple(map(len, levels))
@@ -62,7 +62,7 @@ def panels_of(
             values = np.empty(len(flat), np.float32)
             values[flat] = part[metric].to_numpy()
             scores[metric] = values.reshape(shape)
-        panels[model, head] = alone(scores, methods, model)
+        panels[model, head] = alone(scores, own, model)
     return panels
 
 

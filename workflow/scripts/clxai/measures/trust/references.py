@@ -22,16 +22,16 @@ def references(panel: Panel) -> Mapping[str, Float[ndarray, " seed"]]:
     judged = {
         str(method.options["of"]): method.name for method in other.of_member("borrowed") if _is_of(panel.model, method, other)
     }
+    there = [method.name for method in other.methods]
     names, copies = [name for name in panel.explanations if name in judged], panel.of_member("degraded")
-    degraded = [*panel.explanations, *(method.name for method in copies)] if copies else []
+    degraded = [*panel.explanations, *(method.name for method in copies if method.name in there)] if copies else []
     found = {}
     for part in INSTRUMENTS:
         found[f"{part}_own"] = spearman(panel.means(part), other.means(part))
         if degraded:
             found[f"{part}_own_degraded"] = spearman(panel.means(part, degraded), other.means(part, degraded))
         if len(names) > 1:
-            there = other.means(part, [judged[name] for name in names])
-            found[part] = spearman(panel.means(part, names), there)
+            found[part] = spearman(panel.means(part, names), other.means(part, [judged[name] for name in names]))
     return found
 
 

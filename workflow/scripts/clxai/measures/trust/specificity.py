@@ -8,13 +8,16 @@ from numpy import ndarray
 
 from clxai.measures.trust.base import INSTRUMENTS, Method, Panel, trust
 
+START = "start"  # what the option `model` of such a borrowing method says
+
 
 @trust("specificity", better=1, null=0.0, needs=["borrowed"])
 def specificity(panel: Panel) -> Mapping[str, Float[ndarray, "seed image"]]:
     """Score of a method's own map minus that of the same method's map of another network, both on this network.
 
-    Means over all maps borrowed of another seed (`srg_other_seed`) and of another model (`srg_other_model`), and each alone
-    (`srg_<name>`); `_wins` is the share of images on which the own map is above less the share on which it is below.
+    Means over all maps borrowed of another seed (`srg_other_seed`), of another model (`srg_other_model`) and of the model that
+    this one starts from (`srg_start`), and each alone (`srg_<name>`); `_wins` is the share of images on which the own map is
+    above less the share on which it is below.
     """
     borrowed = {method.name: kind for method in panel.of_member("borrowed") if (kind := kind_of(method, panel)) is not None}
     own = {method.name: str(method.options["of"]) for method in panel.of_member("borrowed")}
@@ -29,8 +32,13 @@ def specificity(panel: Panel) -> Mapping[str, Float[ndarray, "seed image"]]:
 
 
 def kind_of(method: Method, panel: Panel) -> str | None:
-    """Return whether a borrowed map is of another seed or model; None if it is the own map, or the own map is not flipped."""
+    """Return whether a borrowed map is of another seed, another model or the start; None if it or the own map is not there.
+
+    The model that this one starts from is no neighbour but its past: it stands apart from the other models.
+    """
     lender, other_seed = method.lender.get(panel.model, (panel.model, False))
     if method.options["of"] not in [one.name for one in panel.methods]:
         return None
+    if lender != panel.model and method.options.get("model") == START:
+        return START
     return "other_model" if lender != panel.model else "other_seed" if other_seed else None
