@@ -1,5 +1,8 @@
 """Routes by which models are compared, and the normalised area over the curve."""
 
+from dataclasses import replace
+from itertools import combinations, permutations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,10 +12,12 @@ from clxai.measures.trust.claims import CLAIM_COLUMNS, claim_table
 from clxai.measures.trust.intervals import draws_of, measure, summarise
 from clxai.measures.trust.routes import naopc, routes
 
+SETUP = ("grid", "mean")
+SEARCHED = {"units": "grid", "fill": "mean", "width": 1, "at_once": 1}
 CONTROLS = [
     Method("random", "random", "control"),
-    Method("best", "best_order", "control"),
-    Method("worst", "worst_order", "control"),
+    Method("best", "best_order", "control", SEARCHED),
+    Method("worst", "worst_order", "control", SEARCHED),
 ]
 METHODS = [*CONTROLS, *(Method(name, name, "gradient") for name in ("ig", "lrp"))]
 
@@ -28,11 +33,11 @@ def curves_of(rng, sharpness=1.0):
     return 1 / (1 + np.exp(-odds))
 
 
-def panel_of(curves, methods=METHODS):
+def panel_of(curves, methods=METHODS, setup=SETUP):
     areas = np.trapezoid(curves, dx=1 / 8, axis=-1)
     scores = {"auc_deletion_matched": areas[..., 0], "auc_insertion_matched": areas[..., 1]}
     srg = areas[..., 1] - areas[..., 0]
-    return alone({**scores, "srg_matched": srg, "srg_kept": 0.5 * srg}, methods)
+    return replace(alone({**scores, "srg_matched": srg, "srg_kept": 0.5 * srg}, methods), setup=setup)
 
 
 def test_normalised_area_is_that_of_the_area_over_the_curve():
@@ -45,6 +50,25 @@ def test_normalised_area_is_that_of_the_area_over_the_curve():
         low, up = np.min(aopc), np.max(aopc)
         for place, method in enumerate((3, 4)):
             assert found[seed, image, place] == pytest.approx((aopc[method][0] - low) / (up - low))
+
+
+def test_normalised_area_is_that_of_all_orders_as_published():
+    """AOPC = 1/N sum_(k=1..N) (p_0 - p_k), bounded by the least and the most of all N! orders [Edin et al. 2025, eq. 1 to 3]."""
+    rng = np.random.default_rng(5)
+    left = {gone: rng.random() for size in range(6) for gone in combinations(range(5), size)}  # p of what is left
+
+    def curve(order):
+        return np.array([left[tuple(sorted(order[:k]))] for k in range(6)])
+
+    every = {order: curve(order) for order in permutations(range(5))}
+    aopc = {order: np.sum(values[0] - values[1:]) / 5 for order, values in every.items()}
+    best, worst = (choose(aopc, key=aopc.get) for choose in (max, min))
+    shown = [(0, 1, 2, 3, 4), best, worst, (3, 1, 4, 0, 2), (2, 4, 0, 1, 3)]
+    curves = np.array([[every[order], every[order[::-1]]] for order in shown])[None, None]
+    areas = np.trapezoid(curves, dx=1 / 5, axis=-1)
+    panel = alone({"auc_deletion_matched": areas[..., 0], "auc_insertion_matched": areas[..., 1]}, METHODS)
+    expected = [(aopc[order] - aopc[worst]) / (aopc[best] - aopc[worst]) for order in shown[3:]]
+    np.testing.assert_allclose(naopc(panel)[0, 0], expected, rtol=1e-12)
 
 
 def test_extremes_are_one_and_nought():
@@ -76,6 +100,12 @@ def test_routes_are_means_over_methods_and_their_excess():
     np.testing.assert_allclose(found["naopc"], naopc(panel).mean(-1) - naopc(panel, ["random"])[..., 0])
     value, low, high = summarise(measure(routes, panel, draws_of(6, 0))["naopc"])
     assert low <= value <= high
+
+
+@pytest.mark.parametrize("setup", [("grid", "zero"), ("coarse", "mean"), None])
+def test_a_setup_whose_orders_were_not_searched_has_no_normalised_route(setup):
+    found = routes(panel_of(curves_of(np.random.default_rng(3)), setup=setup))
+    assert list(found) == ["matched", "matched_excess", "kept", "kept_excess"]
 
 
 @pytest.mark.parametrize("absent", ["best", "worst"])

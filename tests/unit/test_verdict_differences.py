@@ -12,7 +12,7 @@ from clxai.verdict.rules import verdict_of
 from clxai.verdict.wording import sentence
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from invented import ABOVE, AROUND, BELOW, DECLARED, TIGHT, claims, contrasts, one, told
+from invented import ABOVE, AROUND, BELOW, DECLARED, TIGHT, claims, contrasts, one, told, trust_contrasts
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,51 @@ from invented import ABOVE, AROUND, BELOW, DECLARED, TIGHT, claims, contrasts, o
 def test_a_difference_is_claimed_only_where_test_and_all_routes_agree(routes, columns, claim, kind):
     (statement,) = difference_statements(told(contrasts=contrasts(routes, **columns)))
     assert (statement.claim, statement.kind) == (claim, kind)
+
+
+def naopc(intervals, **columns):
+    """NAOPC of one head each, and parts of routes that are no such thing."""
+    other = trust_contrasts([BELOW], "routes").assign(part="kept", units="grid", fill="mean")
+    own = trust_contrasts(intervals, "routes").assign(part="naopc", units="grid", fill="mean")
+    return pd.concat([other, own]).assign(**columns)
+
+
+@pytest.mark.parametrize(
+    ("routes", "heads", "claim"),
+    [
+        ([ABOVE] * 4, [ABOVE, ABOVE], "higher"),
+        ([BELOW] * 4, [BELOW, BELOW], "lower"),
+        ([ABOVE] * 4, [ABOVE, AROUND], "contradiction"),
+        ([BELOW] * 4, [AROUND, BELOW], "contradiction"),
+        ([ABOVE] * 4, [BELOW, BELOW], "contradiction"),
+        ([ABOVE] * 4, [ABOVE, (nan, nan)], "undefined"),
+        ([TIGHT] * 4, [AROUND, AROUND], "equivalent"),
+        ([TIGHT] * 4, [ABOVE, ABOVE], "contradiction"),
+    ],
+)
+def test_normalised_areas_must_agree_on_every_head_where_orders_were_searched(routes, heads, claim):
+    equivalent = {"p_holm": 0.9, "equivalent": True} if routes[0] == TIGHT else {}
+    table = contrasts(routes, **equivalent)
+    (statement,) = difference_statements(told(contrasts=table, trust_contrasts=naopc(heads)))
+    assert statement.claim == claim
+    (elsewhere,) = difference_statements(told(contrasts=table, trust_contrasts=naopc(heads, fill="zero")))
+    (without,) = difference_statements(told(contrasts=table))
+    assert elsewhere == without
+
+
+def test_a_sentence_names_the_normalised_area_of_the_head_that_says_least():
+    (statement,) = difference_statements(told(contrasts=DECLARED, trust_contrasts=naopc([ABOVE, (0.02, 0.5)])))
+    assert "kept 0.20 [0.10, 0.30], NAOPC 0.26 [0.02, 0.50] (confirmatory" in sentence(statement)
+    assert source(statement).endswith(
+        "; trust_contrasts.csv: model supcon, minus ce, measure routes, part naopc, units grid, fill mean, head h1"
+    )
+
+
+def test_a_model_whose_normalised_area_is_lower_is_not_called_as_good():
+    table = contrasts([AROUND] * 4, p_holm=0.9, noninferior=True, p_noninferior_holm=0.01)
+    for heads, expected in (([AROUND], ["undecided", "noninferior"]), ([BELOW], ["contradiction"])):
+        found = difference_statements(told(contrasts=table, trust_contrasts=naopc(heads)))
+        assert [one.claim for one in found] == expected
 
 
 def test_the_sentence_of_a_difference_carries_numbers_counts_family_and_rows():

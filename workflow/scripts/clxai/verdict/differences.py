@@ -1,10 +1,11 @@
 """Rules for differences between models: one is claimed only where all routes that do without confidence agree.
 
 A route is a way to compare models whose confidences differ: SRG at the fitted temperature, at both ends of the temperature's
-interval, and of kept predictions. A small p-value on one of them is no difference, and a large one is no equality.
+interval, and of kept predictions; for set-ups whose best and worst order the study has searched, NAOPC as well, on the head that
+says it least. A small p-value on one of them is no difference, and a large one is no equality.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 from typing import Any
@@ -21,7 +22,8 @@ ROUTES = {  # by metric, as a sentence calls them
     "srg_matched_high": "matched at the highest temperature",
     "srg_kept": "kept",
 }
-MAIN = "srg_matched"
+MAIN, TRUST_ROUTES = "srg_matched", "routes"  # the route whose test counts, and the trust measure of routes
+NAOPC = "naopc"  # a part of the trust measure of routes, of each head apart
 OPEN = ("contradiction", "undecided")
 _CELL = ["model", "minus", "quantity", "units", "fill", "method", "head"]
 _KINDS = {
@@ -48,7 +50,7 @@ def difference_statements(study: Study) -> Iterable[Statement]:
     if contrasts.empty:
         yield Statement("differences", "no_pair", Kind.CANNOT_SAY, weight=22)
         return
-    cells = _cells(contrasts)
+    cells = _with_naopc(_cells(contrasts), study.table("trust_contrasts"))
     asked = [row for row in _tested(contrasts) if not study.declared or (row["model"], row["minus"]) in study.declared]
     found = [(_statement(row, cells[_cell(row)]), cells[_cell(row)]) for row in asked]
     several = len(setups(contrasts)) > 1
@@ -111,19 +113,21 @@ def claim_of(routes: Mapping[str, Row], main: str = MAIN) -> str:
     """Say what the routes of one difference allow to say together; `main` is the metric whose test counts.
 
     `higher`, `lower`: the corrected p of the main route is below alpha and every route's interval is on that side of 0.
-    `equivalent`: on every route both one-sided tests against the margin reject. `contradiction`: an interval of some route
+    `equivalent`: on every route both one-sided tests against the margin reject; NAOPC, which is of another scale, needs an
+    interval with 0 inside. `contradiction`: an interval of some route
     excludes 0, or the main test rejects, and the routes do not agree. `undefined`: a number is missing. Else `undecided`.
     """
     if not {main, *ROUTES} <= set(routes):
         return "route_missing"
-    routes = {metric: routes[metric] for metric in (main, *ROUTES)}
+    routes = {metric: routes[metric] for metric in (main, *ROUTES, NAOPC) if metric in routes}
     numbers = [_evidence(metric, row) for metric, row in routes.items()]
     if not all(number.defined for number in numbers) or pd.isna(routes[main]["p_holm"]):
         return "undefined"
     sides, sure = {number.side for number in numbers}, routes[main]["p_holm"] < ALPHA
     if sure and sides in ({1}, {-1}):
         return "higher" if sides == {1} else "lower"
-    if all(bool(row["equivalent"]) for row in routes.values()):
+    same_naopc = NAOPC not in routes or _evidence(NAOPC, routes[NAOPC]).side == 0
+    if same_naopc and all(bool(row["equivalent"]) for metric, row in routes.items() if metric != NAOPC):
         return "equivalent"
     return "contradiction" if sure or len(sides) > 1 else "undecided"
 
@@ -148,16 +152,44 @@ def _cells(contrasts: pd.DataFrame) -> dict[tuple[str, ...], dict[str, Row]]:
     return cells
 
 
+def _with_naopc(cells: Mapping[tuple[str, ...], dict[str, Row]], trust_contrasts: pd.DataFrame) -> dict:
+    """Return the cells, those of means over methods with NAOPC where it was measured: of their head, or the one of all that
+    speaks least for the sign of the main route.
+    """
+    if trust_contrasts.empty:
+        return dict(cells)
+    rows = trust_contrasts[(trust_contrasts["measure"] == TRUST_ROUTES) & (trust_contrasts["part"] == NAOPC)]
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows.to_dict("records"):
+        found.setdefault(tuple(str(row[name]) for name in ("model", "minus", "units", "fill")), []).append(row)
+    told = {}
+    for place, routes in cells.items():
+        model, minus, quantity, units, fill, method, head = place
+        own = [row for row in found.get((model, minus, units, fill), []) if head in (ALL, row["head"])]
+        averaged = (quantity, method) == ("value", ALL) and MAIN in routes and own
+        told[place] = {**routes, NAOPC: _least(own, routes[MAIN]["difference"])} if averaged else routes
+    return told
+
+
+def _least(rows: Sequence[Row], difference: float) -> Row:
+    """Return the row that speaks least for the sign of a difference; one that is not defined, if there is such."""
+    undefined = [row for row in rows if not _evidence(NAOPC, row).defined]
+    return undefined[0] if undefined else min(rows, key=lambda row: row["ci_low"] if difference > 0 else -row["ci_high"])
+
+
 def _cell(row: Row) -> tuple[str, ...]:
     return tuple(str(row[name]) for name in _CELL)
 
 
 def _evidence(metric: str, row: Row) -> Evidence:
-    return evidence_of(row, "contrasts", "difference", "ci_low", "ci_high", label=ROUTES.get(metric, metric))
+    columns = ("difference", "ci_low", "ci_high")
+    if metric == NAOPC:
+        return evidence_of(row, "trust_contrasts", *columns, label="NAOPC")
+    return evidence_of(row, "contrasts", *columns, label=ROUTES.get(metric, metric))
 
 
 def _statement(row: Row, cell: Mapping[str, Row]) -> Statement:
-    routes = {metric: cell[metric] for metric in dict.fromkeys([row["metric"], *ROUTES]) if metric in cell}
+    routes = {metric: cell[metric] for metric in dict.fromkeys([row["metric"], *ROUTES, NAOPC]) if metric in cell}
     claim, confirmatory = claim_of(routes, row["metric"]), row.get("family") == CONFIRMATORY
     few = row["n_seeds"] < FEW_SEEDS
     kind = Kind.CANNOT_SAY if few else _KINDS[claim]
@@ -180,6 +212,7 @@ def _not_worse(study: Study, statement: Statement, routes: Mapping[str, Row]) ->
         return
     corrected = routes[about["metric"]]["p_noninferior_holm"]
     sure = bool(corrected < ALPHA) and all(bool(routes[metric]["noninferior"]) for metric in ROUTES if metric in routes)
+    sure &= NAOPC not in routes or _evidence(NAOPC, routes[NAOPC]).side >= 0
     if not sure and about["minus"] not in study.references:
         return
     claim = "noninferior" if sure else "noninferiority_open"

@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 
 from clxai.measures.levels import FEW_SEEDS
+from clxai.verdict.differences import TRUST_ROUTES as ROUTES  # scores: above 0 they say nothing of the test
 from clxai.verdict.records import Kind, Statement, Study, evidence_of
 from clxai.verdict.standing import Cell, held
 
 QUESTION = "references"  # the measure that holds plain flipping against networks that were trained for it
-ROUTES = "routes"  # scores by which models are compared: above 0 they say nothing of the test
 MAIN_PARTS = ("srg", "srg_other_seed", "srg_other_model")  # the others of a measure that has one stand in the table alone
 _WEIGHTS = {QUESTION: 33, "agreement": 34, "reliability": 35, "replication": 36}
 

@@ -65,7 +65,7 @@ def _cells(panel: Panel, setups: Sequence[tuple[str, str]], across: bool) -> Ite
     if across:
         yield (ALL, ALL), panel
     else:
-        yield from ((setup, of_setup(panel, place)) for place, setup in enumerate(setups))
+        yield from ((setup, of_setup(panel, place, setup)) for place, setup in enumerate(setups))
 
 
 def trust_table(found: Found, members: Mapping[str, str]) -> pd.DataFrame:

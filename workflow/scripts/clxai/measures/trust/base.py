@@ -77,7 +77,7 @@ class Panel:
 
     `scores` are those of the whole study, `n_seeds` and `n_images`; `seed` and `image` are the positions of those that this panel
     has. Where images are drawn with replacement, some come twice. `reference`: the panel of the model that is this model's
-    reference, if it has one.
+    reference, if it has one. `setup`: units and fill, of a panel of one.
     """
 
     scores: Mapping[str, Float[ndarray, "study_seed study_image *setup method"]]
@@ -86,6 +86,7 @@ class Panel:
     image: Int[ndarray, " image"]
     model: str = ""
     reference: "Panel | None" = None
+    setup: tuple[str, str] | None = None
     made: dict[Any, ndarray] = field(default_factory=dict, repr=False)  # of the whole study's scores, shared by its parts
 
     @property

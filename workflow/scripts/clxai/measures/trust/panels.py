@@ -66,10 +66,11 @@ def panels_of(
     return panels
 
 
-def of_setup(panel: Panel, place: int) -> Panel:
-    """Return the panel of one set-up: scores [seed, image, method]."""
-    other = None if panel.reference is None else of_setup(panel.reference, place)
-    return alone({name: values[:, :, place] for name, values in panel.scores.items()}, panel.methods, panel.model, other)
+def of_setup(panel: Panel, place: int, setup: tuple[str, str]) -> Panel:
+    """Return the panel of one set-up, units and fill, at its place: scores [seed, image, method]."""
+    other = None if panel.reference is None else of_setup(panel.reference, place, setup)
+    scores = {name: values[:, :, place] for name, values in panel.scores.items()}
+    return replace(alone(scores, panel.methods, panel.model, other), setup=setup)
 
 
 def with_references(

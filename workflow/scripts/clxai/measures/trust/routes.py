@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from clxai.measures.trust.base import Panel, trust
+from clxai.measures.trust.base import Method, Panel, trust
 from clxai.measures.trust.means import mean_over
 from clxai.names import REFERENCE
 
@@ -25,15 +25,21 @@ def routes(panel: Panel) -> Mapping[str, Float[ndarray, "seed image"]]:
     """SRG by every route that does without confidence, mean over methods; compare models in `trust_contrasts.csv`.
 
     `matched`, `kept`: SRG at the fitted temperature and of decisions; `matched_excess`, `kept_excess`: less that of the random
-    order; `naopc`: NAOPC less that of the random order, where the study searches the best and the worst order.
+    order; `naopc`: NAOPC less that of the random order, for the units and the fill by which the study searches the best and the
+    worst order.
     """
     found = {}
     for part in ("matched", "kept"):
         found[part] = mean_over(panel, f"srg_{part}")
         found[f"{part}_excess"] = found[part] - mean_over(panel, f"srg_{part}", [REFERENCE])
-    if all(panel.of_member(member) for member in SEARCHED):
+    if all(any(_is_of(panel, method) for method in panel.of_member(member)) for member in SEARCHED):
         found["naopc"] = np.mean(naopc(panel), axis=-1) - naopc(panel, [REFERENCE])[..., 0]
     return found
+
+
+def _is_of(panel: Panel, method: Method) -> bool:
+    """Say whether an order was searched with the units and the fill of a panel."""
+    return (method.options["units"], method.options["fill"]) == panel.setup
 
 
 def naopc(panel: Panel, names: list[str] | None = None) -> Float[ndarray, "seed image method"]:
