@@ -4,11 +4,9 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import yaml
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
-from snakemake.utils import validate
 
 ROOT = Path(str(workflow.current_basedir.get_path_or_uri(secret_free=True))).parent
 SCRIPTS = ROOT / "workflow" / "scripts"
@@ -32,8 +30,8 @@ from clxai.errors import ClxaiError
 from clxai.planning import params
 from clxai.planning.borrowing import borrowed_maps
 from clxai.planning.choices import heads_of, heads_of_all
-from clxai.planning.config import check_schema, check_values
 from clxai.planning.extents import watch_files
+from clxai.planning.filling import fill
 from clxai.planning.needed import (
     beside_of,
     maps_needed,
@@ -44,12 +42,7 @@ from clxai.planning.needed import (
 )
 from clxai.planning.outputs import figure_semantics, figures_left_out, figures_of
 from clxai.planning.provenance import code_of, edited
-from clxai.planning.reading import (
-    check_keys,
-    check_unchanged,
-    read_texts,
-    study_name,
-)
+from clxai.planning.reading import check_keys, check_unchanged
 from clxai.planning.usage import members
 from clxai.runtime.identity import announce, code_digests
 
@@ -66,11 +59,7 @@ def config_files():
 try:
     for file in workflow.configfiles:
         check_keys(file)
-    schema = yaml.safe_load(SCHEMA.read_text())
-    check_schema(read_texts(config, schema), schema)
-    validate(config, str(SCHEMA))
-    config["study"]["name"] = study_name(config, config_files())
-    check_values(config)
+    fill(config, SCHEMA, config_files())
     check_unchanged(config, os.environ, workflow.is_main_process)
     if workflow.is_main_process:
         watch_files(config)

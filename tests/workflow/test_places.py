@@ -1,6 +1,11 @@
 """Whose code and config a run uses: those of the checkout whose Snakefile runs, wherever it runs and whatever is installed."""
 
+import os
+import re
+
 import pytest
+from clxai.commands.main import main
+from clxai.commands.new import CHECKOUT, lay_out
 from clxai.planning.provenance import SILENT
 from project import TINY, Project, copy_project
 
@@ -108,6 +113,29 @@ def test_default_config_is_read_wherever_the_run_is(checkout, elsewhere, argumen
     place = ("-s", f"{checkout.folder}/Snakefile", "-d", str(elsewhere.folder))
     planned = elsewhere.planned(*place, *arguments, config=None)
     assert planned["train_model"] == 12
+
+
+def test_new_study_is_planned_from_any_directory(checkout, elsewhere, tmp_path):
+    """It reads its own config, and no default of the checkout, whose rules and library it uses."""
+    lay_out(tmp_path / "mine", checkout.folder)
+    (tmp_path / "mine" / "config" / "config.yaml").write_text((checkout.folder / TINY).read_text())
+    place = ("-s", f"{tmp_path}/mine/Snakefile", "-d", str(elsewhere.folder))
+    planned = elsewhere.planned(*place, config=None)
+    assert (planned["train_model"], planned["attribute"], planned["prepare_data"]) == (2, 6, 1)
+
+
+def test_check_says_what_snakemake_would_run_or_refuse(checkout, elsewhere, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(elsewhere.folder)
+    (elsewhere.folder / "wrong.yaml").write_text("study: {models: [ce, supcom]}")
+    config = str(checkout.folder / TINY)
+    assert main(["check", config, "--snakefile", str(CHECKOUT / "Snakefile")]) == 0
+    said = capsys.readouterr().out
+    assert "model:    ce, supcon\n" in said and re.search(r"^flip +6$", said, flags=re.MULTILINE)
+    assert main(["check", config, "wrong.yaml"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("clxai check: config: study.models: unknown model 'supcom'. Did you mean 'supcon'?")
+    assert said.count("\n") == 1
+    assert "CLXAI_CODE_SHA256" not in os.environ
 
 
 def test_config_file_of_another_directory_is_merged_over_the_default(checkout, elsewhere):

@@ -115,9 +115,14 @@ def shown_table(name: str, text: str = "") -> str:
     return markdown_table(header[single:], [row[single:] for row in rows])
 
 
+def plain_sentence(member: Declaration) -> str:
+    """Return the first sentence of a member's text without its sources and its full stop."""
+    return _SOURCE.sub("", member.text).partition(". ")[0].rstrip(".")
+
+
 def _sentence(member: Declaration) -> str:
-    """Return the first sentence of a member's text without its sources and its full stop, for a cell of a table."""
-    text = _SOURCE.sub("", member.text).partition(". ")[0].rstrip(".").replace("|", "\\|")
+    """Return the first sentence of a member's text for a cell of a table."""
+    text = plain_sentence(member).replace("|", "\\|")
     return "`".join(part if place % 2 else part.replace("*", "\\*") for place, part in enumerate(text.split("`")))
 
 
