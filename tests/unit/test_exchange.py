@@ -209,8 +209,8 @@ def test_crate_is_a_run_of_a_workflow(finished, told, tmp_path):
     assert {"File", "SoftwareSourceCode", "ComputationalWorkflow"} == set(workflow["@type"])
     assert entities[workflow["programmingLanguage"]["@id"]]["@type"] == "ComputerLanguage"
     assert (run["@type"], run["instrument"]) == ("CreateAction", root["mainEntity"])
-    assert {"@id": "config.yaml"} in run["object"] and {"@id": "tables/summary.csv"} in run["result"]
-    assert root["mentions"] == [{"@id": "#run"}]
+    assert run["object"] == {"@id": "config.yaml"} and {"@id": "tables/summary.csv"} in run["result"]
+    assert root["mentions"] == {"@id": "#run"}
     assert dangling(graph) == set()
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-METADATA = "ro-crate-metadata.json"
+METADATA, README = "ro-crate-metadata.json", "README.md"
 _CRATE = "https://w3id.org/ro/crate/1.1"
 _WORKFLOW_CRATE = "https://w3id.org/workflowhub/workflow-ro-crate/1.0"
 _PROFILES = {
@@ -100,7 +100,7 @@ def _root(crate: Crate) -> Entity:
         "license": {"@id": _license(crate)},
         "conformsTo": [{"@id": profile} for profile in _PROFILES],
         "mainEntity": {"@id": crate.workflow},
-        "mentions": [{"@id": "#run"}],
+        "mentions": {"@id": "#run"},
         "hasPart": [{"@id": name} for name in dict.fromkeys(part.id for part in crate.parts)],
         **_author(crate),
     }
@@ -118,10 +118,8 @@ def _people(crate: Crate) -> list[Entity]:
 
 def _software(crate: Crate) -> list[Entity]:
     language = {"@id": _SNAKEMAKE, "@type": "ComputerLanguage", "name": "Snakemake", "url": "https://snakemake.readthedocs.io"}
-    language |= {
-        "identifier": "https://doi.org/10.1093/bioinformatics/bts480",
-        "version": crate.versions.get("snakemake", "unknown"),
-    }
+    language |= {"identifier": "https://doi.org/10.1093/bioinformatics/bts480"}
+    language |= {"version": crate.versions["snakemake"]} if "snakemake" in crate.versions else {}
     tools = [
         {"@id": f"#software-{name}", "@type": "SoftwareApplication", "name": name, "softwareVersion": version}
         | {"url": f"https://pypi.org/project/{name}/"}
@@ -160,7 +158,8 @@ def _files(crate: Crate) -> list[Entity]:
 def _facts(part: Part) -> Entity:
     suffix = "." + part.name.rpartition(".")[2]
     kind = _FORMATS.get(suffix) or mimetypes.guess_type(part.name)[0] or "application/octet-stream"
-    facts = {"contentSize": str(part.size), "sha256": part.sha256, "encodingFormat": kind}
+    facts: Entity = {"contentSize": str(part.size), "sha256": part.sha256, "encodingFormat": kind}
+    facts |= {"about": {"@id": "./"}} if part.path == README else {}
     return facts | ({"description": part.description} if part.description else {})
 
 
@@ -185,5 +184,7 @@ def _license(crate: Crate) -> str:
     return f"https://spdx.org/licenses/{crate.license}"
 
 
-def _once(entities: Sequence[Entity]) -> list[Entity]:
-    return [{"@id": name} for name in dict.fromkeys(entity["@id"] for entity in entities)]
+def _once(entities: Sequence[Entity]) -> Entity | list[Entity]:
+    """Return entities, each once; a single one as itself, as RO-Crate prefers it."""
+    found = [{"@id": name} for name in dict.fromkeys(entity["@id"] for entity in entities)]
+    return found[0] if len(found) == 1 else found

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from clxai.errors import ClxaiError
-from clxai.exchange.crate import METADATA, Crate, Part, metadata
+from clxai.exchange.crate import METADATA, README, Crate, Part, metadata
 from clxai.exchange.inventory import Artefact, inventory
 from clxai.exchange.sides import SUMMARY
 from clxai.exchange.tables import read_tables, tidy
@@ -27,6 +27,18 @@ from clxai.verdict.wording import sentence
 RESULTS = "results"  # the tidy table, without its ending
 _INSIDE = "results"  # the folder of the shared artefacts in an export that holds them
 _RUN_FACTS = ("device", "cpu_capability", "torch", "numpy")  # of models.csv: where and with what models were trained
+_README = """\
+# CLXAI study {name} of {dataset}
+
+Exported by `clxai export`. Begin with `verdict.md`: what was found, what was not, what cannot be said.
+
+- `results.parquet` or `results.csv.gz`: each number of `tables/` (but those per image) once, with its interval
+- `summary.json`: design, answer, self-checks, versions, and name, bytes and SHA-256 of every artefact
+- `config.yaml`: the config, all defaults filled in; `Snakefile`, `rules/`, `workflow/`: the workflow that ran
+- `ro-crate-metadata.json`: all files and the run that made them, as a Workflow Run RO-Crate
+
+`clxai compare FOLDER_OF_YOURS THIS_FOLDER` says whether another run found the same.
+"""
 
 
 @dataclass(frozen=True)
@@ -115,6 +127,8 @@ def _copied(artefacts: Sequence[Artefact], folder: Path, told: Told) -> Iterator
 
 def _written(study: Path, design: Mapping[str, Any], artefacts: Sequence[Artefact], folder: Path, told: Told) -> Iterator[Part]:
     """Write what an export adds; yield it as parts."""
+    (folder / README).write_text(_README.format(**design), encoding="utf-8")
+    yield _part(folder, README)
     (folder / "config.yaml").write_text(told.config, encoding="utf-8")
     yield replace(_part(folder, "config.yaml", "object"), description="The config of the study, all defaults filled in")
     table = write_tidy(tidy(read_tables(study / "tables")), folder)
