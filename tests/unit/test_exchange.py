@@ -266,11 +266,12 @@ def test_export_refuses_a_folder_that_holds_something_and_leaves_nothing_half_do
         ({"trust_claims": claims("higher")}, 4, "verdict: differ"),
     ],
 )
-def test_compare_of_a_study_with_the_export_of_another(finished, told, tmp_path, capsys, changes, code, says):
+def test_compare_of_a_study_with_the_export_of_another(finished, told, tmp_path, monkeypatch, capsys, changes, code, says):
     own = {"trust_claims": claims("none")}
     there = export(finished("there", **own), tmp_path / "out", told)
     here = finished("here", **{**own, **changes})
-    assert main(["compare", str(here), str(there), "--csv", str(tmp_path / "all.csv")]) == code
+    monkeypatch.chdir(here.parents[3])
+    assert main(["compare", "invented", str(there), "--csv", str(tmp_path / "all.csv")]) == code
     assert says in capsys.readouterr().out
     assert "state" in pd.read_csv(tmp_path / "all.csv")
 

@@ -3,7 +3,10 @@
 import argparse
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from clxai.commands.studies import find_study
 
 if TYPE_CHECKING:  # pandas is imported where it is used, so that `clxai --help` is quick
     import pandas as pd
@@ -18,7 +21,7 @@ examples:
   clxai compare docs/results/default@AVX2 docs/results/default@AVX512
   clxai compare A B --list 40
 
-A side is the folder of a finished study (results/studies/NAME/DATASET), an export (clxai export), or committed results
+A side is a finished study (its name, or its folder results/studies/NAME/DATASET), an export (clxai export), or committed results
 (docs/results/NAME, with @RUN where it holds several). Numbers are matched by the names of their rows; artefacts by SHA-256.
 
 verdicts:
@@ -59,7 +62,7 @@ def _alike(first: str, second: str) -> tuple["Side", "Side"]:
     from clxai.exchange.sides import RUN, read_side
     from clxai.planning.findings import collect
 
-    sides = [read_side(first), read_side(second)]
+    sides = [read_side(given if Path(given.partition("@")[0]).exists() else str(find_study(given))) for given in (first, second)]
     if sides[0].kept != sides[1].kept:
         kept = [{name: table.drop(columns=RUN) for name, table in collect(one.folder).items()} for one in sides if not one.kept]
         sides = [one if one.kept else replace(one, tables=kept[0]) for one in sides]

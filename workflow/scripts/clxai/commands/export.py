@@ -19,7 +19,7 @@ examples:
   clxai export results/studies/mine/digits --to ~/mine_export
   clxai export answer --config config/answer.yaml --whole
 
-The folder holds all numbers as results.parquet (where pyarrow is installed, as by `pip install pyarrow`; else results.csv.gz),
+The folder holds all numbers as results.parquet (where pyarrow is installed, by the extra `exchange`; else results.csv.gz),
 summary.json, config.yaml, the study's tables, figures and page, the rules, and ro-crate-metadata.json: a Workflow Run RO-Crate
 with size and SHA-256 of every artefact. Weights, maps and curves are named by their digest and left where they are; --whole
 copies them too.
@@ -65,7 +65,9 @@ def run(given: argparse.Namespace) -> int:
     target = export(study, given.to or Path("exports", f"{design['name']}_{design['dataset']}"), told)
     print(target)
     if not can_write_parquet():
-        print("pyarrow is not installed: the numbers are in results.csv.gz; `pip install pyarrow` makes it Parquet")
+        print(
+            "pyarrow is not installed: the numbers are in results.csv.gz; `pip install 'clxai[exchange]'` brings it, for Parquet"
+        )
     return 0
 
 

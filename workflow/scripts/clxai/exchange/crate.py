@@ -136,7 +136,7 @@ def _action(crate: Crate) -> Entity:
         "name": f"Run of {crate.name}",
         "description": "snakemake --cores N; the config is among the objects",
         "endTime": crate.ended,
-        "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
+        "actionStatus": "http://schema.org/CompletedActionStatus",
         "instrument": {"@id": crate.workflow},
         **{role: _once(found) for role, found in roles.items() if found},
         **({"agent": {"@id": "#author"}} if crate.author else {}),
