@@ -3,10 +3,10 @@
 import pytest
 from clxai.errors import ClxaiError
 from clxai.measures.identities import CHECKED_METRICS
+from clxai.options import check_options
 from clxai.planning import params
 from clxai.planning.choices import chosen, contrasts_of, heads_of
 from clxai.planning.config import check_values
-from clxai.planning.options import check_options
 from clxai.planning.outputs import figures_left_out, figures_of, metrics_of
 from clxai.planning.provenance import code_of
 from clxai.planning.usage import members

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clxai.data.batches import in_unit_range
 from clxai.data.datasets import ImageData, open_prepared
 from clxai.heads.base import Head, load_head
 from clxai.networks.embeddings import read_embeddings
@@ -38,7 +39,7 @@ class Run:
     @property
     def images(self) -> Tensor:
         """The chosen images in [0, 1], float32."""
-        return torch.from_numpy(self.data.images[self.index.cpu().numpy()]).to(self.index.device).float() / 255
+        return in_unit_range(torch.from_numpy(self.data.images[self.index.cpu().numpy()]).to(self.index.device))
 
     @property
     def evidence(self) -> Tensor | None:

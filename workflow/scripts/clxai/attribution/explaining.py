@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import xarray
 from torch import Tensor
+from tqdm import tqdm
 
 from clxai.attribution.base import METHODS, REDUCTIONS, Explanation, Pool, Problem, layer_name
 from clxai.attribution.given import INHERITED, needed_maps, pools, provenance
@@ -53,16 +54,27 @@ def explain(
     flipping engine ranks such maps at random and counts them. `maps` are what this function returned for the methods that this
     one needs, `borrowed` for the one whose maps it borrows.
     """
-    entry = METHODS[method_name]
+    return explain_by(run, METHODS[method_name], options, seed, maps, borrowed)
+
+
+def explain_by(
+    run: Run,
+    entry: Entry,
+    options: Mapping[str, Any],
+    seed: int,
+    maps: Mapping[str, xarray.Dataset] | None = None,
+    borrowed: xarray.Dataset | None = None,
+) -> xarray.Dataset:
+    """Return what `explain` returns, by a method that need not be registered."""
     needed, task = needed_maps(run, entry, maps or {}), _task(run, entry, options, seed)
     lent = pools(run, entry, task.settings, borrowed)
     rows: dict[str, list[np.ndarray]] = {}
-    for name, head in run.heads.items():
+    for name, head in tqdm(run.heads.items(), desc=entry.name, unit="head", mininterval=2):
         if rows and not entry.semantics["per_head"]:
             _append(rows, {column: rows[column][-1] for column in ("attribution", *entry.semantics["extras"])})
         else:
             _append(rows, _explain_head(run, head, task, needed[name], lent[name]))
-            check_map(rows["attribution"][-1], method_name, name)
+            check_map(rows["attribution"][-1], entry.name, name)
         _append(rows, _targets(head, run.embeddings))
     found = _labelled(rows, list(run.heads), run.index, task, provenance(run, entry, task.settings, borrowed))
     return found if run.evidence is None else found.assign(_truth(found, run.evidence))

@@ -2,11 +2,16 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from clxai.data.datasets import StoredImages
 from clxai.runtime.memory import resident_bytes
+
+
+def in_unit_range(pixels: Num[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Return pixels in [0, 1], float32: a 255th of those stored with 8 bits; floats are in [0, 1] already."""
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
 
 
 class ImageStore:
@@ -32,7 +37,7 @@ class ImageStore:
             batch = self.resident[positions.to(self.device)]
         else:
             batch = torch.from_numpy(self.images[self.indices[positions.cpu().numpy()]]).to(self.device, non_blocking=True)
-        return batch.float().div_(255).contiguous(memory_format=torch.channels_last)
+        return in_unit_range(batch).contiguous(memory_format=torch.channels_last)
 
     def _n_bytes(self) -> int:
         return len(self.indices) * int(np.prod(self.images.shape[1:]))

@@ -53,7 +53,7 @@ def crc32_of(images: Iterable[np.ndarray]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ImageData:
-    """A prepared data set: images [image, channel, y, x] uint8 (in their file), labels, splits and channel statistics.
+    """A data set: images [image, channel, y, x], uint8 (in their file) or float in [0, 1], labels, splits, channel statistics.
 
     `evidence` [image, y, x] uint8 says where the evidence of the class is, by the number of its part and 0 elsewhere; None where
     that is not known.

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from clxai.data.batches import in_unit_range
 from clxai.data.datasets import StoredImages
 from clxai.errors import ClxaiError
 from clxai.registry import Entry, Family
@@ -46,7 +47,7 @@ class Bank:
 
     def pictures(self, places: Int[Tensor, " row"]) -> Float[Tensor, "row channel y x"]:
         """Return the training images at some places of the bank, in [0, 1], float32."""
-        return torch.from_numpy(self.images[self.items[places].cpu().numpy()]).to(self.own.device).float() / 255
+        return in_unit_range(torch.from_numpy(self.images[self.items[places].cpu().numpy()]).to(self.own.device))
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """Fit the heads of a model: on train, temperature on disturbed images of val, metrics on val and test."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from clxai.data.batches import ImageStore
 from clxai.data.datasets import ImageData
@@ -24,6 +24,14 @@ CALIBRATION_IMAGES, CALIBRATION_COPIES = 500, 4  # validation images at most, no
 MOST_NOISE = 0.5
 
 
+class Labelled(NamedTuple):
+    """Embeddings with the class of each and the number of the image that it is of: several rows may be copies of one."""
+
+    embeddings: Float[Tensor, "row feature"]
+    labels: Int[Tensor, " row"]
+    image: Int[Tensor, " row"]
+
+
 def fit_heads(
     encoder: Encoder, data: ImageData, embeddings: Tensor, options: Mapping[str, Mapping[str, Any]], where: str = "network"
 ) -> tuple[dict[str, Head], pd.DataFrame]:
@@ -33,30 +41,48 @@ def fit_heads(
 
     Raises ClxaiError, naming the file `where` of the model, if a head cannot be fitted or a class has no training image.
     """
-    labels = torch.from_numpy(data.labels)
     _check_classes(data)
-    train = torch.from_numpy(data.indices("train"))
+    labels, train = torch.from_numpy(data.labels), torch.from_numpy(data.indices("train"))
     disturbed, owner = disturbed_embeddings(encoder, data)
-    heads, rows = {}, []
-    for name, given in options.items():
-        chosen = {key: value for key, value in given.items() if key != "head"}
-        kind = HEADS[given.get("head", name)]
-        try:
-            filled = kind.options(chosen, training_images=len(train))
-            head = kind.definition.fit(embeddings[train], labels[train], data.n_classes, filled, encoder.classifier)
-        except ClxaiError as error:
-            raise ClxaiError(f"{where}: {error}") from error
-        temperature = fit_temperature(head(disturbed), labels[owner], owner)
-        head.temperature.fill_(temperature.value)
-        head.temperature_low.fill_(temperature.low)
-        head.temperature_high.fill_(temperature.high)
-        head.facts = {**head.facts, "n_fitted": float(len(train))}
+    bank = Labelled(embeddings[train], labels[train], train)
+    heads = heads_on(bank, Labelled(disturbed, labels[owner], owner), options, data.n_classes, encoder.classifier, where)
+    rows = []
+    for name, head in heads.items():
         for split in ("val", "test"):
             members = torch.from_numpy(data.indices(split))
             rows.append({"head": name, "split": split, **head_metrics(head, embeddings[members], labels[members])})
         print(f"{name}: {rows[-1]} {head.facts}", flush=True)
-        heads[name] = head
     return heads, pd.DataFrame(rows)
+
+
+def heads_on(
+    bank: Labelled,
+    calibration: Labelled,
+    options: Mapping[str, Mapping[str, Any]],
+    n_classes: int,
+    classifier: nn.Linear | None = None,
+    where: str = "network",
+) -> dict[str, Head]:
+    """Fit each named head on a bank of training embeddings, and its temperature on others; `options` as `fit_heads` has them.
+
+    `classifier` is the network's own layer where it has one. Raises ClxaiError, naming `where`, if a head cannot be fitted.
+    """
+    heads = {}
+    for name, given in options.items():
+        chosen = {key: value for key, value in given.items() if key != "head"}
+        kind = HEADS[given.get("head", name)]
+        try:
+            filled = kind.options(chosen, training_images=len(bank.labels))
+            head = kind.definition.fit(bank.embeddings, bank.labels, n_classes, filled, classifier)
+        except ClxaiError as error:
+            raise ClxaiError(f"{where}: {error}") from error
+        temperature = fit_temperature(head(calibration.embeddings), calibration.labels, calibration.image)
+        head.temperature.fill_(temperature.value)
+        head.temperature_low.fill_(temperature.low)
+        head.temperature_high.fill_(temperature.high)
+        head.facts = {**head.facts, "n_fitted": float(len(bank.labels))}
+        heads[name] = head
+    return heads
 
 
 @torch.no_grad()

@@ -74,6 +74,26 @@ def summary_table(
     return pd.DataFrame(rows)
 
 
+def mean_table(images: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Return the mean of each metric with its 95 % interval, one row per group and metric; over images where there is one seed.
+
+    Where the table has the random attribution, also the excess over it, paired by image, as `summary_table` has it.
+    """
+    has_reference = bool((images["method"] == REFERENCE).any())
+    table, rows = with_excess(images, metrics) if has_reference else images, []
+    columns = {"mean": list(metrics), **({"excess": [f"excess_{name}" for name in metrics]} if has_reference else {})}
+    for group, cell in table.groupby(GROUP, sort=True):
+        found = {what: two_way(as_cube(cell, names)) for what, names in columns.items()}
+        for number, name in enumerate(metrics):
+            row = {**dict(zip(GROUP, group, strict=True)), "metric": name, "better": better_of(name)}
+            for what, own in found.items():
+                ends = ("ci_low", "ci_high") if what == "mean" else (f"{what}_ci_low", f"{what}_ci_high")
+                row |= {what: own.mean[number]} | {end: value[number] for end, value in zip(ends, own.interval(), strict=True)}
+            counts = {"n_images": cell["image"].nunique(), "n_undefined": int(cell[name].isna().sum())}
+            rows.append({**row, "ci_over": covers(found["mean"].n_seeds[number]), **counts})
+    return pd.DataFrame(rows)
+
+
 def with_truth(summary: pd.DataFrame, truth: pd.DataFrame, n_draws: int, seed: int, blind: Sequence[str]) -> pd.DataFrame:
     """Return the summary with rows of the shares of maps that lie in the evidence, units and fill `all`, where it is known."""
     return summary if truth.empty else pd.concat([summary, summary_table(truth, SHARES, n_draws, seed, blind)], ignore_index=True)

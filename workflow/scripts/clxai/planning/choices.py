@@ -5,7 +5,7 @@ from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
 from clxai.networks.geometry import check_stem
-from clxai.planning.options import check_options
+from clxai.options import check_options
 from clxai.registry import DATA_BOUNDS, PLACES, declared
 
 # Families whose members have a section of options and may be given names of one's own, with the section that lists what runs.

@@ -8,6 +8,7 @@ from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
 from clxai.names import ALL, FOLDERS, REFERENCE, STUDIES
+from clxai.options import check_bounds, check_options
 from clxai.planning.borrowing import check_borrowed_heads
 from clxai.planning.choices import (
     SECTIONS,
@@ -23,7 +24,6 @@ from clxai.planning.confirmatory import confirmatory_of
 from clxai.planning.extents import Extent, check_source, measure, parts_of
 from clxai.planning.needed import check_start, maps_needed, methods_run, models_explained, models_needed
 from clxai.planning.networks import check_image, check_methods
-from clxai.planning.options import check_bounds, check_options
 from clxai.planning.outputs import check_figure_files, figure_options, metrics_of
 from clxai.planning.trust import measure_of, references_of, trust_of
 from clxai.registry import declared

@@ -8,7 +8,7 @@ from typing import Any
 
 from clxai.data.sizes import shape_of
 from clxai.errors import ClxaiError
-from clxai.planning.options import check_options
+from clxai.options import check_options
 from clxai.planning.watching import read_known, remember, side_file, state_of
 from clxai.registry import declared, keywords_of
 

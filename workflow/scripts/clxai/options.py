@@ -1,10 +1,10 @@
-"""Options of members, checked against the defaults and bounds that the members declare."""
+"""Options of members, checked against the defaults and bounds that the members declare; members as a job is told of them."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
-from clxai.registry import DATA_BOUNDS
+from clxai.registry import DATA_BOUNDS, PLACES, Entry, Family
 
 _OF_DATA = {
     "training_images": "{most} training images of {of}",
@@ -70,3 +70,29 @@ def check_bounds(
         if most is not None and key in given and given[key] > most:
             words = _OF_DATA[bound].format(most=most, of=of)
             raise ClxaiError(f"{where}.{key} must be at most the {words}. Got {given[key]}")
+
+
+def check_member(entry: Entry, given: Mapping[str, Any]) -> None:
+    """Raise ClxaiError, as `check_options` does, on an option that a member does not have, of another type or out of range.
+
+    A method that needs a baseline has that for one more.
+    """
+    own = entry.semantics
+    baseline = {} if own.get("baseline") is None else {"baseline": None}
+    check_options(given, {**own["options"], **baseline}, entry.name, own["at_most"], own["at_least"])
+
+
+def chosen_member(family: Family, choice: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Return a member of a family as a job is told of it: {name, the family's word, options}.
+
+    `choice` is its name, or a mapping as `{"fill": "blur", "sigma": 0.1, "name": "soft"}`, in which `name` may be left out.
+    Raises ClxaiError on an unknown member or option.
+    """
+    word = PLACES[family.family].decorator
+    given = {word: choice} if isinstance(choice, str) else dict(choice)
+    if word not in given:
+        raise ClxaiError(f"{family.what}: a mapping names the member as {word!r}. Got {given}")
+    entry = family[given.pop(word)]
+    name = given.pop("name", entry.name)
+    check_member(entry, given)
+    return {"name": name, word: entry.name, "options": given}
