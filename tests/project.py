@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import snakemake_forks
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -136,7 +137,12 @@ class Project:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def snakemake(self, *arguments, config=TINY):
-        """Run Snakemake with a config file and return the finished process with its output."""
+        """Run Snakemake with a config file and return the finished process with its output.
+
+        In a process of its own where PYTHONPATH is another, which counts from the start of Python alone.
+        """
+        if "PYTHONPATH" not in self.environment:
+            return snakemake_forks.call(self._arguments(arguments, config), self.folder, self._place()["env"])
         return subprocess.run(self._command(arguments, config), **self._place(), capture_output=True, timeout=1200, check=False)
 
     @contextmanager
@@ -152,7 +158,11 @@ class Project:
             process.wait(timeout=60)
 
     def _command(self, arguments, config):
-        return [sys.executable, "-m", "snakemake", *arguments, *(["--configfile", config] if config else [])]
+        return [sys.executable, "-m", "snakemake", *self._arguments(arguments, config)]
+
+    @staticmethod
+    def _arguments(arguments, config):
+        return [*arguments, *(["--configfile", config] if config else [])]
 
     def _place(self):
         return {"cwd": self.folder, "env": {**os.environ, **self.environment}, "text": True}

@@ -4,10 +4,11 @@ import json
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -77,25 +78,25 @@ def test_atomic_failure_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.txt", "old")]
 
 
-WRITE = """
-import resource, sys
-sys.path[:0] = {path!r}
-from test_artefacts import WRITERS
-resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-WRITERS[{name!r}][0]({target!r})
-"""
+@contextmanager
+def files_of_at_most(n_bytes):
+    """No file of this process may grow beyond a number of bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("name", ["arrays.nc", "tensors.safetensors", "table.csv", "record.json"])
 @pytest.mark.parametrize("limit", [0, 20])
 def test_full_disk_is_one_clear_line_and_leaves_the_old_file(tmp_path, name, limit):
-    """A process of its own, whose files may not grow."""
     target = tmp_path / name
     target.write_text("old")
-    script = WRITE.format(path=[str(Path(__file__).parent), *sys.path], limit=limit, name=name, target=str(target))
-    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert process.returncode == 1
-    assert process.stderr.splitlines()[-1] == f"clxai.errors.ClxaiError: {target}: cannot be written (File too large)"
+    with pytest.raises(ClxaiError) as refusal, files_of_at_most(limit):
+        WRITERS[name][0](target)
+    assert str(refusal.value) == f"{target}: cannot be written (File too large)"
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "old")]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 
 import pytest
 from clxai.commands.main import main
@@ -29,19 +30,19 @@ def other(tmp_path):
 
 
 @pytest.fixture
-def checkout(tmp_path, other):
+def checkout(tmp_path):
     """A checkout with a library that says so when it prepares data."""
-    project = copy_project(tmp_path / "checkout", other)
+    project = copy_project(tmp_path / "checkout")
     module = project.folder / "workflow/scripts/clxai/data/preparing.py"
     module.write_text(module.read_text() + "\nprint('the library of this checkout')\n")
     return project
 
 
 @pytest.fixture
-def elsewhere(tmp_path, other):
+def elsewhere(tmp_path):
     """An empty working directory."""
     (tmp_path / "elsewhere").mkdir()
-    return Project(tmp_path / "elsewhere", other)
+    return Project(tmp_path / "elsewhere")
 
 
 def plain(checkout, elsewhere, target):
@@ -61,8 +62,8 @@ def module(checkout, elsewhere, target):
 
 
 @pytest.mark.parametrize("way", [plain, directory, module])
-def test_jobs_use_the_library_beside_their_script(checkout, elsewhere, way):
-    project, process = way(checkout, elsewhere, IMAGES)
+def test_jobs_use_the_library_beside_their_script(checkout, elsewhere, other, way):
+    project, process = way(replace(checkout, environment=other), replace(elsewhere, environment=other), IMAGES)
     assert process.returncode == 0, process.stdout + process.stderr
     assert "the library of this checkout" in (project.folder / "results/digits/logs/prepare_data.log").read_text()
     assert (project.folder / IMAGES).exists()
