@@ -132,8 +132,8 @@ def maps_of(heads, signed):
 
 
 def is_filled(figure):
-    """Draw a figure as it is saved; does every axis show a line, a picture, a heat map or at least words?"""
-    figure.canvas.draw()
+    """Lay a figure out as it is saved; does every axis show a line, a picture, a heat map or at least words?"""
+    figure.draw_without_rendering()
     return all(axis.lines or axis.images or axis.collections or axis.texts for axis in figure.axes)
 
 

@@ -1,6 +1,7 @@
 """The README's results and the committed pages are those of the committed tables, and runs are kept side by side."""
 
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +28,20 @@ def test_what_the_readme_says_by_hand_is_what_the_committed_tables_say():
     assert (said in text) == any(one.claim == "answer_open" for one in findings.statements(runs))
     assert {study.n_trainings for study in runs.values()} == {3}
     assert {width["network_options"]["width"] for width in filled_config()["models"].values()} == {64 / 4}  # "a quarter as wide"
+
+
+def test_how_far_means_move_within_the_intervals_of_temperatures_is_what_the_committed_tables_say():
+    table = pd.read_csv(DEFAULT / "summary.csv")
+    own = table[table["explained_by"] == table["scored_by"]]
+    cells = ["cpu", "model", "units", "method", "fill", "explained_by"]
+    srg = own.pivot_table(index=cells, columns="metric", values="mean")
+    moved = srg[["srg_matched_low", "srg_matched_high"]].sub(srg["srg_matched"], axis=0).abs().stack()
+    knn = moved.index.get_level_values("explained_by") == "knn"
+    found = [f"{math.ceil(100 * value) / 100:.2f}"[1:] for value in (moved[knn].max(), moved[~knn].max())]
+    text = " ".join((ROOT / "docs" / "methods.md").read_text().split())
+    said = f"no mean SRG of a head's own maps moves by more than {found[0]} between `T` and an end of its interval (kNN) or {found[1]}"
+    assert said in text
+    assert "half of them by .005 or less" in text and moved.median() <= 0.005
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
