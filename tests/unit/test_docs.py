@@ -8,6 +8,7 @@ import pytest
 import yaml
 from clxai.measures.metrics.base import METRICS
 from clxai.planning import member_docs, module_docs
+from clxai.planning.findings import BEGIN, END
 from clxai.registry import LIBRARY, declared
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +32,13 @@ def test_links_lead_somewhere(document):
         path = document.parent / file if file else document
         assert path.exists(), f"{document.name}: {target} does not exist"
         assert not anchor or anchor in anchors(path.read_text()), f"{document.name}: {target}: no such heading"
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if path.name != "CHANGELOG.md"], ids=lambda path: path.stem)
+def test_prose_fits_a_screen(document):
+    """Lines of at most 130 characters, but for tables, code and the results that are written from tables."""
+    text = re.sub(f"{BEGIN}.*?{END}|^```.*?^```", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert [line for line in text.splitlines() if len(line) > 130 and not line.startswith(("|", "    "))] == []
 
 
 @pytest.mark.parametrize("family", ["losses", "heads", "methods"])

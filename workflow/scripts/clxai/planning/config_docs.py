@@ -5,6 +5,7 @@ A test holds the committed file equal to what this module writes.
 
 import ast
 import json
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from clxai.registry import LIBRARY, Declaration, declared
 ROOT = LIBRARY.parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 TARGET = ROOT / "config" / "README.md"
+_WIDTH = 130  # characters of a line of prose
 COMMAND = "PYTHONPATH=workflow/scripts python -m clxai.planning.config_docs"
 
 _TITLE = f"""\
 # Configuration
 
-<!-- Written by `{COMMAND}` from the schema and from what the library declares. -->
+<!-- Written by `{COMMAND}`. -->
 """
 
 _INTRO = """\
@@ -165,7 +167,7 @@ def document(schema: Mapping[str, Any]) -> str:
         keyed = isinstance(entry, Mapping)
         keys = list(_rows(entry if keyed else section))
         title = f"{name}.<name>" if keyed else name
-        parts.append(f"### `{title}`\n\n{_cell(section['description'])}\n")
+        parts.append(f"### `{title}`\n\n{textwrap.fill(_cell(section['description']), _WIDTH, break_on_hyphens=False)}\n")
         if keys:
             parts.append(markdown_table(("key", "type", "default", "description"), keys))
     parts.append("## Declared names\n")
