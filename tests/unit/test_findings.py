@@ -39,8 +39,8 @@ def test_how_far_means_move_within_the_intervals_of_temperatures_is_what_the_com
     knn = moved.index.get_level_values("explained_by") == "knn"
     found = [f"{math.ceil(100 * value) / 100:.2f}"[1:] for value in (moved[knn].max(), moved[~knn].max())]
     text = " ".join((ROOT / "docs" / "methods.md").read_text().split())
-    said = f"no mean SRG of a head's own maps moves by more than {found[0]} between `T` and an end of its interval (kNN) or {found[1]}"
-    assert said in text
+    said = "no mean SRG of a head's own maps moves by more than {} between `T` and an end of its interval (kNN) or {}"
+    assert said.format(*found) in text
     assert "half of them by .005 or less" in text and moved.median() <= 0.005
 
 

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from graphlib import TopologicalSorter
+from statistics import median
 
 import pytest
 from clxai.registry import LIBRARY, module_of
@@ -154,3 +155,17 @@ def test_every_job_begins_before_its_other_imports(script):
     before = [line for line in lines[:begun] if "import" in line.split() and "clxai" in line]
     assert before == ["from clxai.runtime.logs import log_to"]
     assert any(line.startswith("from clxai.") for line in lines[begun:])
+
+
+def test_functions_are_short():
+    """No function has more than 40 lines after its docstring, and half of them have six or fewer."""
+    lengths = {}
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+                lengths[f"{module_of(file)}.{node.name}, line {node.lineno}"] = (
+                    node.end_lineno - body[0].lineno + 1 if body else 0
+                )
+    assert [name for name, length in lengths.items() if length > 40] == []
+    assert median(lengths.values()) <= 6

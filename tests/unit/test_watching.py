@@ -164,11 +164,39 @@ def test_of_a_folder_the_images_of_classes_are_watched(entry, tmp_path):
     assert sorted(name for name, _ in found) == ["a/0.png", "b/0.png"]
 
 
-def test_of_a_torchvision_root_all_files_are_watched_but_not_of_a_set_that_is_downloaded(entry, tmp_path):
+def test_of_a_torchvision_root_all_files_are_watched(entry, tmp_path):
     write(tmp_path / "MNIST" / "raw" / "images", "x")
     mine = entry("torchvision", name="MNIST", path=str(tmp_path))
     assert [name for name, _ in torchvision_sets.files(mine)] == ["MNIST/raw/images"]
-    assert list(torchvision_sets.files({**mine, "download": True})) == []
+
+
+@pytest.mark.parametrize("watch", ["content", "stat"])
+def test_downloaded_set_is_watched_from_the_first_planning_after_it_was_prepared(config, entry, tmp_path, monkeypatch, watch):
+    """What comes down with the first study is no change, nor is another set in the same root, nor a root that was cleared."""
+    monkeypatch.chdir(tmp_path)
+    own, images = entry("torchvision", name="MNIST", download=True, path="root", watch=watch), tmp_path / "root/MNIST/images"
+    config["datasets"]["own"], config["study"]["datasets"] = own, ["own"]
+
+    def planned():
+        watch_files(config)
+        return content(own, "own")
+
+    assert planned() is None
+    write(images, "x")  # the job downloads and prepares
+    assert planned() is None
+    side_file("own").parent.mkdir(parents=True, exist_ok=True)
+    side_file("own").with_name("images.npy").touch()
+    assert planned() is None
+    write(tmp_path / "root/CIFAR10/images", "of another set")
+    assert planned() is None
+    write(images, "other pixels")
+    changed = planned()
+    assert changed["files"] == 1
+    assert planned() == changed
+    write(images, "x")
+    assert planned() is None
+    images.unlink()
+    assert planned() is None
 
 
 def test_watched_folder_is_read_once_by_planning_and_never_by_jobs(config, entry, tmp_path, monkeypatch, reads):

@@ -117,12 +117,9 @@ def check(entry: Mapping[str, Any], where: str) -> None:
 
 
 def files(entry: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
-    """Yield name and path of every file below the root, links to folders not followed; none of a set that is downloaded.
-
-    Such a set is not there when the first study is planned, and would be another one when the second is.
-    """
+    """Yield name and path of every file below the root, links to folders not followed."""
     root = root_of(entry)
-    for folder, _, names in () if entry["download"] else os.walk(root):
+    for folder, _, names in os.walk(root):
         yield from (((Path(folder) / name).relative_to(root).as_posix(), Path(folder) / name) for name in names)
 
 

@@ -72,6 +72,22 @@ def _explain(error: Any) -> str:
 
 def check_values(config: Mapping[str, Any]) -> None:
     """Raise ClxaiError where a filled config names something unknown or asks for what cannot work."""
+    _check_names(config)
+    methods_run(config)
+    _check_shown(config)
+    _check_checks(config["checks"])
+    for name in models_needed(config):
+        _check_model(config, name)
+    for name in models_explained(config):
+        _check_explained(config, name)
+    for maps in maps_needed(config):
+        check_borrowed_heads(config, maps)
+    for name in config["study"]["datasets"]:
+        _check_dataset(config, name)
+
+
+def _check_names(config: Mapping[str, Any]) -> None:
+    """Raise ClxaiError unless all that the study names is there, and no name is one that means something else."""
     study = config["study"]
     listed = {family: config[section][family] for family, section in SECTIONS.items()}
     for section in ("models", "samples", *SECTIONS):
@@ -90,9 +106,12 @@ def check_values(config: Mapping[str, Any]) -> None:
             chosen(config, family, name, f"{section}.{family}")
         for name in config[family]:
             chosen(config, family, name)
-    methods_run(config)
     if study["sample"] not in config["samples"]:
         raise ClxaiError(f"study.sample: {unknown_name('sample', study['sample'], config['samples'])}")
+
+
+def _check_shown(config: Mapping[str, Any]) -> None:
+    """Raise ClxaiError unless the study can have the tables and figures that it asks for."""
     contrasts_of(config)
     for name in config["figures"]:
         figure_options(config, name)
@@ -103,18 +122,14 @@ def check_values(config: Mapping[str, Any]) -> None:
     metrics_of(config)
     check_figure_files(config)
     confirmatory_of(config)
-    _check_checks(config["checks"])
-    for name in models_needed(config):
-        _check_model(config, name)
-    for name in models_explained(config):
-        if not heads_of(config, name):
-            loss = config["models"][name]["loss"]
-            raise ClxaiError(f"models.{name}: none of study.heads {study['heads']} works with loss {loss}")
-        check_methods(config, name)
-    for maps in maps_needed(config):
-        check_borrowed_heads(config, maps)
-    for name in study["datasets"]:
-        _check_dataset(config, name)
+
+
+def _check_explained(config: Mapping[str, Any], name: str) -> None:
+    """Raise ClxaiError unless a model has a head of the study, and can be explained by its methods."""
+    if not heads_of(config, name):
+        heads, loss = config["study"]["heads"], config["models"][name]["loss"]
+        raise ClxaiError(f"models.{name}: none of study.heads {heads} works with loss {loss}")
+    check_methods(config, name)
 
 
 def _check_checks(checks: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from clxai.data.sizes import shape_of
 from clxai.errors import ClxaiError
 from clxai.options import check_options
-from clxai.planning.watching import read_known, remember, side_file, state_of
+from clxai.planning.watching import changed_since_download, keep_first, read_known, remember, side_file, state_of
 from clxai.registry import declared, keywords_of
 
 _MOST_PARTS = 255  # that a mask of bytes can number
@@ -40,6 +40,8 @@ def content(entry: Mapping[str, Any], dataset: str) -> Any:
     told, files = _told(entry, "content"), _told(entry, "files")
     if entry["watch"] == "none":
         return None
+    if files and entry["download"]:
+        return changed_since_download(files(entry), entry["watch"], dataset)
     if files and not (told and entry["watch"] == "content"):
         return state_of(files(entry), entry["watch"], read_known(side_file(dataset)))
     return told(entry) if told else None
@@ -50,7 +52,9 @@ def watch_files(config: Mapping[str, Any]) -> None:
     for dataset in config["study"]["datasets"]:
         entry = config["datasets"][dataset]
         files = _told(entry, "files")
-        if files and entry["watch"] == "content" and not _told(entry, "content"):
+        if files and entry["download"] and entry["watch"] != "none":
+            keep_first(files(entry), entry["watch"], dataset)
+        elif files and entry["watch"] == "content" and not _told(entry, "content"):
             remember(files(entry), side_file(dataset))
 
 

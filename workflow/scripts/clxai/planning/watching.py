@@ -56,6 +56,46 @@ def digests(files: Named, known: Known) -> dict[str, list[Any]]:
     return {name: [*stamp, read[name] if name in read else known[name][3]] for name, (_, stamp) in found.items()}
 
 
+def changed_since_download(files: Named, watch: str, dataset: str) -> dict[str, Any] | None:
+    """Return the state of the files of a downloaded data set; None while it is the one that was kept first, or none is there.
+
+    A set is not there when its first study is planned, and must not count as another one when the second is. Files that came
+    later, of other sets of the root, do not count.
+    """
+    first = _read_first(dataset)
+    own = [(name, path) for name, path in files if name in first.get("names", ())]
+    state = state_of(own, watch, read_known(side_file(dataset))) if own else None
+    return None if state == first.get(watch, state) else state
+
+
+def keep_first(files: Named, watch: str, dataset: str) -> None:
+    """Keep what a downloaded data set was made of, at the first planning after it was prepared."""
+    first, path = _read_first(dataset), _first_file(dataset)
+    if watch in first or not path.with_name("images.npy").exists():
+        return
+    listed = list(files)
+    if watch == "content":
+        remember(listed, side_file(dataset))
+    names = first.get("names", sorted(name for name, _ in listed))
+    own = [(name, file) for name, file in listed if name in names]
+    kept = {**first, "names": names, watch: state_of(own, watch, read_known(side_file(dataset)))}
+    with suppress(OSError, ClxaiError), atomic(path) as temporary:
+        temporary.write_text(json.dumps(kept), encoding="utf-8")
+
+
+def _first_file(dataset: str) -> Path:
+    return side_file(dataset).with_name(".downloaded.json")
+
+
+def _read_first(dataset: str) -> dict[str, Any]:
+    """Return the names of the files of a downloaded set, and their state by `watch`; nothing before it was prepared."""
+    with suppress(OSError, ValueError):
+        first = json.loads(_first_file(dataset).read_text(encoding="utf-8"))
+        if isinstance(first, dict) and isinstance(first.get("names"), list):
+            return first
+    return {}
+
+
 def read_known(path: Path) -> Known:
     """Return what a side file holds; nothing if it is absent or damaged."""
     with suppress(OSError, ValueError):
