@@ -60,7 +60,10 @@ def finished(tmp_path):
                 run / "logs" / "train_model.log",
                 run / "curves" / "evaluation" / "grid" / "ig.nc",
             ]
-            files += [run / "curves" / "evaluation" / "grid" / "of_another_study.nc"]
+            files += [
+                run / "curves" / "evaluation" / "grid" / "of_another_study.nc",
+                run / "curves" / "evaluation" / "coarse" / "ig.nc",
+            ]
         for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(weights)
@@ -156,8 +159,8 @@ def test_inventory_is_what_belongs_to_the_study(finished):
     assert found["data/labels.nc"].sha256 == hashlib.sha256(b"weights").hexdigest()
     assert found["ce/seed0/model.safetensors"].size == 7
     assert "ce/seed4/curves/evaluation/grid/ig.nc" in found
-    left_out = [name for name in found if "logs" in name or "watch" in name or "another" in name or name.startswith("other/")]
-    assert left_out == []
+    foreign = ("logs", "watch", "another", "coarse", "other/")
+    assert [name for name in found if any(word in name for word in foreign)] == []
 
 
 def test_inventory_refuses_a_folder_that_is_no_study(tmp_path):

@@ -34,8 +34,8 @@ def inventory(study: Path) -> list[Artefact]:
     """Return the artefacts of a finished study, `results/studies/{study}/{dataset}`, sorted: its own, then those of its runs.
 
     Its own are all files of its folder; of the shared ones the prepared data and samples, and of each model and seed in its
-    tables the weights, records, embeddings and heads, and the maps and curves of its methods. Logs and benchmarks are left out.
-    Raises ClxaiError if the folder is not that of a study.
+    tables the weights, records, embeddings and heads, and the maps and curves of its methods and units. Logs and benchmarks are
+    left out. Raises ClxaiError if the folder is not that of a study.
     """
     tables = study / "tables"
     if not (tables / "models.csv").is_file():
@@ -45,7 +45,8 @@ def inventory(study: Path) -> list[Artefact]:
     if study.resolve().parents[1].name != STUDIES or not (results / study.resolve().name).is_dir():
         return own  # moved, or a copy of the tables alone
     home = results / study.resolve().name
-    return own + [_artefact(path, home, False) for path in _shared(home, read_table(tables / "models.csv"), _methods(tables))]
+    models, maps = (read_table(tables / f"{name}.csv") for name in ("models", "maps"))
+    return own + [_artefact(path, home, False) for path in _shared(home, models, maps)]
 
 
 def compared(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, list[str]]:
@@ -70,17 +71,14 @@ def _files(folder: Path) -> list[Path]:
     return [path for path, names in parts if names[0] not in _PASSING and not any(name.startswith(".") for name in names)]
 
 
-def _methods(tables: Path) -> set[str]:
-    """Return the methods whose maps and curves a study has."""
-    return {*read_table(tables / "maps.csv")["method"]} if (tables / "maps.csv").is_file() else set()
-
-
-def _shared(home: Path, models: pd.DataFrame, methods: set[str]) -> Iterator[Path]:
-    """Yield the files of a data set that belong to a study."""
+def _shared(home: Path, models: pd.DataFrame, maps: pd.DataFrame) -> Iterator[Path]:
+    """Yield the files of a data set that belong to a study, by its tables of models and maps."""
+    methods, units = {*maps["method"]}, {*maps["units"]}
     yield from _files(home / _DATA) if (home / _DATA).is_dir() else ()
     for model, seed in models[["model", "seed"]].itertuples(index=False):
         run = home / str(model) / f"seed{seed}"
         for path in _files(run):
-            is_of_method = path.relative_to(run).parts[0] in ("attributions", "curves")
-            if not is_of_method or path.stem in methods:
+            kind = path.relative_to(run).parts[0]
+            of_method = kind not in ("attributions", "curves") or path.stem in methods
+            if of_method and (kind != "curves" or path.parent.name in units):
                 yield path
