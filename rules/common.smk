@@ -29,6 +29,7 @@ if not os.path.samefile(os.path.dirname(clxai.__file__), SCRIPTS / "clxai"):
 from clxai.errors import ClxaiError
 from clxai.planning import params
 from clxai.planning.borrowing import borrowed_maps
+from clxai.planning.brought import weights_of
 from clxai.planning.choices import heads_of, heads_of_all
 from clxai.planning.extents import watch_files
 from clxai.planning.filling import fill
@@ -41,7 +42,7 @@ from clxai.planning.needed import (
     models_needed,
 )
 from clxai.planning.outputs import figure_semantics, figures_left_out, figures_of
-from clxai.planning.provenance import code_of, edited
+from clxai.planning.provenance import code_of, edited, own_files
 from clxai.planning.reading import check_keys, check_unchanged
 from clxai.planning.usage import members
 from clxai.runtime.identity import announce, code_digests
@@ -193,8 +194,16 @@ def verdict_page():
     )
 
 
+def own(script):
+    """The files of a user that declare members which a job uses, and what they import: inputs by content, as the library's code."""
+    return lambda wildcards: relative(own_files(*members(config, script, wildcards)))
+
+
 def start_file(wildcards):
-    """The checkpoint that a model starts from, of the same seed; none if it has no start."""
+    """What a model starts from, of the same seed: a user's weights, or the checkpoint of another model; none if it has no start."""
+    brought = weights_of(config, wildcards.model, wildcards.seed)
+    if brought is not None:
+        return [brought]
     start = config["models"][wildcards.model]["start"]
     names = [] if start is None else [start]
     return expand(f"{RUN}/model.safetensors", model=names, allow_missing=True)

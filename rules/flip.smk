@@ -7,6 +7,7 @@ rule flip:
         embeddings=rules.embed_images.output,
         heads=own_head_files,
         attributions=rules.attribute.output,
+        own=own("flip"),
         code=code("flip"),
     output:
         f"{RUN}/curves/{{sample}}/{{units}}/{{method}}.nc",

@@ -5,6 +5,7 @@ rule fit_heads:
         images=rules.prepare_data.output.images,
         model=rules.train_model.output.model,
         embeddings=rules.embed_images.output,
+        own=own("fit_heads"),
         code=code("fit_heads"),
     output:
         metrics=f"{RUN}/heads/metrics.csv",

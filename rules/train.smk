@@ -4,6 +4,7 @@ rule train_model:
         images=rules.prepare_data.output.images,
         labels=rules.prepare_data.output.labels,
         start=start_file,
+        own=own("train_model"),
         code=code("train_model"),
     output:
         model=f"{RUN}/model.safetensors",
@@ -32,6 +33,7 @@ rule embed_images:
         images=rules.prepare_data.output.images,
         labels=rules.prepare_data.output.labels,
         model=rules.train_model.output.model,
+        own=own("embed_images"),
         code=code("embed_images"),
     output:
         f"{RUN}/embeddings.nc",

@@ -395,7 +395,7 @@ AUGMENTATION = {
 HELD_ABOVE = (
     *("loss", "loss_options", "views", "epochs", "batch_size", "optimiser", "learning_rate", "momentum", "weight_decay"),
     *("schedule", "warmup_epochs", "validate_every", "keep", "network", "network_options", "projection_size", "precision"),
-    *("compile", "start", "randomise", "masks.share", "masks.units", "masks.fill"),
+    *("compile", "start", "weights", "normalise", "randomise", "masks.share", "masks.units", "masks.fill"),
 )
 
 

@@ -62,7 +62,7 @@ def test_start_that_cannot_be_found_is_refused(family, starts, message):
         ({"b.network": "cnn"}, "models.b.start: 'b' and 'a' must have the same network. Got cnn {'width': 16} and resnet18"),
         ({"b.randomise": ["layer5"]}, "models.b.randomise: unknown layer 'layer5'. Did you mean 'layer4'? Known: layer1, layer2"),
         ({"a.randomise": ["layer4"]}, "models.a.randomise needs a model to start from: set models.a.start. Got ['layer4']"),
-        ({"a.epochs": 0}, "models.a.epochs must be at least 1, or 0 for a model with a start. Got 0"),
+        ({"a.epochs": 0}, "models.a.epochs must be at least 1, or 0 for a model with a start or weights. Got 0"),
         ({"b.epochs": 0, "b.warmup_epochs": 1}, "models.b.warmup_epochs must be below epochs 0. Got 1"),
         ({"a.loss": "suppcon"}, "models.a.loss: unknown loss 'suppcon'. Did you mean 'supcon'?"),
     ],

@@ -7,4 +7,5 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 FOLDERS = ("data", "logs", "benchmarks")  # of a data set, beside those of its models
 STUDIES = "studies"  # the folder of what belongs to one study, beside those of the data sets
 ALL = "all"  # in tables: not one name but the mean over all
+NO_LOSS = "none"  # of a model that was not trained by a loss of this library: nothing sits on its embedding
 REFERENCE = "random"  # the attribution that every other one is compared with

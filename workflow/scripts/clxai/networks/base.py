@@ -11,6 +11,11 @@ layers: submodules with a spatial output that class activation maps can take, by
 last one `last`. smallest: the least side of an image in pixels, or one for each stem: then the options have a `stem`, which may
 be `auto`. lrp: how relevance propagation prepares the network, "sequential" (batch norms are merged), "residual" (the same, and
 each addition, a module `blocks.Add`, becomes a sum with a rule), or null where it has no rules for it.
+
+A network in a user's own file, `path/to/file.py:name`, may be any module, see `foreign`. It also says, where that is so: size,
+the only [y, x] of images that it takes; channels, their number; embedding, the submodule whose output is the embedding, where the
+module itself returns something else; classifier, its last linear layer, which gives the softmax head: the embedding is then what
+that layer takes; normalise, a pair, the means and the standard deviations, per channel, of the images that it was trained on.
 """
 
 from clxai.registry import Family
@@ -26,13 +31,10 @@ NETWORKS = Family(
         "embedding": {"type": ["null", "string"], "default": None},
         "classifier": {"type": ["null", "string"], "default": None},
         "normalise": {
-            "type": ["null", "object"],
-            "properties": {
-                "mean": {"type": "array", "items": {"type": "number"}},
-                "std": {"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}},
-            },
-            "required": ["mean", "std"],
-            "additionalProperties": False,
+            "type": ["null", "array"],
+            "items": {"type": "array", "items": {"type": "number"}, "minItems": 1},
+            "minItems": 2,
+            "maxItems": 2,
             "default": None,
         },
     },

@@ -22,7 +22,7 @@ from clxai.registry import Entry, fill_keywords
 
 _NUMBERS = count(1)
 _BATCH_TOLERANCE = 1e-3  # of the largest value of an embedding: what the order of sums in another batch size may change
-_PROBED = 4  # images that a network is tried on
+PROBED = 4  # images that a network is tried on
 
 
 def network_of(
@@ -82,7 +82,8 @@ def check_behaviour(network: Network, images: Float[Tensor, "image channel y x"]
     That is: finite weights, the same embedding alone as in a batch, another one for another image, weights that calls do not
     change, a gradient by the image. Tried on the first few images, in [0, 1].
     """
-    where, images = f"network {network.architecture.network!r}", images[:_PROBED]
+    where, images, was_training = f"network {network.architecture.network!r}", images[:PROBED], network.training
+    network.eval()
     if not all_finite(network.state_dict()):
         raise ClxaiError(f"{where}: weights are not finite")
     state = {name: value.clone() for name, value in network.state_dict().items()}
@@ -102,6 +103,7 @@ def check_behaviour(network: Network, images: Float[Tensor, "image channel y x"]
     if len(images) > 1 and not torch.equal(images[0], images[1]) and torch.equal(first, first[:1].expand_as(first)):
         raise ClxaiError(f"{where} gives every image the same embedding")
     _check_slope(network, images[:1], where)
+    network.train(was_training)
 
 
 def _check_slope(network: Network, image: Tensor, where: str) -> None:

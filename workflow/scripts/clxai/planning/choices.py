@@ -4,12 +4,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
+from clxai.names import NO_LOSS
 from clxai.networks.geometry import check_stem
 from clxai.options import check_options
-from clxai.registry import DATA_BOUNDS, PLACES, declared
+from clxai.registry import (
+    DATA_BOUNDS,
+    PLACES,
+    Declaration,
+    declaration_of,
+    declared,
+    fill_keywords,
+    is_own,
+    keywords_of,
+)
 
 # Families whose members have a section of options and may be given names of one's own, with the section that lists what runs.
 SECTIONS = {"methods": "study", "heads": "study", "fills": "flipping", "units": "flipping"}
+_BROUGHT = ("weights", "normalise")  # keys of a recipe that it lacks where they are not given
+# Networks of the library as others publish their weights: the names of weights are the same.
+PUBLISHED = {f"torchvision/{name}": (name, {"stem": "large", "width": 64}) for name in ("resnet18", "resnet50")}
 _NEEDED = {"mask": "the mask of removed pixels", "bank": "the training images as a trained model embeds them"}
 
 
@@ -114,15 +127,22 @@ def heads_of(config: Mapping[str, Any], model: str) -> list[str]:
 
 
 def has_classifier(config: Mapping[str, Any], model: str) -> bool:
-    """Say whether the loss of a model trains a classifier; else it is contrastive and trains a projection."""
+    """Say whether the loss of a model trains a classifier; else it trains a projection, or there is none."""
     return loss_of(config, model)["top"] == "classifier"
 
 
+def is_contrastive(config: Mapping[str, Any], model: str) -> bool:
+    """Say whether the loss of a model trains a projection."""
+    return loss_of(config, model)["top"] == "projection"
+
+
 def loss_of(config: Mapping[str, Any], model: str) -> Mapping[str, Any]:
-    """Return what the loss of a model declares. Raises ClxaiError if there is no such loss."""
+    """Return what the loss of a model declares, or the like of a model without one. Raises ClxaiError if it is unknown."""
     loss, known = config["models"][model]["loss"], declared("losses")
+    if loss == NO_LOSS:
+        return fill_keywords({"top": "nothing"}, keywords_of("losses"), f"models.{model}.loss")
     if loss not in known:
-        raise ClxaiError(f"models.{model}.loss: {unknown_name('loss', loss, known)}")
+        raise ClxaiError(f"models.{model}.loss: {unknown_name('loss', loss, [*known, NO_LOSS])}")
     return known[loss].semantics
 
 
@@ -138,15 +158,29 @@ def heads_of_all(config: Mapping[str, Any]) -> list[str]:
 
 def network_of(config: Mapping[str, Any], model: str) -> tuple[str, dict[str, Any]]:
     """Return the network of a model and all its options, defaults filled in, checked."""
-    recipe, known = config["models"][model], declared("networks")
-    name, given = recipe["network"], recipe["network_options"]
-    if name not in known:
-        raise ClxaiError(f"models.{model}.network: {unknown_name('network', name, known)}")
-    semantics, where = known[name].semantics, f"models.{model}.network_options"
-    check_options(given, semantics["options"], where, semantics["at_most"], semantics["at_least"])
-    options = {**semantics["options"], **given}
-    check_stem(semantics, options, where)
+    recipe, where = config["models"][model], f"models.{model}.network"
+    name, fixed = PUBLISHED.get(recipe["network"], (recipe["network"], {}))
+    semantics, given = _network(name, where).semantics, recipe["network_options"]
+    for option in fixed:
+        if option in given:
+            raise ClxaiError(f"{where}_options.{option} is {fixed[option]!r} for {recipe['network']}. Got {given[option]!r}")
+    check_options(given, semantics["options"], f"{where}_options", semantics["at_most"], semantics["at_least"])
+    options = {**semantics["options"], **fixed, **given}
+    check_stem(semantics, options, f"{where}_options")
     return name, options
+
+
+def _network(name: str, where: str) -> Declaration:
+    """Return what a network declares. Raises ClxaiError, which `where` begins, if it is neither the library's nor in a file."""
+    if is_own(name):
+        try:
+            return declaration_of("networks", name)
+        except ClxaiError as error:
+            raise ClxaiError(f"{where}: {error}") from error
+    if name not in declared("networks"):
+        known = [*declared("networks"), *PUBLISHED]
+        raise ClxaiError(f"{where}: {unknown_name('network', name, known)}; any other by path/to/file.py:function")
+    return declared("networks")[name]
 
 
 def recipe_of(config: Mapping[str, Any], model: str) -> dict[str, Any]:
@@ -155,11 +189,11 @@ def recipe_of(config: Mapping[str, Any], model: str) -> dict[str, Any]:
     A warm-up that is not given is 1 epoch, half of a single one, none without training. Without random masks the recipe has no
     key `masks`.
     """
-    recipe = dict(config["models"][model])
+    recipe = {key: value for key, value in config["models"][model].items() if value is not None or key not in _BROUGHT}
     recipe.pop("masks")
     if masks := masks_of(config, model):
         recipe["masks"] = masks
-    recipe["network_options"] = network_of(config, model)[1]
+    recipe["network"], recipe["network_options"] = network_of(config, model)
     if recipe["warmup_epochs"] is None:
         recipe["warmup_epochs"] = {0: 0, 1: 0.5}.get(recipe["epochs"], 1)
     return recipe

@@ -10,6 +10,7 @@ from clxai.errors import ClxaiError, unknown_name
 from clxai.names import ALL, FOLDERS, REFERENCE, STUDIES
 from clxai.options import check_bounds, check_options
 from clxai.planning.borrowing import check_borrowed_heads
+from clxai.planning.brought import check_weights
 from clxai.planning.choices import (
     SECTIONS,
     chosen,
@@ -148,6 +149,7 @@ def _check_model(config: Mapping[str, Any], name: str) -> None:
     recipe, semantics = config["models"][name], loss_of(config, name)
     where = f"models.{name}.loss_options"
     check_options(recipe["loss_options"], semantics["options"], where, semantics["at_most"], semantics["at_least"])
+    check_weights(config, name)
     check_start(config, name)
     warmup = recipe_of(config, name)["warmup_epochs"]
     if warmup and warmup >= recipe["epochs"]:
@@ -212,7 +214,7 @@ def _options_in_use(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[st
             if recipe["masks"]["share"]:
                 member, options = chosen(config, family, recipe["masks"][key])
                 yield f"{family}.{recipe['masks'][key]}", declared(family)[member].semantics, options
-        yield f"models.{name}.loss_options", declared("losses")[recipe["loss"]].semantics, recipe["loss_options"]
+        yield f"models.{name}.loss_options", loss_of(config, name), recipe["loss_options"]
 
 
 def _check_size(config: Mapping[str, Any], entry: Mapping[str, Any], where: str, extent: Extent) -> None:

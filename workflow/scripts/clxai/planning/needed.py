@@ -6,7 +6,7 @@ from typing import Any
 from clxai.errors import ClxaiError, unknown_name
 from clxai.planning.borrowing import Maps, borrowed_maps, has_lender, method_run
 from clxai.planning.choices import chosen, network_of, semantics_of
-from clxai.registry import declared
+from clxai.registry import declaration_of, declared
 
 TOP, STEM = "top", "stem"  # what can be re-initialised besides the layers of a network
 
@@ -112,19 +112,19 @@ def beside_of(config: Mapping[str, Any], name: str) -> list[str]:
 def check_start(config: Mapping[str, Any], name: str) -> None:
     """Raise ClxaiError if what a recipe asks of its start cannot be: another network, layers that there are not, no training."""
     recipe, where = config["models"][name], f"models.{name}"
-    if recipe["start"] is None:
+    network, options = network_of(config, name)
+    if recipe["start"] is None and recipe["weights"] is None:
         if recipe["randomise"]:
             raise ClxaiError(f"{where}.randomise needs a model to start from: set {where}.start. Got {recipe['randomise']}")
         if recipe["epochs"] == 0:
-            raise ClxaiError(f"{where}.epochs must be at least 1, or 0 for a model with a start. Got 0")
+            raise ClxaiError(f"{where}.epochs must be at least 1, or 0 for a model with a start or weights. Got 0")
         return
-    (network, options), parent = network_of(config, name), network_of(config, recipe["start"])
-    if (network, options) != parent:
+    if recipe["start"] is not None and (network, options) != (parent := network_of(config, recipe["start"])):
         raise ClxaiError(
             f"{where}.start: {name!r} and {recipe['start']!r} must have the same network. "
             f"Got {network} {options} and {parent[0]} {parent[1]}"
         )
-    known = (*declared("networks")[network].semantics["layers"], STEM, TOP)
+    known = (*declaration_of("networks", network).semantics["layers"], STEM, TOP)
     for layer in recipe["randomise"]:
         if layer not in known:
             raise ClxaiError(f"{where}.randomise: {unknown_name('layer', layer, known)}")

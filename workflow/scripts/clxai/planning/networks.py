@@ -7,19 +7,19 @@ from clxai.errors import ClxaiError
 from clxai.networks.geometry import check_side, layer_among
 from clxai.planning.choices import chosen, network_of
 from clxai.planning.needed import methods_run
-from clxai.registry import declared
+from clxai.registry import declaration_of, declared
 
 
 def check_image(config: Mapping[str, Any], model: str, shape: Sequence[int], where: str) -> None:
     """Raise ClxaiError if images [y, x] are too small for the network of a model."""
     name, options = network_of(config, model)
-    check_side(f"models.{model} ({name})", declared("networks")[name].semantics, options, shape, where)
+    check_side(f"models.{model} ({name})", declaration_of("networks", name).semantics, options, shape, where)
 
 
 def check_methods(config: Mapping[str, Any], model: str) -> None:
     """Raise ClxaiError if a method that is run on a model asks for what its network has not: a layer, or rules for LRP."""
     name, _ = network_of(config, model)
-    own = declared("networks")[name].semantics
+    own = declaration_of("networks", name).semantics
     for method in methods_run(config, model):
         kind, options = chosen(config, "methods", method)
         if "layer" in options:

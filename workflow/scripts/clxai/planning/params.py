@@ -9,8 +9,8 @@ from clxai.planning.choices import (
     chosen,
     contrasts_of,
     controls_of,
-    has_classifier,
     heads_of,
+    is_contrastive,
     is_reference,
     matched_fills,
     oracles_of,
@@ -158,6 +158,6 @@ def state_verdict(config: Mapping[str, Any], job: Any) -> Params:
         "baselines": matched_fills(config),
         "references": _references(config),
         "not_tested": not_tested(config),
-        "contrastive": [name for name in study["models"] if not has_classifier(config, name)],
+        "contrastive": [name for name in study["models"] if is_contrastive(config, name)],
     }
     return plain(told)

@@ -7,7 +7,7 @@ from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
-from clxai.registry import LIBRARY, files_of, module_of
+from clxai.registry import LIBRARY, file_of, is_own, module_of
 
 # Modules that decide how a job runs and what it says, never what it writes: an edit reruns nothing. A test holds this, by
 # comparing the bytes of results with and without them.
@@ -21,8 +21,15 @@ def code_of(script: Path, *members: tuple[str, str]) -> tuple[Path, ...]:
     Silent modules are left out. Imports inside functions and relative ones count; what is imported by a computed name does not:
     members are given by name.
     """
-    files = _imported_by(script).union(*(_imported_by(files_of(family)[name]) for family, name in members))
-    return tuple(sorted(file for file in files if not is_silent(file)))
+    files = _imported_by(script).union(*(_imported_by(file_of(family, name)) for family, name in members))
+    inside = (file for file in files if file == script or file.is_relative_to(LIBRARY))
+    return tuple(sorted(file for file in inside if not is_silent(file)))
+
+
+def own_files(*members: tuple[str, str]) -> tuple[Path, ...]:
+    """Return the user's files that declare some of these members, and those beside them that they import, sorted."""
+    files = [_imported_by(file_of(family, name)) for family, name in members if is_own(name)]
+    return tuple(sorted(file for file in frozenset().union(*files) if not file.is_relative_to(LIBRARY)))
 
 
 def edited(before: Mapping[Path, str], now: Mapping[Path, str]) -> list[Path]:
@@ -39,7 +46,7 @@ def is_silent(file: Path) -> bool:
 @cache
 def _imported_by(file: Path) -> frozenset[Path]:
     """Return a script or module, and every file of this library that it imports, directly or not."""
-    finder = _finder(LIBRARY)
+    finder = _finder(LIBRARY) if file.is_relative_to(LIBRARY.parent) else _Finder(LIBRARY, file.absolute().parent)
     waiting, found = [finder.start(file)], {}
     while waiting:
         name = waiting.pop()
@@ -52,8 +59,8 @@ def _imported_by(file: Path) -> frozenset[Path]:
 class _Finder(ModuleFinder):
     """Reads each module once for all scripts, and keeps by name which others it imports itself."""
 
-    def __init__(self, library: Path) -> None:
-        super().__init__(path=[str(library.parent)])
+    def __init__(self, library: Path, *beside: Path) -> None:
+        super().__init__(path=[str(folder) for folder in (library.parent, *beside)])
         self.imports: dict[str, set[str]] = defaultdict(set)
         self._importing: list[str | None] = []
 

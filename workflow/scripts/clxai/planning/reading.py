@@ -77,8 +77,9 @@ def read_texts(value: Any, schema: Mapping[str, Any]) -> Any:
     if isinstance(value, MutableMapping):
         for key, inner in value.items():
             value[key] = read_texts(inner, _schema_of(key, schema))
-        if isinstance(value.get("path"), str) and "path" in schema.get("properties", {}):
-            value["path"] = os.path.expanduser(value["path"])  # noqa: PTH111, which leaves an unknown user as it is
+        for key in ("path", "weights"):
+            if isinstance(value.get(key), str) and key in schema.get("properties", {}):
+                value[key] = os.path.expanduser(value[key])  # noqa: PTH111, which leaves an unknown user as it is
     elif isinstance(value, list):
         value[:] = [read_texts(inner, schema.get("items", {})) for inner in value]
     elif isinstance(value, str):

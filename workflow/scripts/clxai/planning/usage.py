@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from clxai.names import NO_LOSS
 from clxai.planning.borrowing import method_run
-from clxai.planning.choices import chosen, heads_of, masks_of
+from clxai.planning.choices import chosen, heads_of, masks_of, network_of
 from clxai.planning.outputs import figure_options, metrics_of
 from clxai.planning.trust import measure_of, trust_of
 from clxai.registry import declared
@@ -17,11 +18,12 @@ def _source(config: Mapping[str, Any], job: Any) -> list[str]:
 
 
 def _loss(config: Mapping[str, Any], job: Any) -> list[str]:
-    return [config["models"][job.model]["loss"]]
+    loss = config["models"][job.model]["loss"]
+    return [] if loss == NO_LOSS else [loss]
 
 
 def _network(config: Mapping[str, Any], job: Any) -> list[str]:
-    return [config["models"][job.model]["network"]]
+    return [network_of(config, job.model)[0]]
 
 
 def _masked_units(config: Mapping[str, Any], job: Any) -> list[str]:

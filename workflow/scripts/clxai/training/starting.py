@@ -13,25 +13,35 @@ from clxai.keys import key_of
 from clxai.networks.architecture import Architecture, read_checkpoint
 from clxai.networks.base import NETWORKS
 from clxai.networks.models import Network
+from clxai.networks.weights import bring
 from clxai.runtime.integrity import file_digest
 
 
-def start_from(network: Network, path: str | Path | None, randomise: Sequence[str], seed: int) -> dict[str, Any]:
+def start_from(
+    network: Network, path: str | Path | None, randomise: Sequence[str], seed: int, brought: bool = False
+) -> dict[str, Any]:
     """Give a network the weights of the checkpoint at `path`, draw the parts in `randomise` anew, and return the record of it.
 
     The backbone is taken over whole, with the running statistics of its batch norms; the top where its kind and shapes agree,
     else the network keeps its own first weights there. The record has the checkpoint's SHA-256 and where the top comes from;
-    without a checkpoint it is empty. Raises ClxaiError if the checkpoint is of another network.
+    without a checkpoint it is empty. `brought`: the file is a user's, see `networks.weights`.
+
+    Raises ClxaiError if the file is of another network.
     """
     if path is None:
         return {}
+    taken = {"start_top": bring(network, path)} if brought else _take_over(network, path)
+    _draw_anew(network, randomise, seed)
+    return {"start_sha256": file_digest(path), **taken}
+
+
+def _take_over(network: Network, path: str | Path) -> dict[str, str]:
     tensors, architecture = read_checkpoint(path)
     _check_same(architecture, network.architecture, path)
     own = network.state_dict()
     keeps_top = _shapes(tensors, "top.") == _shapes(own, "top.")
     network.load_state_dict({**own, **{name: value for name, value in tensors.items() if keeps_top or not _is_top(name)}})
-    _draw_anew(network, randomise, seed)
-    return {"start_sha256": file_digest(path), "start_top": "taken over" if keeps_top else "new"}
+    return {"start_top": "taken over" if keeps_top else "new"}
 
 
 def part_of(name: str, layers: Iterable[str]) -> str:

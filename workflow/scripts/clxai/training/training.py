@@ -20,11 +20,15 @@ from clxai.data.datasets import ImageData
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
 from clxai.losses.base import LOSSES
+from clxai.names import NO_LOSS
 from clxai.networks.architecture import Architecture
+from clxai.networks.base import NETWORKS
 from clxai.networks.embeddings import embed
+from clxai.networks.foreign import is_outside
 from clxai.networks.inference import Encoder
 from clxai.networks.models import Network
 from clxai.networks.neighbours import vote_accuracy
+from clxai.networks.outside import PROBED, check_behaviour
 from clxai.randomness import generator
 from clxai.runtime.devices import autocast
 from clxai.training.augmentation import augment
@@ -74,12 +78,19 @@ def build_network(data: ImageData, recipe: Mapping[str, Any], seed: int) -> Netw
         mean=data.mean,
         std=data.std,
         n_classes=data.n_classes,
-        top=LOSSES[recipe["loss"]].semantics["top"],
+        top="nothing" if recipe["loss"] == NO_LOSS else LOSSES[recipe["loss"]].semantics["top"],
         projection_size=recipe["projection_size"],
+        normalise=_normalised_by(recipe),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key_of("weights", seed))
         return Network(architecture)
+
+
+def _normalised_by(recipe: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Return mean and std by which images are normalised, of the recipe, else as the network declares; None: the data's own."""
+    given = recipe.get("normalise") or NETWORKS[recipe["network"]].semantics["normalise"]
+    return None if given is None else tuple(tuple(map(float, values)) for values in given)
 
 
 def train(
@@ -93,13 +104,17 @@ def train(
     """Train a recipe on the train split and return the last epoch, or the best on validation (the later one of a tie).
 
     With a side file it goes on where an interrupted training stopped. `start` is the checkpoint of the model whose weights the
-    network starts from; a recipe of 0 epochs returns that network, validated. Raises ClxaiError if the loss is not finite, naming
-    the epoch and the state that is kept.
+    network starts from, or the user's file that the recipe calls `weights`; a recipe of 0 epochs returns that network, validated.
+    Raises ClxaiError if the loss is not finite, naming the epoch and the state that is kept, and if a network from outside cannot
+    keep the contract.
     """
     network = build_network(data, recipe, seed)
-    taken_over = start_from(network, start, recipe["randomise"], seed)
+    brought = bool(recipe.get("weights"))
+    taken_over = start_from(network, start, recipe["randomise"], seed, brought)
     network.to(device, memory_format=network.backbone.layout)
     train_store = ImageStore(data.images, data.indices("train"), device)
+    if brought or is_outside(recipe["network"]):
+        check_behaviour(network, train_store.take(torch.arange(min(len(train_store), PROBED))))
     labels = torch.from_numpy(data.labels[train_store.indices]).to(device)
     result, n_epochs = Training(network, recipe=recipe, seed=seed, start=taken_over), recipe["epochs"]
     if n_epochs == 0:
