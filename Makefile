@@ -5,7 +5,7 @@ BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 STUDY := results/studies/default
 
-.PHONY: study report test campaign bench lint audit times clean help
+.PHONY: study report export-images test campaign bench lint audit times clean help
 study: report ## install, run the default study, build the report (the default)
 	@echo
 	@echo "The report: $(CURDIR)/$(STUDY)/report.zip (unpack it, open report.html)"
@@ -15,6 +15,9 @@ study: report ## install, run the default study, build the report (the default)
 report: .venv/installed ## run what is missing, then build the report
 	$(SNAKEMAKE)
 	$(BIN)/snakemake --report $(STUDY)/report.zip
+
+export-images: .venv/installed ## write the images that a study explains, CONFIG=its config, as PNG and npz with their ids
+	$(SNAKEMAKE) exported_all $(if $(CONFIG),--configfile $(CONFIG))
 
 test: .venv/installed-test ## install, run the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
@@ -36,7 +39,7 @@ audit: .venv/installed-audit ## look the pinned dependencies up in PyPI's list o
 
 times: ## print jobs, seconds and peak memory per stage from the benchmark files
 	@printf '%-18s %5s %9s %9s\n' stage jobs seconds "peak MB"
-	@find results -path '*/benchmarks/*.tsv' | sed 's:.*/benchmarks/::; s:\.tsv::; s:/.*::' | sed -E 's/(sample_images|plot)_.*/\1/' | sort -u | while read stage; do \
+	@find results -path '*/benchmarks/*.tsv' | sed 's:.*/benchmarks/::; s:\.tsv::; s:/.*::' | sed -E 's/(sample_images|export_images|plot)_.*/\1/' | sort -u | while read stage; do \
 	  find results -path "*/benchmarks/$$stage*.tsv" -exec tail -qn 1 {} + | \
 	  awk -v stage=$$stage '{n++; s+=$$1; if ($$3>m) m=$$3} END {printf "%-18s %5d %9.1f %9.0f\n", stage, n, s, m}'; done
 

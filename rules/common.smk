@@ -29,7 +29,7 @@ if not os.path.samefile(os.path.dirname(clxai.__file__), SCRIPTS / "clxai"):
 from clxai.errors import ClxaiError
 from clxai.planning import params
 from clxai.planning.borrowing import borrowed_maps
-from clxai.planning.brought import weights_of
+from clxai.planning.brought import map_files_of, weights_of
 from clxai.planning.choices import heads_of, heads_of_all
 from clxai.planning.extents import watch_files
 from clxai.planning.filling import fill
@@ -227,6 +227,11 @@ def borrowed_files(wildcards):
         if lent is None
         else expand(pattern, dataset=wildcards.dataset, **lent._asdict())
     )
+
+
+def given_files(wildcards):
+    """The files of the maps that a user brings for a method, with those of their ids; none for most methods."""
+    return map_files_of(config, wildcards)
 
 
 def files_of_maps(pattern):

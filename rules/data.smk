@@ -46,3 +46,38 @@ rule sample_images:
         config=params_of("sample_images"),
     script:
         "../workflow/scripts/sample_images.py"
+
+
+rule export_images:
+    """Write the images of a sample as PNG and npz with their ids, for whoever computes maps of their own; no part of a study."""
+    input:
+        images=rules.prepare_data.output.images,
+        labels=rules.prepare_data.output.labels,
+        sample=rules.sample_images.output,
+        code=code("export_images"),
+    output:
+        directory("results/{dataset}/exported/{sample}"),
+    log:
+        "results/{dataset}/logs/export_images_{sample}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/export_images_{sample}.tsv"
+    localrule: True
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    script:
+        "../workflow/scripts/export_images.py"
+
+
+rule exported_all:
+    """Target: the images that the study explains, of every data set."""
+    input:
+        expand(
+            rules.export_images.output,
+            dataset=STUDY["datasets"],
+            sample=STUDY["sample"],
+        ),
+    localrule: True

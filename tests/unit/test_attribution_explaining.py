@@ -19,7 +19,7 @@ from clxai.runtime.artefacts import read_arrays, write_arrays
 from clxai.runtime.memory import AT_ONCE, Most
 from project import grid, marked
 
-METHODS = declared("methods")
+METHODS = {name: entry for name, entry in declared("methods").items() if entry.semantics["borrows"] != "file"}
 REMOVAL = {"units": grid(8), "fill": {"name": "zero", "fill": "zero", "options": {}}}
 QUICK = {
     "best_order": REMOVAL,

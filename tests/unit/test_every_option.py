@@ -188,13 +188,16 @@ OPTIONS = {
 REMOVAL = {"units": grid(4), "fill": {"name": "zero", "fill": "zero", "options": {}}}  # as planning resolves them
 
 
-BORROWING = ("of", "model", "seed", "sample", "head_if_absent")  # whose maps: test_borrowing.py
+PLANNED = {  # whose maps: test_borrowing.py, and which: test_brought_maps.py
+    "maps": ("of", "model", "seed", "sample", "head_if_absent"),
+    "file": ("path", "order", "signed", "channels", "ids", "shared"),
+}
 
 
 def test_every_option_of_a_method_has_a_case_here():
     known = set()
     for name, entry in declared("methods").items():
-        planned = BORROWING if entry.semantics["borrows"] == "maps" else tuple(REMOVAL) if entry.semantics["removes"] else ()
+        planned = PLANNED.get(entry.semantics["borrows"], tuple(REMOVAL) if entry.semantics["removes"] else ())
         known |= {(name, key) for key in entry.semantics["options"] if key not in planned}
         known |= {(name, "baseline")} if entry.semantics["baseline"] is not None else set()
     assert known == OPTIONS.keys()

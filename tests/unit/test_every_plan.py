@@ -36,7 +36,8 @@ def some(names):
     return st.lists(st.sampled_from(sorted(names)), min_size=1, max_size=3, unique=True)
 
 
-WITHOUT_EVIDENCE = [name for name, entry in declared("methods").items() if not entry.semantics["needs_evidence"]]
+NEEDY = [name for name, entry in declared("methods").items() if entry.semantics["needs_evidence"] or name == "file"]
+WITHOUT_EVIDENCE = [name for name in declared("methods") if name not in NEEDY]
 STUDIES = st.fixed_dictionaries(
     {
         "models": some(CONFIG["models"]),

@@ -21,5 +21,6 @@ from clxai.runtime.devices import describe, select_device
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
 run = open_run(snakemake.input, snakemake.wildcards.dataset, device).at_sample(snakemake.input.sample[0])
 print(f"{snakemake.wildcards.method}: {len(run.index)} images, heads {', '.join(run.heads)}, on {describe(device)}")
-maps, borrowed = read_maps(snakemake.input.maps), read_borrowed(snakemake.input.borrowed)
-write_arrays(explain(run, **snakemake.params.config, maps=maps, borrowed=borrowed), snakemake.output[0])
+settings = snakemake.params.config
+borrowed = read_borrowed(snakemake.input.borrowed, run, settings["method_name"], settings["options"])
+write_arrays(explain(run, **settings, maps=read_maps(snakemake.input.maps), borrowed=borrowed), snakemake.output[0])

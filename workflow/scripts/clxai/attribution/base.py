@@ -3,18 +3,18 @@
     @method("name", family="gradient", reduction="abs_sum")
     def name(problem: Problem, options: Mapping) -> Explanation
 
-family: gradient, cam, propagation, perturbation or control. aligned_to: what the values belong to before they are brought to
-pixels, "input" or "layer". signed: negative values mean evidence against the target. stochastic: depends on the seed. per_head:
-False if the map is the same for every head. baseline: default fill of a method that needs one, else None. reduction: how
-channels become one map. needs_rules: the network must have rules for relevance propagation. extras: names of the per-image
-numbers it returns besides. needs: registered methods whose maps of the same images it is given, run first if the study does not
-have them. borrows: "maps", if it is made from a whole sample of maps of the method that its option `of` names; then the options
-`model`, `seed`, `sample` and `head_if_absent`, where it has them, say whose. "method", if it runs the method `of` in another way.
-removes: it removes units itself, as the flipping does, by its options `units` and `fill`, names of the config, by default the
-first of the study. needs_evidence: works on data alone whose evidence is known. blind: the map knows nothing of the network
-that it is scored on; an explanation must exceed the best of these. options: allowed keys with their defaults; `layer` is one
-that the network declares, or `last`. at_most (may be left out): upper bounds of options, each a number or the name of another
-option.
+family: gradient, cam, propagation, perturbation, control, or given, of maps in files. aligned_to: what the values belong to
+before they are brought to pixels, "input" or "layer". signed: negative values mean evidence against the target. stochastic:
+depends on the seed. per_head: False if the map is the same for every head. baseline: default fill of a method that needs one,
+else None. reduction: how channels become one map. needs_rules: the network must have rules for relevance propagation. extras:
+names of the per-image numbers it returns besides. needs: registered methods whose maps of the same images it is given, run
+first if the study does not have them. borrows: "maps", if it is made from a whole sample of maps of the method that its option
+`of` names; then the options `model`, `seed`, `sample` and `head_if_absent`, where it has them, say whose. "method", if it runs
+the method `of` in another way. "file", if its maps are a user's, see `brought`. removes: it removes units itself, as the
+flipping does, by its options `units` and `fill`, names of the config, by default the first of the study. needs_evidence: works
+on data alone whose evidence is known. blind: the map knows nothing of the network that it is scored on; an explanation must
+exceed the best of these. options: allowed keys with their defaults; `layer` is one that the network declares, or `last`.
+at_most (may be left out): upper bounds of options, each a number or the name of another option.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ from clxai.registry import Family
 METHODS = Family(
     "methods",
     keywords={
-        "family": {"enum": ["gradient", "cam", "propagation", "perturbation", "control"]},
+        "family": {"enum": ["gradient", "cam", "propagation", "perturbation", "control", "given"]},
         "aligned_to": {"enum": ["input", "layer"], "default": "input"},
         "signed": {"type": "boolean", "default": False},
         "blind": {"type": "boolean", "default": False},
@@ -48,7 +48,7 @@ METHODS = Family(
         "needs": {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "default": []},
         "needs_evidence": {"type": "boolean", "default": False},
         "removes": {"type": "boolean", "default": False},
-        "borrows": {"enum": ["nothing", "maps", "method"], "default": "nothing"},
+        "borrows": {"enum": ["nothing", "maps", "method", "file"], "default": "nothing"},
     },
 )
 method = METHODS.register

@@ -8,7 +8,8 @@ import torch
 import xarray
 from torch import Tensor
 
-from clxai.attribution.base import Pool
+from clxai.attribution.base import METHODS, Pool
+from clxai.attribution.brought import read_brought
 from clxai.errors import ClxaiError
 from clxai.registry import Entry
 from clxai.runs import Run
@@ -22,8 +23,10 @@ def read_maps(paths: Iterable[str | Path]) -> dict[str, xarray.Dataset]:
     return {Path(path).stem: read_arrays(path) for path in paths}
 
 
-def read_borrowed(paths: Sequence[str | Path]) -> xarray.Dataset | None:
-    """Read the maps that a method borrows, one file; None if there is none."""
+def read_borrowed(paths: Sequence[str | Path], run: Run, method: str, options: Mapping[str, Any]) -> xarray.Dataset | None:
+    """Read the maps that a method borrows, one file, or that a user brings, one or more; None if there are none."""
+    if METHODS[method].semantics["borrows"] == "file":
+        return read_brought(run, options)
     return read_arrays(paths[0]) if paths else None
 
 
@@ -51,8 +54,10 @@ def pools(run: Run, entry: Entry, options: Mapping[str, Any], borrowed: xarray.D
 
     None for a method that borrows none. Raises ClxaiError if they are missing, of another size or lack both heads.
     """
-    if entry.semantics["borrows"] != "maps":
+    if entry.semantics["borrows"] not in ("maps", "file"):
         return dict.fromkeys(run.heads)
+    if borrowed is None and entry.semantics["borrows"] == "file":
+        raise ClxaiError(f"method {entry.name!r} needs maps that were read from a file. Got none")
     if borrowed is None:
         raise ClxaiError(f"method {entry.name!r} borrows the maps of {options['of']!r}. Got none")
     size = borrowed["attribution"].shape[-2:]
@@ -64,6 +69,8 @@ def pools(run: Run, entry: Entry, options: Mapping[str, Any], borrowed: xarray.D
 
 def provenance(run: Run, entry: Entry, options: Mapping[str, Any], borrowed: xarray.Dataset | None) -> dict[str, Any]:
     """Return what is recorded of borrowed maps: method, heads and what made of them is like them; empty where none are."""
+    if entry.semantics["borrows"] == "file" and borrowed is not None:
+        return dict(borrowed.attrs)
     if entry.semantics["borrows"] != "maps" or borrowed is None:
         return {}
     heads = _heads(run, entry, options, borrowed)

@@ -56,7 +56,7 @@ class ImageData:
     """A data set: images [image, channel, y, x], uint8 (in their file) or float in [0, 1], labels, splits, channel statistics.
 
     `evidence` [image, y, x] uint8 says where the evidence of the class is, by the number of its part and 0 elsewhere; None where
-    that is not known.
+    that is not known. `names` are those of the images in their source, None where they have none there.
     """
 
     name: str
@@ -67,6 +67,7 @@ class ImageData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     evidence: np.ndarray | None = None
+    names: np.ndarray | None = None
 
     @property
     def n_classes(self) -> int:
@@ -95,7 +96,15 @@ def open_prepared(name: str, images_path: str | Path, labels_path: str | Path) -
         mean=tuple(np.atleast_1d(labels.attrs["mean"]).tolist()),
         std=tuple(np.atleast_1d(labels.attrs["std"]).tolist()),
         evidence=_evidence_in(labels, images.shape, labels_path),
+        names=labels["name"].values.astype(str) if "name" in labels else None,
     )
+
+
+def ids_of(data: ImageData, index: np.ndarray) -> dict[str, np.ndarray]:
+    """Return by what images can be known again: `index` in the data set, `crc32` of their bytes, `name` where they have one."""
+    images = data.images
+    crc32 = images.crc32[index] if isinstance(images, StoredImages) else crc32_of(images[index])
+    return {"index": index, "crc32": crc32, **({} if data.names is None else {"name": data.names[index]})}
 
 
 def _evidence_in(labels: "xarray.Dataset", shape: Sequence[int], path: str | Path) -> np.ndarray | None:

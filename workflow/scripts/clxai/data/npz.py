@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
 from clxai.errors import STORE_8_BITS, ClxaiError
@@ -14,6 +14,7 @@ from clxai.names import SPLITS
 
 MOST_CHANNELS = 16  # of an image; more are taken for another layout
 _HEADER_BYTES = 10_000  # as numpy allows
+_UNREADABLE = (OSError, ValueError, SyntaxError, KeyError, TypeError, EOFError, RuntimeError, BadZipFile, zlib.error)
 _NAMES_SHOWN = 12  # of the arrays of a file, in an error
 
 
@@ -41,7 +42,7 @@ def read_headers(path: str | Path) -> dict[str, Header]:
             wanted = {f"{split}_{what}.npy" for split in SPLITS for what in ("images", "labels", "evidence")}
             members = archive.namelist()
             headers = {name.removesuffix(".npy"): _header(archive, name) for name in members if name in wanted}
-    except (OSError, ValueError, SyntaxError, KeyError, TypeError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         if isinstance(error, ClxaiError):
             raise
         raise ClxaiError(f"{path}: not a readable npz file ({error})") from error
@@ -52,6 +53,22 @@ def read_headers(path: str | Path) -> dict[str, Header]:
     _check_layout(headers, path)
     _check_evidence(headers, path)
     return headers
+
+
+def array_headers(path: str | Path) -> dict[str, Header]:
+    """Return type and shape of every array of an npz file, by name, or of the one in an npy file, by the name of the file.
+
+    Raises ClxaiError if the file is neither.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".npy":
+            with path.open("rb") as file:
+                return {path.stem: _header_in(file, path.name)}
+        with ZipFile(path) as archive:
+            return {name.removesuffix(".npy"): _header(archive, name) for name in archive.namelist()}
+    except _UNREADABLE as error:
+        raise ClxaiError(f"{path}: not a readable {path.suffix} file ({error})") from error
 
 
 def extent(entry: Mapping[str, Any], where: str) -> tuple[dict[str, int], tuple[int, int]]:
@@ -93,13 +110,17 @@ def present_splits(headers: dict[str, Header]) -> list[str]:
 
 def _header(archive: ZipFile, name: str) -> Header:
     with archive.open(name) as file:
-        magic = file.read(8)
-        if not magic.startswith(b"\x93NUMPY"):
-            raise ValueError(f"{name} is no array")
-        length = int.from_bytes(file.read(2 if magic[6] == 1 else 4), "little")
-        if length > _HEADER_BYTES:
-            raise ValueError(f"the header of {name} is too long")
-        fields = ast.literal_eval(file.read(length).decode("latin1").strip())
+        return _header_in(file, name)
+
+
+def _header_in(file: IO[bytes], name: str) -> Header:
+    magic = file.read(8)
+    if not magic.startswith(b"\x93NUMPY"):
+        raise ValueError(f"{name} is no array")
+    length = int.from_bytes(file.read(2 if magic[6] == 1 else 4), "little")
+    if length > _HEADER_BYTES:
+        raise ValueError(f"the header of {name} is too long")
+    fields = ast.literal_eval(file.read(length).decode("latin1").strip())
     return Header(str(fields["descr"]), tuple(int(size) for size in fields["shape"]))
 
 

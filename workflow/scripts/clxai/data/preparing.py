@@ -51,6 +51,8 @@ def prepare(config: Mapping[str, Any], images_path: str | Path, labels_path: str
     dataset["split"].attrs = {"flag_values": np.arange(3, dtype=np.int8), "flag_meanings": " ".join(SPLITS)}
     dataset["crc32"].attrs = {"description": "checksum of the bytes of the image in images.npy"}
     dataset["origin"].attrs = {"description": "position of the image in its source"}
+    if source.names:
+        dataset["name"] = ("image", [source.names[index] for index in kept], {"description": "name of the image in its source"})
     if source.evidence is not None:
         dataset["evidence"] = _evidence(source, kept, map_images(images_path).shape[2:])
     write_arrays(dataset, labels_path)

@@ -10,7 +10,7 @@ from clxai.errors import ClxaiError, unknown_name
 from clxai.names import ALL, FOLDERS, REFERENCE, STUDIES
 from clxai.options import check_bounds, check_options
 from clxai.planning.borrowing import check_borrowed_heads
-from clxai.planning.brought import check_weights
+from clxai.planning.brought import check_maps, check_weights
 from clxai.planning.choices import (
     SECTIONS,
     chosen,
@@ -169,6 +169,7 @@ def _check_dataset(config: Mapping[str, Any], name: str) -> None:
     extent = measure(entry, where)
     _check_size(config, entry, where, extent)
     _check_counts(config, name, extent)
+    check_maps(config, name, extent)
     for where_given, semantics, given in _options_in_use(config):
         check_bounds(given, semantics["at_most"], where_given, extent.bounds, name)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clxai.planning.borrowing import borrowed_maps, method_run
+from clxai.planning.brought import is_brought, map_pattern
 from clxai.planning.choices import (
     blind_of,
     chosen,
@@ -63,6 +64,8 @@ def attribute(config: Mapping[str, Any], job: Any) -> Params:
     if lent is not None:
         places = {"of": lent.method, "model": lent.model, "seed": lent.seed, "sample": lent.sample}
         options |= {key: value for key, value in places.items() if key in options}
+    if is_brought(config, job.method):
+        options["path"] = map_pattern(config, job)
     if run is not None:
         options["of"] = _settled(config, _named(config, "methods", run))
     named = _settled(config, {"method_name": kind, "options": options})

@@ -12,6 +12,7 @@ import platform
 import re
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -184,6 +185,15 @@ def read_table(path: str | Path) -> "pandas.DataFrame":
         return pandas.read_csv(BytesIO(content))
     except (pandas.errors.ParserError, pandas.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ClxaiError(f"{path}: not a readable CSV table ({error})") from error
+
+
+def write_npz(arrays: Mapping[str, np.ndarray], path: str | Path) -> None:
+    """Write arrays as an npz file, compressed, free of time stamps."""
+    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            content = BytesIO()
+            np.lib.format.write_array(content, np.asarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue(), zipfile.ZIP_DEFLATED)
 
 
 def write_record(record: Mapping[str, Any], path: str | Path) -> None:
