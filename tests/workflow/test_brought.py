@@ -23,7 +23,8 @@ from torch import nn
 @network("build", layers=("0",), smallest=8, classifier="4", normalise=((0.5,), (0.25,)))
 def build(options, channels):
     """Eight features."""
-    return nn.Sequential(nn.Conv2d(channels, beside.WIDTH, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    pool = nn.AdaptiveAvgPool2d(1)
+    return nn.Sequential(nn.Conv2d(channels, beside.WIDTH, 3, 2), nn.ReLU(), pool, nn.Flatten(), nn.Linear(8, 2))
 '''
 STUDY = """
 study: {datasets: [mine], models: [theirs], seeds: [0], heads: [softmax, linear], methods: [random, saliency, maps]}
@@ -69,9 +70,8 @@ def test_network_of_a_stranger_is_adopted_once_and_again_where_its_content_chang
     for name in ("own.pth", "own.py", "beside.py"):
         os.utime(brought.folder / name)
     assert brought.planned(MODEL, config=CONFIG) == {}
-    for name in ("own.py", "beside.py"):
-        with brought.edited(name, lambda text: text + "# edited\n"):
-            assert brought.planned(MODEL, config=CONFIG) == {"train_model": 1}
+    with brought.edited("beside.py", lambda text: text + "# edited\n"):
+        assert brought.planned(MODEL, config=CONFIG) == {"train_model": 1}
     before = (brought.folder / "own.pth").read_bytes()
     write_weights(brought.folder / "own.pth", 1)
     assert brought.planned(MODEL, config=CONFIG) == {"train_model": 1}
@@ -81,8 +81,7 @@ def test_network_of_a_stranger_is_adopted_once_and_again_where_its_content_chang
 def test_maps_of_a_stranger_are_planned_like_those_of_a_method(brought):
     planned = brought.planned(config=CONFIG)
     assert (planned["attribute"], planned["flip"]) == (3, 3)
-    assert "train_model" not in planned
-    assert brought.planned("exported_all", config=CONFIG) == {"sample_images": 1, "export_images": 1}
+    assert not {"train_model", "export_images"} & set(planned)
 
 
 @pytest.mark.campaign

@@ -5,8 +5,9 @@ import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from clxai.errors import STORE_8_BITS, ClxaiError
@@ -113,7 +114,7 @@ def _header(archive: ZipFile, name: str) -> Header:
         return _header_in(file, name)
 
 
-def _header_in(file: IO[bytes], name: str) -> Header:
+def _header_in(file: BufferedIOBase, name: str) -> Header:
     magic = file.read(8)
     if not magic.startswith(b"\x93NUMPY"):
         raise ValueError(f"{name} is no array")

@@ -116,7 +116,7 @@ def _check_declared(config: Mapping[str, Any], method: str) -> None:
     if not isinstance(options["path"], str) or not options["path"].endswith(MAP_SUFFIXES):
         raise ClxaiError(f"{where}.path must name a file that ends with {', '.join(MAP_SUFFIXES)}. Got {options['path']!r}")
     if options["order"] not in ORDERS:
-        raise ClxaiError(f"{where}.order must say whose maps these are: {unknown_name('order', options['order'], ORDERS)}")
+        raise ClxaiError(f"{where}.order must say whose maps these are, one of {', '.join(ORDERS)}. Got {options['order']!r}")
     if not isinstance(options["signed"], bool):
         raise ClxaiError(
             f"{where}.signed must be true, if negative values speak against the class, or false. Got {options['signed']!r}"
