@@ -15,8 +15,8 @@ PAGE = LIBRARY.parents[2] / "docs" / "architecture.md"
 BEGIN, END = "<!-- modules: generated -->\n", "<!-- end of modules -->\n"
 MOST_LETTERS = 70  # of a concept
 FLOW = (
-    *("prepare_data", "sample_images", "export_images", "train_model", "embed_images", "fit_heads", "attribute", "flip"),
-    *("summarise", "assess_trust", "check_study", "state_verdict", "plot_figure"),
+    *("prepare_data", "sample_images", "train_model", "embed_images", "fit_heads", "attribute", "flip"),
+    *("summarise", "assess_trust", "check_study", "state_verdict", "plot_figure", "export_images"),
 )
 
 
