@@ -120,6 +120,22 @@ def gain_inside(cell):
     return total / width if width else math.nan
 
 
+def until(beta, *orders):
+    """The mean of one order, or of the second less the first, between 0 and beta: pieces of lines, each cut at beta."""
+
+    def formula(cell):
+        curves = [cell("probability_matched", order) for order in orders]
+        curve = curves[0] if len(orders) == 1 else [b - a for a, b in zip(*curves, strict=True)]
+        total = 0.0
+        for j in range(len(curve) - 1):
+            start, stop = FRACTION[j], min(FRACTION[j + 1], beta)
+            slope = (curve[j + 1] - curve[j]) / (FRACTION[j + 1] - FRACTION[j])
+            total += max(stop - start, 0) * (curve[j] + slope * (stop - start) / 2)
+        return total / beta
+
+    return formula
+
+
 def inner(curve):
     return sum(curve[1:-1]) / (len(curve) - 2)
 
@@ -176,6 +192,12 @@ EXPECTED = {
     "off_manifold_share": (outside("bank_distance"), -1, 0, 1),
     "off_manifold_share_mahalanobis": (outside("relative_mahalanobis"), -1, 0, 1),
     "srg_inside": (gain_inside, 1, -1, 1),
+    "auc_deletion_tenth": (until(0.1, "morf"), -1, 0, 1),
+    "auc_deletion_half": (until(0.5, "morf"), -1, 0, 1),
+    "auc_insertion_tenth": (until(0.1, "lerf"), 1, 0, 1),
+    "auc_insertion_half": (until(0.5, "lerf"), 1, 0, 1),
+    "srg_tenth": (until(0.1, "morf", "lerf"), 1, -1, 1),
+    "srg_half": (until(0.5, "morf", "lerf"), 1, -1, 1),
 }
 
 

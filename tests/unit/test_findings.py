@@ -49,6 +49,12 @@ def test_a_committed_page_is_that_of_its_tables(folder):
     assert (folder / "verdict.md").read_text() == page(committed(folder))
 
 
+def test_the_committed_answer_is_that_of_the_committed_tables():
+    folders, path = findings.answer_folders(findings.RESULTS), findings.RESULTS / "answer.md"
+    assert path.exists() == bool(folders)
+    assert not folders or path.read_text() == findings.answer_page(folders)
+
+
 def test_the_default_study_is_committed_of_two_kinds_of_cpu():
     assert DEFAULT in FOLDERS
     assert list(committed()) == ["AVX2", "AVX512"]
@@ -114,6 +120,30 @@ def test_runs_are_taken_over_side_by_side_and_replaced(tmp_path):
     text = (target / "verdict.md").read_text()
     assert "in every cell of every model (least AVX2 0.30 [0.20, 0.40] on `ce`, AVX512 0.20 [0.10, 0.30] on `ce`)" in text
     assert "### AVX2\n" in text and "### AVX512\n" in text
+
+
+def test_the_answer_has_ten_sentences_of_all_studies_and_says_how_they_were_run(tmp_path):
+    for dataset in ("digits", "clothes"):
+        folder = finished(tmp_path / dataset, "AVX2", 0.2)
+        design = findings.read_record(folder / "verdict.json")
+        write_record({**design, "dataset": dataset, "name": f"answer_{dataset}"}, folder / "verdict.json")
+        findings.main([str(tmp_path / "results" / f"answer_{dataset}"), str(folder)])
+    path = tmp_path / "results" / "answer.md"
+    (tmp_path / "results" / "answer_digits" / "run.txt").write_text("abc1234, two cores,\n2 h\n")
+    findings.main([str(tmp_path / "results" / "answer_digits")])
+    lines = path.read_text().splitlines()
+    sentences = [line for line in lines if line.startswith("- On ")]
+    assert len(sentences) <= 10
+    assert {line.split(":")[0] for line in sentences} == {"- On digits", "- On clothes"}
+    for dataset in ("digits", "clothes"):
+        first = next(line for line in sentences if line.startswith(f"- On {dataset}"))
+        assert first.startswith(f"- On {dataset}: The study does not answer its question: ")
+        page_text = (tmp_path / "results" / f"answer_{dataset}" / "verdict.md").read_text()
+        own = [line.split(": ", 1)[1].split(" ([page]")[0] for line in sentences if line.startswith(f"- On {dataset}")]
+        assert all(text in page_text for text in own)
+    (row,) = (line for line in lines if line.startswith("| digits |"))
+    assert row.startswith("| digits | 2 models x 3 seeds | 30 | AVX2 | `snakemake --configfile config/answer_digits.yaml`, ")
+    assert row.endswith("docs/results/answer_digits results/studies/answer_digits/digits` | abc1234, two cores, 2 h |")
 
 
 def test_tables_of_the_readme_have_a_column_for_each_run(tmp_path):

@@ -10,6 +10,7 @@ from clxai.errors import ClxaiError
 from clxai.flipping.curves import flip_curves
 from clxai.measures.metrics.areas import aopc, auc_deletion, auc_insertion, srg
 from clxai.measures.metrics.base import METRICS, Curves, area, insertion_curve, measure
+from clxai.measures.metrics.caps import capped
 from clxai.measures.metrics.monotonicity import monotonicity
 from clxai.measures.metrics.path import roughness, straightness
 from hypothesis import given, settings
@@ -49,6 +50,18 @@ def test_areas_of_a_linear_model_have_a_closed_form(seed, n_units):
     np.testing.assert_allclose(deletion, (weights * (rank + 0.5)).sum() / n_units)
     np.testing.assert_allclose(insertion, (weights * (n_units - rank - 0.5)).sum() / n_units)
     np.testing.assert_allclose(insertion - deletion, (weights * (n_units - 2 * rank - 1)).sum() / n_units, atol=1e-12)
+
+
+@quick
+@given(seeds, st.integers(2, 40), st.floats(0.01, 1))
+def test_capped_mean_of_a_straight_line_is_its_middle_and_that_of_all_is_the_area(seed, n_steps, beta):
+    rng = np.random.default_rng(seed)
+    fraction, curve = random_fraction(rng, n_steps), rng.random(n_steps + 1)
+    assert capped(3 - 2 * fraction, fraction, beta) == pytest.approx(3 - beta)
+    assert capped(curve, fraction, 1.0) == pytest.approx(area(curve, fraction))
+    fine = np.union1d(np.linspace(0, beta, 4001), fraction[fraction < beta])
+    expected = np.trapezoid(np.interp(fine, fraction, curve), fine) / beta
+    assert capped(curve, fraction, beta) == pytest.approx(expected)
 
 
 @quick

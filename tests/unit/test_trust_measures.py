@@ -7,6 +7,7 @@ import krippendorff
 import numpy as np
 import pandas as pd
 import pytest
+from clxai.errors import ClxaiError
 from clxai.measures.trust.agreement import agreement, concordance, kendall_w
 from clxai.measures.trust.base import INSTRUMENTS, Method, alone
 from clxai.measures.trust.degradation import degradation
@@ -27,9 +28,9 @@ def method(name, member=None, family="gradient", **options):
     return Method(name, member or name, family, options)
 
 
-def panel_of(srg, methods, deletion=None, insertion=None):
+def panel_of(srg, methods, deletion=None, insertion=None, **others):
     """The panel of these scores; where not given deletion falls and insertion rises with SRG."""
-    scores = {"srg_matched": srg, "auc_deletion_matched": -srg if deletion is None else deletion}
+    scores = {"srg_matched": srg, "auc_deletion_matched": -srg if deletion is None else deletion, **others}
     return alone({**scores, "auc_insertion_matched": srg if insertion is None else insertion}, methods)
 
 
@@ -108,6 +109,21 @@ def test_replication_is_the_correlation_between_halves_of_images_and_different_s
             expected.append(spearmanr(*pair).statistic)
     assert replication(panel_of(values, ranked(5)), splits=4)["srg"] == pytest.approx(np.mean(expected))
     assert halves(9, 4).sum(1).tolist() == [4] * 4
+
+
+def test_replication_by_halves_is_that_of_all_halves_of_the_seeds():
+    values = np.random.default_rng(14).normal(size=(5, 9, 6))
+    expected = []
+    for half in halves(9, 4):
+        for some in itertools.combinations(range(5), 2):
+            others = [seed for seed in range(5) if seed not in some]
+            pair = values[list(some)][:, half].mean((0, 1)), values[others][:, ~half].mean((0, 1))
+            expected.append(spearmanr(*pair).statistic)
+    panel = panel_of(values, ranked(6))
+    assert replication(panel, splits=4)["srg_halves"] == pytest.approx(np.mean(expected))
+    value, low, high = summarise(measure(lambda one: replication(one, splits=4), panel, draws_of(9, 0))["srg_halves"])
+    assert low < value < high
+    assert set(replication(panel_of(values[:3], ranked(6)), splits=4)) == set(INSTRUMENTS)
 
 
 def test_replication_of_a_clear_order_and_of_none():
@@ -283,6 +299,36 @@ def test_references_rank_degraded_copies_too():
     found = references(replace(panel_of(values, methods), reference=reference))
     expected = spearmanr(values[0].mean(0), (values[0] ** 2).mean(0)).statistic
     assert found["srg_own_degraded"] == pytest.approx([expected])
+
+
+def test_capped_references_hold_whole_curves_against_capped_ones_of_the_reference_and_of_the_model():
+    """The 2 x 2 of cap and fine-tuning: neither is this model whole, both the reference capped."""
+    rng = np.random.default_rng(13)
+    values, short, there, there_short = rng.normal(size=(4, 2, 5, 7))
+    methods = [*ranked(3), *(borrowed(f"{name}_start", name, tuned=("ce", False)) for name in "abc"), degraded("a", 0.5)]
+    reference = replace(panel_of(there, methods, srg_half=there_short), model="tuned")
+    reference.scores["auc_deletion_half"] = reference.scores["auc_insertion_half"] = there_short
+    panel = replace(panel_of(values, methods, srg_half=short), model="ce", reference=reference)
+    panel.scores["auc_deletion_half"] = panel.scores["auc_insertion_half"] = short
+    found = references(panel, cap="half")
+    for seed in range(2):
+        whole, own, other = (one[seed].mean(0) for one in (values, short, there_short))
+        assert found["srg"][seed] == pytest.approx(spearmanr(whole[:3], other[3:6]).statistic)
+        assert found["srg_own"][seed] == pytest.approx(spearmanr(whole[:3], other[:3]).statistic)
+        assert found["srg_plain"][seed] == pytest.approx(spearmanr(whole[:3], own[:3]).statistic)
+        assert found["morf_plain"][seed] == pytest.approx(spearmanr(whole[:3], -own[:3]).statistic)
+    assert set(found) - set(references(panel)) == {f"{part}_plain" for part in INSTRUMENTS}
+    with pytest.raises(ClxaiError, match=r"cap must be one of tenth, half\. Got 'third'"):
+        references(panel, cap="third")
+
+
+def test_capped_degradation_is_that_of_the_capped_instrument():
+    methods = [*ranked(1), *(degraded("a", share) for share in (0.5, 1.0))]
+    rising, falling = np.tile([[0.0, 0.5, 1.0], [1.0, 0.5, 0.0]], (2, 3, 1, 1)).transpose(2, 0, 1, 3)
+    panel = panel_of(rising, methods, srg_tenth=falling, auc_deletion_tenth=falling, auc_insertion_tenth=falling)
+    assert degradation(panel)["srg_macro"] == pytest.approx([-1, -1])
+    found = degradation(panel, cap="tenth")
+    assert found["srg_macro"] == pytest.approx([1, 1]) and found["morf_micro"] == pytest.approx(-np.ones((2, 3)))
 
 
 def test_references_that_borrow_nothing_have_their_own_maps_alone():

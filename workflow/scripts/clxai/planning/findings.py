@@ -3,7 +3,9 @@
 python -m clxai.planning.findings docs/results/answer results/studies/answer/digits ...  # takes the numbers of runs over as well
 python -m clxai.planning.findings docs/results/answer  # writes the page alone; for docs/results/default, the README too
 
-Several runs of one study, on other kinds of CPU, are kept side by side, and only what holds in all of them is stated.
+Several runs of one study, on other kinds of CPU, are kept side by side, and only what holds in all of them is stated. The folders
+`docs/results/answer*`, one for each data set, have one more page together, `docs/results/answer.md`. A file `run.txt` in a
+folder, written by hand, says there how it was run: commit, machine, wall time.
 """
 
 import json
@@ -25,10 +27,13 @@ from clxai.verdict.ranking import METRICS
 from clxai.verdict.records import Evidence, Statement, Study
 from clxai.verdict.rendering import markdown
 from clxai.verdict.rules import verdict_of
-from clxai.verdict.wording import sentence
+from clxai.verdict.together import together, told
+from clxai.verdict.wording import QUESTION, sentence
 
 ROOT = Path(__file__).parents[4]
-DEFAULT = ROOT / "docs" / "results" / "default"
+RESULTS = ROOT / "docs" / "results"
+DEFAULT = RESULTS / "default"
+ANSWER = "answer"  # the page of all data sets, and how the folders of its studies begin
 BEGIN, END = "<!-- results: written by clxai.planning.findings -->\n", "<!-- end of results -->\n"
 RUN = "cpu"  # the column that says of which run a row is
 DESIGN = "design.json"
@@ -139,6 +144,45 @@ def page(runs: Mapping[str, Study]) -> str:
     return markdown(page_of(study, statements(runs), runs))
 
 
+def answer_folders(results: Path) -> list[Path]:
+    """Return the folders of results of the studies that answer the question, one for each data set."""
+    return sorted(path.parent for path in results.glob(f"{ANSWER}*/{DESIGN}"))
+
+
+def answer_page(folders: Sequence[Path]) -> str:
+    """Return the page of several studies: at most ten sentences, then how each study was run and how its numbers are had."""
+    runs = {folder: committed(folder) for folder in folders}
+    chosen = together({folder.name: statements(own) for folder, own in runs.items()})
+    lines = [
+        f"- On {next(iter(own.values())).dataset}: {told(one)} ([page]({folder.name}/verdict.md))"
+        for folder, own in runs.items()
+        for one in chosen[folder.name]
+    ]
+    rows = [_how(folder, own) for folder, own in runs.items()]
+    header = ["data set", "trainings", "images", "CPU", "numbers", "run"]
+    opening = "Written by `python -m clxai.planning.findings` from the tables in the folders beside it; a test holds it to them."
+    return "\n".join(["# Answer\n", f"{QUESTION}\n", *lines, "", f"{opening}\n", markdown_table(header, rows)])
+
+
+def _how(folder: Path, runs: Mapping[str, Study]) -> list[str]:
+    """Return the row of a study: data set, trainings, images, kinds of CPU, the commands of its numbers, what is noted of it."""
+    study, note = next(iter(runs.values())), folder / "run.txt"
+    images = study.table("summary")["n_images"].max()
+    trained = f"{len(study.models)} models x {study.n_trainings} seeds"
+    commands = (
+        f"`snakemake --configfile config/{study.name}.yaml`, "
+        f"`python -m clxai.planning.findings docs/results/{folder.name} results/studies/{study.name}/{study.dataset}`"
+    )
+    return [
+        study.dataset,
+        trained,
+        str(images),
+        ", ".join(runs),
+        commands,
+        " ".join(note.read_text().split()) if note.exists() else "-",
+    ]
+
+
 def document(runs: Mapping[str, Study]) -> str:
     """Return the README's results: a table of SRG, a table of contrasts, and the sentences of the answer."""
     study = next(iter(runs.values()))
@@ -201,6 +245,8 @@ def main(arguments: Sequence[str]) -> None:
     (folder / "verdict.md").write_text(page(runs))
     if folder.resolve() == DEFAULT:
         write(ROOT / "README.md", document(runs))
+    if folder.name.startswith(ANSWER):
+        (folder.parent / f"{ANSWER}.md").write_text(answer_page(answer_folders(folder.parent)))
 
 
 if __name__ == "__main__":

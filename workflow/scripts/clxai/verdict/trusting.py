@@ -12,7 +12,8 @@ from clxai.verdict.records import Kind, Statement, Study, evidence_of
 from clxai.verdict.standing import Cell, held
 
 QUESTION = "references"  # the measure that holds plain flipping against networks that were trained for it
-MAIN_PARTS = ("srg", "srg_other_seed", "srg_other_model")  # the others of a measure that has one stand in the table alone
+# The others of a measure that has one of these stand in the table alone.
+MAIN_PARTS = ("srg", "srg_halves", "srg_other_seed", "srg_other_model")
 _WEIGHTS = {QUESTION: 33, "agreement": 34, "reliability": 35, "replication": 36}
 
 

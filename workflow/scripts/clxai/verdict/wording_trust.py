@@ -11,6 +11,7 @@ MEASURES = {
     "replication": "replication of the order of methods in other seeds and images",
     "reliability": "agreement of single images on the order of methods",
     "degradation": "recovery of the known order of degraded maps",
+    "degradation_capped": "recovery of the known order of degraded maps while at most a tenth of the units is removed",
     "concordance": "concordance of set-ups, Kendall's W",
     "generalisability": "generalisability of the order of methods to other seeds and images",
     "movement": "movement of the embedding",
@@ -24,12 +25,15 @@ MEASURES = {
     "specificity": "gain of the network's own maps over borrowed ones",
     "encoding": "resistance to maps that spell the class",
     "references": "agreement with the reference that was trained on perturbed images",
+    "references_capped": "agreement with the reference while it loses at most a tenth of the units",
     "routes": "agreement of the routes by which models are compared",
 }
 PARTS = {
     "srg": "",
     "srg_own": "by the reference's own maps",
     "srg_own_degraded": "by the reference's own and degraded maps",
+    "srg_halves": "by halves of the seeds",
+    "srg_plain": "the model itself, so capped",
     "srg_other_seed": "maps of another seed",
     "srg_other_model": "maps of another model",
     "loss": "step by step",

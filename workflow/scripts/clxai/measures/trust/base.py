@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from clxai.errors import ClxaiError
 from clxai.measures.trust.ranks import mean_ranks
 from clxai.registry import Family
 
@@ -48,6 +49,23 @@ INSTRUMENTS: Mapping[str, tuple[str, int]] = {  # what ranks methods: its metric
     "lerf": ("auc_insertion_matched", 1),
     "srg": ("srg_matched", 1),
 }
+CAPS = ("tenth", "half")  # of the units: what is removed at most by instruments that are capped
+_RATED = {
+    **INSTRUMENTS,
+    **{f"morf_{cap}": (f"auc_deletion_{cap}", -1) for cap in CAPS},
+    **{f"lerf_{cap}": (f"auc_insertion_{cap}", 1) for cap in CAPS},
+    **{f"srg_{cap}": (f"srg_{cap}", 1) for cap in CAPS},
+}
+
+
+def capped(instrument: str, cap: str | None) -> str:
+    """Return an instrument that removes no more than a cap, one of `CAPS`; the plain one without a cap.
+
+    Raises ClxaiError on another cap.
+    """
+    if cap is not None and cap not in CAPS:
+        raise ClxaiError(f"cap must be one of {', '.join(CAPS)}. Got {cap!r}")
+    return instrument if cap is None else f"{instrument}_{cap}"
 
 
 @dataclass(frozen=True)
@@ -114,7 +132,7 @@ class Panel:
 
     def rated(self, instrument: str, names: Sequence[str] | None = None) -> Float[ndarray, "seed image *setup method"]:
         """Return the scores by which an instrument ranks these methods, more is better."""
-        metric, better = INSTRUMENTS[instrument]
+        metric, better = _RATED[instrument]
         return better * self(metric, names)
 
     def means(
@@ -150,7 +168,7 @@ class Panel:
         """Return what is made of the whole study's scores, once for all its parts."""
         key = (what, instrument, None if names is None else tuple(names))
         if key not in self.made:
-            metric, better = INSTRUMENTS[instrument]
+            metric, better = _RATED[instrument]
             self.made[key] = made(better * self._whole(metric, names))
         return self.made[key]
 

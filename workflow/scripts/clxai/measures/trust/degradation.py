@@ -5,22 +5,43 @@ from collections.abc import Mapping
 import numpy as np
 from numpy import ndarray
 
-from clxai.measures.trust.base import INSTRUMENTS, Panel, trust
+from clxai.measures.trust.base import INSTRUMENTS, Panel, capped, trust
 from clxai.measures.trust.ranks import spearman
 
 
 @trust("degradation", better=1, null=0.0, low=-1, high=1, needs=["degraded"])
-def degradation(panel: Panel) -> Mapping[str, ndarray]:
+@trust(
+    "degradation_capped",
+    better=1,
+    null=0.0,
+    low=-1,
+    high=1,
+    needs=["degraded"],
+    metrics=[
+        "auc_deletion_matched",
+        "auc_insertion_matched",
+        "srg_matched",
+        "auc_deletion_tenth",
+        "auc_insertion_tenth",
+        "srg_tenth",
+        "auc_deletion_half",
+        "auc_insertion_half",
+        "srg_half",
+    ],
+    options={"cap": "tenth"},
+)
+def degradation(panel: Panel, cap: str | None = None) -> Mapping[str, ndarray]:
     """Spearman correlation of the score with the share of a map that is left, over its degraded copies [Zheng et al. 2025].
 
     `macro`: of the means over images, within each seed. `micro`: within each image and seed. Both as the mean over the maps that
-    are degraded, and of each (`morf_macro_lrp`).
+    are degraded, and of each (`morf_macro_lrp`). With a cap no more than that share of the units is removed.
     """
     series, found = {of: levels for of, levels in _series(panel).items() if len(set(levels.values())) > 1}, {}
     for part in INSTRUMENTS:
         for of, levels in series.items():
-            left, values = 1 - np.array([*levels.values()]), panel.rated(part, [*levels])
-            found[f"{part}_macro_{of}"] = spearman(panel.means(part, [*levels]), left)
+            until, left = capped(part, cap), 1 - np.array([*levels.values()])
+            values = panel.rated(until, [*levels])
+            found[f"{part}_macro_{of}"] = spearman(panel.means(until, [*levels]), left)
             found[f"{part}_micro_{of}"] = spearman(values, left)
         for kind in ("macro", "micro") if series else ():
             found[f"{part}_{kind}"] = np.mean([found[f"{part}_{kind}_{of}"] for of in series], axis=0)
