@@ -1,5 +1,6 @@
 """A training that was killed and started again is, byte for byte, the training that was not killed."""
 
+import json
 import math
 import random
 import signal
@@ -51,6 +52,20 @@ def recipe(tiny_recipe):
     }
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tiny_data):
+    """Train a recipe without a side file: once for all tests that compare with it."""
+    done = {}
+
+    def training_of(recipe):
+        key = json.dumps(recipe, sort_keys=True)
+        if key not in done:
+            done[key] = train(tiny_data.data, recipe, 0, CPU)
+        return done[key]
+
+    return training_of
+
+
 @pytest.fixture
 def side(tmp_path):
     """A side file that is saved after every epoch."""
@@ -98,14 +113,16 @@ def assert_same(found, expected, folder):
 @pytest.mark.parametrize("survived", [1, 2, 3])
 @pytest.mark.parametrize("loss", ["cross_entropy", "supcon"])
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
-def test_resumed_training_is_the_undisturbed_one(tiny_data, recipe, side, dying, tmp_path, capsys, optimiser, loss, survived):
+def test_resumed_training_is_the_undisturbed_one(
+    tiny_data, recipe, side, dying, undisturbed, tmp_path, capsys, optimiser, loss, survived
+):
     recipe = {**recipe, "optimiser": optimiser, "loss": loss, "learning_rate": 0.05 if optimiser == "sgd" else 0.003}
     dying(recipe, side, survived)
     said = capsys.readouterr().out
     resumed = train(tiny_data.data, recipe, 0, CPU, side)
     assert f"resuming after epoch {survived} of 4, from {side.path}" in (log := capsys.readouterr().out)
     assert log.startswith(said)  # the log of the second attempt shows the whole training
-    assert_same(resumed, train(tiny_data.data, recipe, 0, CPU), tmp_path)
+    assert_same(resumed, undisturbed(recipe), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -133,11 +150,11 @@ def test_resumed_training_is_the_undisturbed_one_in_bfloat16(tiny_data, recipe, 
     assert_same(train(tiny_data.data, recipe, 0, CPU, side), train(tiny_data.data, recipe, 0, CPU), tmp_path)
 
 
-def test_training_may_die_again_and_again(tiny_data, recipe, side, dying, tmp_path, capsys):
+def test_training_may_die_again_and_again(tiny_data, recipe, side, dying, undisturbed, tmp_path, capsys):
     for survived in (1, 0, 1, 0, 1):
         dying(recipe, side, survived)
     assert "resuming after epoch 2 of 4" in capsys.readouterr().out
-    assert_same(train(tiny_data.data, recipe, 0, CPU, side), train(tiny_data.data, recipe, 0, CPU), tmp_path)
+    assert_same(train(tiny_data.data, recipe, 0, CPU, side), undisturbed(recipe), tmp_path)
 
 
 @pytest.mark.parametrize("survived", [1, 2, 3])
@@ -257,13 +274,13 @@ def damaged(content, kind):
 
 
 @pytest.mark.parametrize("kind", ["empty", "truncated", "halved", "flipped", "foreign"])
-def test_damaged_state_is_ignored_and_says_so(tiny_data, recipe, side, dying, tmp_path, capsys, kind):
+def test_damaged_state_is_ignored_and_says_so(tiny_data, recipe, side, dying, undisturbed, tmp_path, capsys, kind):
     dying(recipe, side, 2)
     side.path.write_bytes(damaged(side.path.read_bytes(), kind))
     capsys.readouterr()
     afresh = train(tiny_data.data, recipe, 0, CPU, side)
     assert capsys.readouterr().out.startswith(f"the saved state is ignored and training starts afresh: {side.path}: ")
-    assert_same(afresh, train(tiny_data.data, recipe, 0, CPU), tmp_path)
+    assert_same(afresh, undisturbed(recipe), tmp_path)
 
 
 def test_no_flipped_bit_of_a_state_passes(recipe, side, dying):
