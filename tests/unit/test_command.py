@@ -1,9 +1,12 @@
 """The command `clxai`: what each subcommand prints, writes and refuses, and its exit codes."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from clxai import __version__
@@ -69,6 +72,26 @@ def test_new_lays_out_a_study_whose_config_is_right(tmp_path, capsys):
     assert f'CLXAI = "{CHECKOUT}"' in (tmp_path / "My-study" / "Snakefile").read_text()
     config = merged([tmp_path / "My-study" / "config" / "config.yaml"], CHECKOUT / "workflow" / "schemas" / "config.schema.yaml")
     assert config["study"]["name"] == "my_study"
+
+
+def test_config_of_the_page_on_a_study_of_ones_own_is_right(tmp_path, monkeypatch):
+    """docs/own_study.md, with its network, weights, images and maps: before the maps are there, and after."""
+    from clxai.planning.filling import merged
+
+    page = (CHECKOUT / "docs" / "own_study.md").read_text()
+    (network, _), (config, theirs) = (re.findall(rf"```{kind}\n(.*?)```", page, flags=re.DOTALL) for kind in ("python", "yaml"))
+    monkeypatch.chdir(tmp_path)
+    images = {f"{split}_images": np.zeros((60, 32, 32, 3), np.uint8) for split in ("train", "val", "test")}
+    labels = {f"{split}_labels": np.arange(60) % 3 for split in ("train", "val", "test")}
+    np.savez("mine.npz", **images, **labels)
+    Path("mine.pth").touch()
+    np.save("maps.npy", np.zeros((30, 32, 32)))
+    Path("my_network.py").write_text(network)
+    with_maps = config.replace("grad_cam]", "grad_cam, theirs]").replace("methods:\n  grad_cam", f"methods:\n{theirs}  grad_cam")
+    for text, n_methods in ((config, 4), (with_maps, 5)):
+        Path("config.yaml").write_text(text)
+        filled = merged([Path("config.yaml")], CHECKOUT / "workflow" / "schemas" / "config.schema.yaml")
+        assert len(filled["study"]["methods"]) == n_methods
 
 
 def test_files_of_a_new_study_keep_no_placeholder(tmp_path):
