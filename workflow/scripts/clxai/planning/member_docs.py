@@ -37,7 +37,8 @@ def _channels(member: Declaration) -> str:
 
 
 def _signed(member: Declaration) -> str:
-    return "as `of`" if member.semantics["borrows"] != "nothing" else "yes" if member.semantics["signed"] else "no"
+    own = "yes" if member.semantics["signed"] else "no"
+    return {"nothing": own, "file": "as declared"}.get(member.semantics["borrows"], "as `of`")
 
 
 def _layers(member: Declaration) -> str:
