@@ -24,9 +24,19 @@ def test_each_study_has_its_say_before_any_has_a_second():
 def test_the_leading_topics_come_first_and_minor_statements_never():
     topics = ["trust", "differences", "differences", "oracle", "question", "answer"]
     given = [statement(topic, 40 - 5 * place) for place, topic in enumerate(topics)] + [statement("size", 60)]
+    given += [statement("size", 48, "needed"), statement("trust", 1)]
     (found,) = together({"study": given}).values()
-    assert [each.topic for each in found] == ["answer", "question", "oracle", "differences", "differences", "trust"]
-    assert [each.weight for each in found][3:5] == [30, 35]
+    assert [each.topic for each in found] == [
+        "answer",
+        "question",
+        "oracle",
+        "differences",
+        "size",
+        "trust",
+        "differences",
+        "trust",
+    ]
+    assert [each.weight for each in found][3:] == [30, 48, 1, 35, 40]
 
 
 def test_no_more_than_ten_sentences_of_real_statements():

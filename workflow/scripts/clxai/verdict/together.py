@@ -15,12 +15,13 @@ _LEAD: Sequence[Callable[[Statement], bool]] = (
     lambda one: one.topic == "question",
     lambda one: one.topic == "oracle",
     lambda one: one.topic == "differences",
+    lambda one: one.claim == "needed",
 )
 
 
 def together(studies: Mapping[str, Sequence[Statement]], most: int = MOST_SENTENCES) -> dict[str, list[Statement]]:
     """Return at most so many statements by study, in turn one of each: its answer, the agreement with the references, the known
-    truth, a difference between models, then the others of its page by weight.
+    truth, a difference between models, the seeds that would show one, then the others of its page by weight.
     """
     waiting = {name: _queue(statements) for name, statements in studies.items()}
     chosen: dict[str, list[Statement]] = {name: [] for name in studies}
