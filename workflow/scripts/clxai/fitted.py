@@ -62,6 +62,9 @@ class FittedHeads(Mapping[str, Head]):
             raise unknown_name("head", name, self.heads)
         return self.heads[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.heads
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.heads)
 

@@ -24,7 +24,7 @@ KINDS = {"attributions": ("model", "seed", "sample", "method"), "curves": ("mode
 SINGLE = ("sample", "units")  # levels whose files differ in their images or steps: they cannot lie in one array
 
 
-class Tables(Mapping[str, pd.DataFrame]):
+class Tables(Mapping[str, Any]):
     """The tables of a folder by name, each read when it is asked for, once."""
 
     def __init__(self, folder: Path) -> None:
@@ -37,6 +37,9 @@ class Tables(Mapping[str, pd.DataFrame]):
         if name not in self._read:
             self._read[name] = read_table(self.files[name])
         return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.files
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.files)
@@ -114,7 +117,7 @@ class StudyResults:
             labels=data / "labels.nc",
             model=str(folder / "model.safetensors"),
             embeddings=[str(folder / "embeddings.nc")],
-            heads=sorted(map(str, (folder / "heads").glob("*.safetensors"))),
+            heads=[str(folder / "heads" / f"{name}.safetensors") for name in self._heads_of(model, seed)],
         )
         return open_run(files, self.path.name, torch.device(device))
 
@@ -132,6 +135,13 @@ class StudyResults:
         if not folder.is_dir():
             raise ClxaiError(f"{folder}: no such training; the study's tables are there without its runs, or names are wrong")
         return folder
+
+    def _heads_of(self, model: str, seed: int) -> list[str]:
+        """Return the heads of a training in the order of the study, as its maps have them; without maps all, by name."""
+        maps = self.files("attributions").query("model == @model and seed == @seed")["path"]
+        if maps.empty:
+            return sorted(file.stem for file in (self.folder(model, seed) / "heads").glob("*.safetensors"))
+        return read_arrays(maps.iloc[0], leave_out=("attribution",))["head"].values.tolist()
 
     def _levels(self) -> dict[str, set[Any]]:
         """Return the names of models, seeds, units and methods of the study, as its table of maps has them."""
