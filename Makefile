@@ -52,15 +52,15 @@ help: ## list the targets
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "CLXAI needs Python >= 3.11, this is " + sys.version)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e .
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[workflow]'
 	@touch $@
 
 .venv/installed-test: .venv/installed
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[slurm,test]'
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[workflow,slurm,test,notebooks]'
 	@touch $@
 
 .venv/installed-bench: .venv/installed
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[workflow,bench]'
 	@touch $@
 
 .venv/installed-audit: .venv/installed

@@ -122,10 +122,11 @@ def project():
 
 
 def test_conda_environment_is_the_run_time_dependencies():
-    """envs/clxai.yaml lists Python and the dependencies of pyproject.toml, same ranges, conda's names."""
+    """envs/clxai.yaml lists Python, the dependencies of the library and those of studies, same ranges, conda's names."""
     found = requirements(yaml.safe_load((ROOT / "envs" / "clxai.yaml").read_text())["dependencies"])
     assert found.pop("python") == project()["requires-python"]
-    expected = {CONDA_NAMES.get(name, name): versions for name, versions in requirements(project()["dependencies"]).items()}
+    named = requirements([*project()["dependencies"], *project()["optional-dependencies"]["workflow"]])
+    expected = {CONDA_NAMES.get(name, name): versions for name, versions in named.items()}
     assert found == expected
 
 
