@@ -8,6 +8,7 @@
 #   results/{dataset}/{model}/seed{seed}/curves/{sample}/{units}/{method}.nc
 #   results/studies/{study}/{dataset}/tables/*.csv                     results/studies/{study}/{dataset}/figures/*.{svg,pdf}
 #   results/studies/{study}/{dataset}/verdict.{md,html}                what the tables allow to say
+#   results/studies/{study}/{dataset}/explorer/index.html              a page to look around in
 from snakemake.utils import min_version
 
 min_version("9.20.0")
@@ -28,6 +29,7 @@ include: "rules/flip.smk"
 include: "rules/summarise.smk"
 include: "rules/verdict.smk"
 include: "rules/report.smk"
+include: "rules/explorer.smk"
 
 
 wildcard_constraints:
@@ -48,7 +50,7 @@ onerror:
 
 
 rule all:
-    """The whole study: checked tables and all figures, and all that they were made from, should it have been deleted."""
+    """The whole study: checked tables, figures and pages, and all that they were made from, should it have been deleted."""
     default_target: True
     input:
         rules.models_all.input,
@@ -58,4 +60,5 @@ rule all:
         rules.tables_all.input,
         rules.verdict_all.input,
         rules.figures_all.input,
+        rules.explorer_all.input,
     localrule: True

@@ -42,7 +42,7 @@ from clxai.planning.needed import (
     models_needed,
 )
 from clxai.planning.outputs import figure_semantics, figures_left_out, figures_of
-from clxai.planning.provenance import code_of, edited, own_files
+from clxai.planning.provenance import assets_of, code_of, edited, own_files
 from clxai.planning.reading import check_keys, check_unchanged
 from clxai.planning.usage import members
 from clxai.runtime.identity import announce, code_digests

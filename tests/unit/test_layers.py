@@ -30,6 +30,7 @@ LAYERS = (
     ("measures",),
     ("verdict",),
     ("figures", "exchange"),
+    ("explorer",),
     ("fitted",),
     ("study",),
     ("api",),

@@ -23,7 +23,8 @@ def test_catalog_entry_plans_the_same_jobs(fresh):
 
 
 @pytest.mark.parametrize(
-    "target", ["models_all", "heads_all", "attributions_all", "curves_all", "tables_all", "verdict_all", "figures_all"]
+    "target",
+    ["models_all", "heads_all", "attributions_all", "curves_all", "tables_all", "verdict_all", "figures_all", "explorer_all"],
 )
 def test_every_stage_is_a_target(fresh, target):
     assert fresh.planned(target)

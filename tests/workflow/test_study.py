@@ -79,7 +79,8 @@ def test_every_log_is_filled(finished):
 
 
 def test_nothing_temporary_is_left(finished):
-    assert list((finished.folder / "results").rglob(".*")) == []
+    left = [path.name for path in (finished.folder / "results").rglob(".*")]
+    assert set(left) <= {".snakemake_timestamp"}  # Snakemake's own, in the folders that are outputs
 
 
 def test_report_builds(finished):

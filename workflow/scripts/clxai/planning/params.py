@@ -164,3 +164,20 @@ def state_verdict(config: Mapping[str, Any], job: Any) -> Params:
         "contrastive": [name for name in study["models"] if is_contrastive(config, name)],
     }
     return plain(told)
+
+
+def build_explorer(config: Mapping[str, Any], job: Any) -> Params:
+    """Return what the page of a study is told: names in the order shown, how images are cut and filled, what metrics mean."""
+    study, flipping = config["study"], config["flipping"]
+    told = {name: study[name] for name in ("name", "models", "seeds", "methods", "seed")}
+    told["heads"] = {model: heads_of(config, model) for model in study["models"]}
+    told |= {"units": [_named(config, "units", name) for name in flipping["units"]], "controls": controls_of(config)}
+    told["fills"] = [_named(config, "fills", name) for name in flipping["fills"]]
+    known = {name: declared("metrics")[name] for name in metrics_of(config)}
+    told["metrics"] = {name: {"better": entry.semantics["better"], "text": entry.text} for name, entry in known.items()}
+    return plain(told)
+
+
+def export_virelay(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the study's name."""
+    return plain({"name": config["study"]["name"]})

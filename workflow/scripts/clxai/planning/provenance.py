@@ -32,6 +32,13 @@ def own_files(*members: tuple[str, str]) -> tuple[Path, ...]:
     return tuple(sorted(file for file in frozenset().union(*files) if not file.is_relative_to(LIBRARY)))
 
 
+@cache
+def assets_of(scripts: Path) -> tuple[Path, ...]:
+    """Return the files of the explorer's page that are no Python, sorted."""
+    folder = scripts / LIBRARY.name / "explorer" / "assets"
+    return tuple(sorted(file for file in folder.rglob("*") if file.is_file()))
+
+
 def edited(before: Mapping[Path, str], now: Mapping[Path, str]) -> list[Path]:
     """Return the files whose digest differs between two looks at the code, sorted; silent modules are left out."""
     files = sorted(file for file in {*before, *now} if before.get(file) != now.get(file))

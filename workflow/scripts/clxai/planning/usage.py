@@ -76,6 +76,10 @@ def _units(config: Mapping[str, Any], job: Any) -> list[str]:
     return [chosen(config, "units", job.units)[0]]
 
 
+def _all_units(config: Mapping[str, Any], job: Any) -> list[str]:
+    return [chosen(config, "units", name)[0] for name in config["flipping"]["units"]]
+
+
 def _metrics(config: Mapping[str, Any], job: Any) -> list[str]:
     return metrics_of(config)
 
@@ -98,6 +102,8 @@ USES: Mapping[str, Mapping[str, Names]] = {  # by script and family
     "summarise": {"metrics": _metrics},
     "assess_trust": {"trust": _trust},
     "plot_figure": {"figures": _figure},
+    "build_explorer": {"fills": _fills, "units": _all_units},
+    "export_virelay": {"heads": _heads},
 }
 
 
