@@ -4,6 +4,7 @@
 #   results/{dataset}/{model}/seed{seed}/model.safetensors             + training.json, history.csv
 #   results/{dataset}/{model}/seed{seed}/embeddings.nc
 #   results/{dataset}/{model}/seed{seed}/heads/{head}.safetensors      + metrics.csv
+#   results/{dataset}/{model}/seed{seed}/masks/{sample}/{units}/{fill}.nc    for methods that read a mask bank
 #   results/{dataset}/{model}/seed{seed}/attributions/{sample}/{method}.nc
 #   results/{dataset}/{model}/seed{seed}/curves/{sample}/{units}/{method}.nc
 #   results/studies/{study}/{dataset}/tables/*.csv                     results/studies/{study}/{dataset}/figures/*.{svg,pdf}
@@ -24,6 +25,7 @@ include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/heads.smk"
+include: "rules/mask_bank.smk"
 include: "rules/attribute.smk"
 include: "rules/flip.smk"
 include: "rules/summarise.smk"
@@ -55,6 +57,7 @@ rule all:
     input:
         rules.models_all.input,
         rules.heads_all.input,
+        rules.mask_banks_all.input,
         rules.attributions_all.input,
         rules.curves_all.input,
         rules.tables_all.input,

@@ -9,6 +9,7 @@ rule attribute:
         heads=own_head_files,
         maps=map_files,
         borrowed=borrowed_files,
+        bank=bank_files,
         given=given_files,
         own=own("attribute"),
         code=code("attribute"),

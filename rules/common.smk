@@ -28,12 +28,13 @@ if not os.path.samefile(os.path.dirname(clxai.__file__), SCRIPTS / "clxai"):
 
 from clxai.errors import ClxaiError
 from clxai.planning import params
-from clxai.planning.borrowing import borrowed_maps
+from clxai.planning.borrowing import bank_read, borrowed_maps
 from clxai.planning.brought import map_files_of, weights_of
 from clxai.planning.choices import heads_of, heads_of_all
 from clxai.planning.extents import watch_files
 from clxai.planning.filling import fill
 from clxai.planning.needed import (
+    banks_needed,
     beside_of,
     maps_needed,
     methods_needed,
@@ -78,6 +79,7 @@ os.environ.pop("MATPLOTLIBRC", None)
 STUDY = config["study"]
 UNITS = config["flipping"]["units"]
 RUN = "results/{dataset}/{model}/seed{seed}"  # shared by all studies
+BANK = f"{RUN}/masks/{{sample}}/{{units}}/{{fill}}.nc"
 HOME = f"results/studies/{STUDY['name']}/{{dataset}}"  # of the study alone
 
 
@@ -232,6 +234,27 @@ def borrowed_files(wildcards):
 def given_files(wildcards):
     """The files of the maps that a user brings for a method, with those of their ids; none for most methods."""
     return map_files_of(config, wildcards)
+
+
+def bank_files(wildcards):
+    """The mask bank that a method reads, of the same run and images; none for most methods."""
+    read = bank_read(config, wildcards)
+    return (
+        []
+        if read is None
+        else expand(BANK, dataset=wildcards.dataset, **read._asdict())
+    )
+
+
+def files_of_banks(pattern):
+    """A pattern expanded over all mask banks that the study needs; the data set stays open."""
+    return [
+        file
+        for bank in banks_needed(config)
+        for file in expand(
+            pattern, **{**bank._asdict(), "seed": STUDY["seeds"]}, allow_missing=True
+        )
+    ]
 
 
 def files_of_maps(pattern):

@@ -23,6 +23,8 @@ KEYWORDS = {
     "needs_evidence",
     "borrows",
     "removes",
+    "reads_masks",
+    "masks_per_unit",
 }
 TWO_CHANNELS = torch.tensor([[[[1.0, -2.0]], [[-3.0, -4.0]]]])
 
@@ -34,6 +36,9 @@ def test_declaration_is_complete_and_uses_known_words(name):
     assert semantics["family"] in {"gradient", "cam", "propagation", "perturbation", "control"}
     assert semantics["aligned_to"] in {"input", "layer"}
     assert semantics["reduction"] in REDUCTIONS
+    assert semantics["reads_masks"] in {"nothing", "shapley", "bernoulli", "leave_one_out"}
+    if semantics["removes"] or semantics["reads_masks"] != "nothing":
+        assert {"units", "fill"} <= set(semantics["options"])
     assert semantics["baseline"] in {None, *declared("fills")}
     assert {type(semantics[flag]) for flag in ("signed", "blind", "stochastic", "per_head")} == {bool}
     for option, bound in semantics.get("at_most", {}).items():

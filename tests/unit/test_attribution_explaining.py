@@ -12,8 +12,9 @@ from clxai.attribution.given import read_maps
 from clxai.errors import ClxaiError
 from clxai.fills.base import fill_images, fill_of
 from clxai.heads.base import log_odds
+from clxai.mask_bank.probing import fill_bank
 from clxai.networks.models import lay_out
-from clxai.planning.choices import options_of
+from clxai.planning.choices import options_of, reads_masks
 from clxai.registry import Entry, declared, fill_keywords
 from clxai.runtime.artefacts import read_arrays, write_arrays
 from clxai.runtime.memory import AT_ONCE, Most
@@ -22,6 +23,7 @@ from project import grid, marked
 METHODS = {name: entry for name, entry in declared("methods").items() if entry.semantics["borrows"] != "file"}
 REMOVAL = {"units": grid(8), "fill": {"name": "zero", "fill": "zero", "options": {}}}
 QUICK = {
+    **{name: {"units": "grid", "fill": "zero"} for name in METHODS if reads_masks(name)},
     "best_order": REMOVAL,
     "worst_order": REMOVAL,
     "integrated_gradients": {"steps": 8, "most_steps": 8},
@@ -34,9 +36,21 @@ QUICK = {
 
 
 def explain_any(run, name, options, seed):
-    """Explain by a method, with maps to borrow if it borrows any."""
+    """Explain by a method, with maps to borrow if it borrows any, and a mask bank if it reads one."""
+    if reads_masks(name):
+        return explain(run, name, {"units": "grid", "fill": "zero", **options}, seed, bank=bank_of(run, seed))
     lent = options_of("methods", name).get("of") if METHODS[name].semantics["borrows"] == "maps" else None
     return explain(run, name, options, seed, borrowed=None if lent is None else explain(run, lent, QUICK[lent], 0))
+
+
+BANKS = {}  # by seed: all runs here look at the same images
+
+
+def bank_of(run, seed):
+    if seed not in BANKS:
+        settings = {**REMOVAL, "masks": 64, "held_out": 0.25, "seed": seed, "batch_size": 64}
+        BANKS[seed] = fill_bank(run, {**settings, "fill": {**REMOVAL["fill"], "seed": 0}})
+    return BANKS[seed]
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +148,7 @@ def small_memory(few, monkeypatch):
     assert hooks_of(few.encoder) == []
 
 
-NETWORK_METHODS = [name for name, entry in METHODS.items() if entry.semantics["family"] != "control"]
+NETWORK_METHODS = [name for name, entry in METHODS.items() if entry.semantics["family"] != "control" and not reads_masks(name)]
 
 
 @pytest.mark.parametrize("most", [1, 3])
@@ -211,6 +225,13 @@ def test_baseline_is_recorded_with_mode_shape_and_digest(few, mode):
     assert stored["baseline"] == mode
     assert stored["baseline_shape"] == [5, 1, 16, 16]
     assert stored["baseline_sha256"] == hashlib.sha256(np.ascontiguousarray(normalised).tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if reads_masks(name)])
+def test_method_that_reads_a_mask_bank_has_its_baseline(explained, few, name):
+    black = (torch.zeros_like(few.images) - few.encoder.mean) / few.encoder.std
+    assert explained[name].attrs["baseline"] == "zero"
+    assert explained[name].attrs["baseline_sha256"] == hashlib.sha256(black.numpy().tobytes()).hexdigest()
 
 
 def test_method_without_baseline_records_none(explained):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from clxai.attribution.explaining import explain
-from clxai.attribution.removing import Removal
 from clxai.errors import ClxaiError
 from clxai.fills.base import fill_of
 from clxai.flipping.curves import flip_curves
 from clxai.heads.base import log_odds
+from clxai.mask_bank.removing import Removal
 from clxai.measures.metrics.base import measure
 from clxai.planning import params
 from clxai.planning.choices import chosen

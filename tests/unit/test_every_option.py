@@ -7,6 +7,8 @@ from clxai.attribution.explaining import explain
 from clxai.flipping import curves
 from clxai.flipping.curves import flip_curves
 from clxai.heads.base import HEADS
+from clxai.mask_bank.probing import fill_bank
+from clxai.planning.choices import reads_masks
 from clxai.registry import declared
 from project import SCHEMA, grid, marked
 
@@ -184,10 +186,13 @@ OPTIONS = {
     ("best_order", "at_once"): (3, {}, differs),
     ("worst_order", "width"): (4, {}, differs),
     ("worst_order", "at_once"): (3, {}, differs),
+    ("lime", "width"): (0.05, {}, differs),
+    ("lime", "penalty"): (0, {}, differs),
 }
 REMOVAL = {"units": grid(4), "fill": {"name": "zero", "fill": "zero", "options": {}}}  # as planning resolves them
 
 
+MASKS = {**REMOVAL, "fill": {**REMOVAL["fill"], "seed": 0}, "masks": 200, "held_out": 0.2, "seed": 0, "batch_size": 64}
 PLANNED = {  # whose maps: test_borrowing.py, and which: test_brought_maps.py
     "maps": ("of", "model", "seed", "sample", "head_if_absent"),
     "file": ("path", "order", "signed", "channels", "ids", "shared"),
@@ -197,7 +202,8 @@ PLANNED = {  # whose maps: test_borrowing.py, and which: test_brought_maps.py
 def test_every_option_of_a_method_has_a_case_here():
     known = set()
     for name, entry in declared("methods").items():
-        planned = PLANNED.get(entry.semantics["borrows"], tuple(REMOVAL) if entry.semantics["removes"] else ())
+        removing = entry.semantics["removes"] or reads_masks(name)
+        planned = PLANNED.get(entry.semantics["borrows"], tuple(REMOVAL) if removing else ())
         known |= {(name, key) for key in entry.semantics["options"] if key not in planned}
         known |= {(name, "baseline")} if entry.semantics["baseline"] is not None else set()
     assert known == OPTIONS.keys()
@@ -209,6 +215,9 @@ def test_option_of_a_method_has_its_effect_and_is_recorded(few, method, option):
     two = few.at(few.index[:2].numpy())
     lent = explain(two, "saliency", {}, 0)
     given = REMOVAL if declared("methods")[method].semantics["removes"] else {}
-    before, after = (explain(two, method, {**given, **own}, 0, borrowed=lent) for own in ({}, {option: value, **others}))
+    bank = fill_bank(two, MASKS) if reads_masks(method) else None
+    before, after = (
+        explain(two, method, {**given, **own}, 0, borrowed=lent, bank=bank) for own in ({}, {option: value, **others})
+    )
     assert after.attrs["baseline" if option == "baseline" else f"option_{option}"] == value
     effect(two, before.isel(head=[0, 2]), after.isel(head=[0, 2]))

@@ -24,6 +24,7 @@ LAYERS = (
     ("training",),
     ("heads",),
     ("runs",),
+    ("mask_bank",),
     ("attribution",),
     ("flipping",),
     ("design",),

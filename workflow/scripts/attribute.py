@@ -14,6 +14,7 @@ log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take l
 
 from clxai.attribution.explaining import explain
 from clxai.attribution.given import read_borrowed, read_maps
+from clxai.mask_bank.game import read_bank
 from clxai.runs import open_run
 from clxai.runtime.artefacts import write_arrays
 from clxai.runtime.devices import describe, select_device
@@ -23,4 +24,5 @@ run = open_run(snakemake.input, snakemake.wildcards.dataset, device).at_sample(s
 print(f"{snakemake.wildcards.method}: {len(run.index)} images, heads {', '.join(run.heads)}, on {describe(device)}")
 settings = snakemake.params.config
 borrowed = read_borrowed(snakemake.input.borrowed, run, settings["method_name"], settings["options"])
-write_arrays(explain(run, **settings, maps=read_maps(snakemake.input.maps), borrowed=borrowed), snakemake.output[0])
+maps, bank = read_maps(snakemake.input.maps), read_bank(snakemake.input.bank)
+write_arrays(explain(run, **settings, maps=maps, borrowed=borrowed, bank=bank), snakemake.output[0])

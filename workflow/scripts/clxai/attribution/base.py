@@ -8,13 +8,16 @@ before they are brought to pixels, "input" or "layer". signed: negative values m
 depends on the seed. per_head: False if the map is the same for every head. baseline: default fill of a method that needs one,
 else None. reduction: how channels become one map. needs_rules: the network must have rules for relevance propagation. extras:
 names of the per-image numbers it returns besides. needs: registered methods whose maps of the same images it is given, run
-first if the study does not have them. borrows: "maps", if it is made from a whole sample of maps of the method that its option
-`of` names; then the options `model`, `seed`, `sample` and `head_if_absent`, where it has them, say whose. "method", if it runs
-the method `of` in another way. "file", if its maps are a user's, see `brought`. removes: it removes units itself, as the
-flipping does, by its options `units` and `fill`, names of the config, by default the first of the study. needs_evidence: works
-on data alone whose evidence is known. blind: the map knows nothing of the network that it is scored on; an explanation must
-exceed the best of these. options: allowed keys with their defaults; `layer` is one that the network declares, or `last`.
-at_most (may be left out): upper bounds of options, each a number or the name of another option.
+first if the study does not have them. borrows: "maps", if it is made from a whole sample of maps of the method that its
+option `of` names; then the options `model`, `seed`, `sample` and `head_if_absent`, where it has them, say whose. "method", if
+it runs the method `of` in another way. "file", if its maps are a user's, see `brought`. removes: it removes units itself, as
+the flipping does, by its options `units` and `fill`, names of the config, by default the first of the study. reads_masks: the
+masks of the mask bank that it is a mean of or a regression on, by their law ("shapley", "bernoulli" or "leave_one_out"); its
+options `units` and `fill` say which bank, by default that of the study's first. masks_per_unit: how many fitted masks of that
+law it needs for each unit of an image. needs_evidence: works on data alone whose evidence is known. blind: the map knows
+nothing of the network that it is scored on; an explanation must exceed the best of these. options: allowed keys with their
+defaults; `layer` is one that the network declares, or `last`. at_most (may be left out): upper bounds of options, each a
+number or the name of another option.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,9 +27,10 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from clxai.attribution.removing import Removal
 from clxai.errors import ClxaiError
 from clxai.heads.base import FrozenScores, Head, log_odds
+from clxai.mask_bank.game import MaskBank
+from clxai.mask_bank.removing import Removal
 from clxai.networks.base import NETWORKS
 from clxai.networks.geometry import layer_among
 from clxai.networks.inference import Encoder
@@ -47,6 +51,8 @@ METHODS = Family(
         "extras": {"type": "array", "items": {"type": "string"}, "default": []},
         "needs": {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "default": []},
         "needs_evidence": {"type": "boolean", "default": False},
+        "reads_masks": {"enum": ["nothing", "shapley", "bernoulli", "leave_one_out"], "default": "nothing"},
+        "masks_per_unit": {"type": "integer", "minimum": 0, "default": 0},
         "removes": {"type": "boolean", "default": False},
         "borrows": {"enum": ["nothing", "maps", "method", "file"], "default": "nothing"},
     },
@@ -90,7 +96,7 @@ class Problem:
     reduction, for this batch and head; `pool` what is borrowed for this head. `other` runs the method that is borrowed on a
     problem like this one, with the baseline of this one, and returns its maps after channel reduction. `evidence` is where the
     evidence of each image is, by the number of its part and 0 elsewhere, or None where the data do not tell. `removal` says how
-    a method that removes units itself does it.
+    a method that removes units itself does it. `masks` is the mask bank of these images for this head, for methods that read it.
     """
 
     encoder: Encoder
@@ -107,6 +113,7 @@ class Problem:
     pool: Pool | None = None
     other: Callable[["Problem"], Float[Tensor, "image y x"]] | None = None
     removal: Removal | None = None
+    masks: MaskBank | None = None
 
     @property
     def inputs(self) -> Float[Tensor, "image channel y x"]:

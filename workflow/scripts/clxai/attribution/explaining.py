@@ -1,6 +1,5 @@
 """Run one method for all heads of a model and keep what was computed together with what it means."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,17 +12,19 @@ from tqdm import tqdm
 
 from clxai.attribution.base import METHODS, REDUCTIONS, Explanation, Pool, Problem, layer_name
 from clxai.attribution.given import INHERITED, needed_maps, pools, provenance
-from clxai.attribution.removing import Removal
 from clxai.attribution.truth import truth_of
 from clxai.errors import ClxaiError
 from clxai.fills.base import Fill, fill_images, fill_of
 from clxai.heads.base import Head, log_odds
+from clxai.mask_bank.game import MaskBank, banks_of
+from clxai.mask_bank.removing import Removal, baseline_record
 from clxai.registry import Entry
 from clxai.runs import Run
 from clxai.runtime.chunks import in_chunks
 from clxai.runtime.memory import at_once
 from clxai.units.removal import tie_fraction
 
+OF_BANK = ("baseline", "baseline_shape", "baseline_sha256")  # what a method that reads a mask bank has of it
 _STORED = ("family", "aligned_to", "signed", "stochastic", "per_head", "reduction")  # keywords of a method, beside its maps
 
 
@@ -47,14 +48,15 @@ def explain(
     seed: int,
     maps: Mapping[str, xarray.Dataset] | None = None,
     borrowed: xarray.Dataset | None = None,
+    bank: xarray.Dataset | None = None,
 ) -> xarray.Dataset:
     """Explain the log-odds of every head on the run's images and return [head, image, y, x] with its record.
 
     A method that does not depend on the head is computed once and repeated. Values that are not finite stay in the file: the
     flipping engine ranks such maps at random and counts them. `maps` are what this function returned for the methods that this
-    one needs, `borrowed` for the one whose maps it borrows.
+    one needs, `borrowed` for the one whose maps it borrows, `bank` the mask bank that it reads.
     """
-    return explain_by(run, METHODS[method_name], options, seed, maps, borrowed)
+    return explain_by(run, METHODS[method_name], options, seed, maps, borrowed, bank)
 
 
 def explain_by(
@@ -64,19 +66,22 @@ def explain_by(
     seed: int,
     maps: Mapping[str, xarray.Dataset] | None = None,
     borrowed: xarray.Dataset | None = None,
+    bank: xarray.Dataset | None = None,
 ) -> xarray.Dataset:
     """Return what `explain` returns, by a method that need not be registered."""
     needed, task = needed_maps(run, entry, maps or {}), _task(run, entry, options, seed)
-    lent = pools(run, entry, task.settings, borrowed)
+    lent, masks = pools(run, entry, task.settings, borrowed), _masks(run, task, bank)
     rows: dict[str, list[np.ndarray]] = {}
     for name, head in tqdm(run.heads.items(), desc=entry.name, unit="head", mininterval=2):
         if rows and not entry.semantics["per_head"]:
             _append(rows, {column: rows[column][-1] for column in ("attribution", *entry.semantics["extras"])})
         else:
-            _append(rows, _explain_head(run, head, task, needed[name], lent[name]))
+            _append(rows, _explain_head(run, head, task, needed[name], lent[name], masks[name]))
             check_map(rows["attribution"][-1], entry.name, name)
         _append(rows, _targets(head, run.embeddings))
     found = _labelled(rows, list(run.heads), run.index, task, provenance(run, entry, task.settings, borrowed))
+    if bank is not None:
+        found = found.assign_attrs({name: bank.attrs[name] for name in OF_BANK})
     return found if run.evidence is None else found.assign(_truth(found, run.evidence))
 
 
@@ -115,6 +120,13 @@ def _removal(settings: dict[str, Any], seed: int) -> Removal:
     return Removal(units["units"], units["options"], fill_of(fill), fill.get("seed", seed))
 
 
+def _masks(run: Run, task: _Task, bank: xarray.Dataset | None) -> dict[str, MaskBank | None]:
+    """Return the mask bank of each head for a method that reads one, or that runs one that does; None for the others."""
+    entries = [one.entry for one in (task, task.other) if one is not None]
+    reading = [entry.name for entry in entries if entry.semantics["reads_masks"] != "nothing"]
+    return banks_of(run, bank, reading[0]) if reading else dict.fromkeys(run.heads)
+
+
 def check_map(maps: np.ndarray, method_name: str, head_name: str) -> None:
     """Raise ClxaiError if no map of a method is finite: that is a broken method, not a degenerate image."""
     if not np.isfinite(maps).all(axis=(1, 2)).any():
@@ -132,7 +144,9 @@ def _targets(head: Head, embeddings: Tensor) -> dict[str, np.ndarray]:
         return {"target": target.cpu().numpy().astype(np.int16), "log_odds": log_odds(scores, target).cpu().numpy()}
 
 
-def _explain_head(run: Run, head: Head, task: _Task, maps: Mapping[str, Tensor], pool: Pool | None) -> dict[str, np.ndarray]:
+def _explain_head(
+    run: Run, head: Head, task: _Task, maps: Mapping[str, Tensor], pool: Pool | None, masks: MaskBank | None
+) -> dict[str, np.ndarray]:
     """Explain one head batch by batch; each batch freezes its own neighbours."""
     images, embeddings, target = run.images, run.embeddings, head.predict(run.embeddings)
     evidence, other, semantics = run.evidence, task.other, task.entry.semantics
@@ -152,6 +166,7 @@ def _explain_head(run: Run, head: Head, task: _Task, maps: Mapping[str, Tensor],
             evidence=None if evidence is None else evidence[rows],
             pool=pool,
             removal=task.removal,
+            masks=None if masks is None else masks.at(rows),
             other=None if other is None else lambda given: _reduced(other.entry, other.entry.definition(given, other.settings)),
         )
         return task.entry.definition(problem, task.settings)
@@ -180,8 +195,14 @@ def _labelled(
     maps = torch.from_numpy(variables["attribution"][1]).flatten(2)
     variables["tie_fraction"] = (("head", "image"), torch.stack([tie_fraction(row) for row in maps]).numpy())
     variables["zero_fraction"] = (("head", "image"), (maps == 0).float().mean(-1).numpy())
-    attrs = _record(task) | dict(borrowed) | _baseline_record(task.baseline, task.fill)
+    attrs = _record(task) | dict(borrowed) | _baseline_of(task)
     return xarray.Dataset(variables, coords={"head": heads, "image": index.cpu().numpy()}, attrs=attrs)
+
+
+def _baseline_of(task: _Task) -> dict[str, Any]:
+    if task.baseline is None or task.fill is None:
+        return {"baseline": "none"}
+    return baseline_record(task.fill.name, task.baseline)
 
 
 def _record(task: _Task) -> dict[str, Any]:
@@ -195,10 +216,3 @@ def _record(task: _Task) -> dict[str, Any]:
         record |= {name: other[name] for name in INHERITED} | {"borrowed_method": other["method"]}
         record |= {f"borrowed_{name}": value for name, value in other.items() if name.startswith("option_")}
     return {name: int(value) if isinstance(value, bool) else value for name, value in record.items()}
-
-
-def _baseline_record(baseline: Tensor | None, fill: Fill | None) -> dict[str, Any]:
-    if baseline is None or fill is None:
-        return {"baseline": "none"}
-    digest = hashlib.sha256(baseline.cpu().contiguous().numpy().tobytes()).hexdigest()
-    return {"baseline": fill.name, "baseline_shape": list(baseline.shape), "baseline_sha256": digest}

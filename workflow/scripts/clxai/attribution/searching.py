@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clxai.attribution.base import Explanation, Problem, method
-from clxai.attribution.removing import Removing
 from clxai.heads.base import log_odds
+from clxai.mask_bank.removing import Removing
 from clxai.runtime.chunks import in_chunks
 from clxai.runtime.memory import at_once
 

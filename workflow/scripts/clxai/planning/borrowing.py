@@ -1,4 +1,4 @@
-"""Whose maps a method borrows, and which method it runs: what the options of a borrowing method mean for one job.
+"""Whose maps a method borrows, which method it runs, which mask bank it reads: what the options of a method mean for one job.
 
 A method that declares `borrows="maps"` may have the options `of` (a method of the config, by any name), `model`, `seed`
 and `sample`, all the job's own unless they are given, and `head_if_absent`; one that declares `borrows="method"` has `of` alone.
@@ -9,9 +9,19 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from clxai.errors import ClxaiError, unknown_name
-from clxai.planning.choices import chosen, heads_of, semantics_of
+from clxai.planning.choices import chosen, heads_of, reads_masks, semantics_of
 
 START, NEXT = "start", "next"  # the model that this one starts from; the seed that follows
+
+
+class Bank(NamedTuple):
+    """The mask bank that one job fills, of any data set."""
+
+    model: str
+    seed: int
+    sample: str
+    units: str
+    fill: str
 
 
 class Maps(NamedTuple):
@@ -60,6 +70,15 @@ def method_run(config: Mapping[str, Any], name: str) -> str | None:
     if semantics["borrows"] != "nothing" or semantics["needs"]:
         raise ClxaiError(f"methods.{name}.of must name a method that needs no other maps and runs no other method. Got {of!r}")
     return of
+
+
+def bank_read(config: Mapping[str, Any], job: Any) -> Bank | None:
+    """Return the mask bank that the method of a job reads, or the method that it runs; None if neither reads one."""
+    for name in (job.method, method_run(config, job.method)):
+        if name is not None and reads_masks(chosen(config, "methods", name)[0]):
+            options = chosen(config, "methods", name)[1]
+            return Bank(job.model, int(job.seed), job.sample, options["units"], options["fill"])
+    return None
 
 
 def check_borrowed_heads(config: Mapping[str, Any], job: Maps) -> None:

@@ -51,7 +51,23 @@ def chosen(config: Mapping[str, Any], family: str, name: str, where: str | None 
         check_free_fill(config, options["baseline"], f"{family}.{name}.baseline", ("mask", "bank"), "a baseline")
     if family == "methods" and known[member].semantics["removes"]:
         options |= _removal(config, options, f"{family}.{name}")
+    if family == "methods" and reads_masks(member):
+        options |= _mask_bank(config, options, f"{family}.{name}")
     return member, options
+
+
+def reads_masks(member: str) -> bool:
+    """Say whether a registered method reads a mask bank."""
+    return declared("methods")[member].semantics["reads_masks"] != "nothing"
+
+
+def _mask_bank(config: Mapping[str, Any], options: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Return units and fill of the mask bank that a method reads: any names of the config, by default the study's first."""
+    first = {"units": config["flipping"]["units"][0], "fill": config["flipping"]["fills"][0]}
+    found = {key: first[key] if options[key] is None else options[key] for key in first}
+    chosen(config, "units", found["units"], f"{where}.units")
+    check_free_fill(config, found["fill"], f"{where}.fill", ("bank",), "a mask bank")
+    return found
 
 
 def _removal(config: Mapping[str, Any], options: Mapping[str, Any], where: str) -> dict[str, str]:
@@ -107,16 +123,18 @@ def blind_of(config: Mapping[str, Any]) -> list[str]:
 def matched_fills(config: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return, for each method of the study that has a baseline, the fills of the study that are that baseline.
 
-    A method that works on the map of another one, its option `of`, has the baseline of that one.
+    A method that works on the map of another one, its option `of`, has the baseline of that one; one that reads a mask bank has
+    the fill of that.
     """
     found = {}
     for name in config["study"]["methods"]:
-        options, seen = chosen(config, "methods", name)[1], {name}
+        (member, options), seen = chosen(config, "methods", name), {name}
         while "baseline" not in options and options.get("of") not in (None, *seen):
             seen.add(options["of"])
-            options = chosen(config, "methods", options["of"])[1]
-        if "baseline" in options:
-            baseline = chosen(config, "fills", options["baseline"])
+            member, options = chosen(config, "methods", options["of"])
+        named = options.get("fill" if reads_masks(member) else "baseline")
+        if named is not None:
+            baseline = chosen(config, "fills", named)
             found[name] = [fill for fill in config["flipping"]["fills"] if chosen(config, "fills", fill) == baseline]
     return found
 

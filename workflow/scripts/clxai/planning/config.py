@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
+from clxai.mask_bank.sizes import check_masks, pairs_of
 from clxai.names import ALL, FOLDERS, REFERENCE, STUDIES
 from clxai.options import check_bounds, check_options
 from clxai.planning.borrowing import check_borrowed_heads
@@ -17,6 +18,7 @@ from clxai.planning.choices import (
     contrasts_of,
     heads_of,
     loss_of,
+    reads_masks,
     recipe_of,
     samples_before,
     semantics_of,
@@ -79,6 +81,7 @@ def check_values(config: Mapping[str, Any]) -> None:
     _check_checks(config["checks"])
     for name in models_needed(config):
         _check_model(config, name)
+    pairs_of(**config["mask_bank"])
     for name in models_explained(config):
         _check_explained(config, name)
     for maps in maps_needed(config):
@@ -228,12 +231,24 @@ def _check_size(config: Mapping[str, Any], entry: Mapping[str, Any], where: str,
         if steps > n_units:
             most = f"{n_units} units of units.{name} on images of {where}"
             raise ClxaiError(f"flipping.steps must be at most the {most}. Got {steps}")
+    _check_banks(config, extent.shape, where)
     for model in models_needed(config):
         masks = config["models"][model]["masks"]
         if masks["share"]:
             n_units = _count_units(config, masks["units"], extent.shape, where)
             of = f"units.{masks['units']} on images of {where}"
             check_share(masks["share"], n_units, f"models.{model}.masks.share", of)
+
+
+def _check_banks(config: Mapping[str, Any], sides: tuple[int, int], where: str) -> None:
+    """Raise ClxaiError if a method needs more masks of its bank than there are, for the units of images of these sides."""
+    fitted = 2 * pairs_of(**config["mask_bank"])[0]
+    for name in methods_run(config):
+        member, options = chosen(config, "methods", name)
+        if reads_masks(member):
+            n_units = _count_units(config, options["units"], sides, where)
+            of = f" of units.{options['units']} on images of {where}"
+            check_masks(fitted, declared("methods")[member].semantics["masks_per_unit"], n_units, f"methods.{name}", of)
 
 
 def _count_units(config: Mapping[str, Any], name: str, sides: tuple[int, int], where: str) -> float | int:

@@ -127,6 +127,10 @@ methods:
   ig_noisy: {method: degraded, of: integrated_gradients, share: 0.4}
 ```
 
+`lime`, `banzhaf`, `kernel_shap`, `rise` and `leave_one_out` are made of a bank of masked images (`mask_bank`), one for each pair
+of their options `units` and `fill`: names of these sections, by default the first that the study flips with.
+[bank.yaml](bank.yaml) shows them beside others.
+
 Every setting of units is flipped on its own and has rows of its own in the tables; figures show the first.
 
 A number must be above 0 if its default is, and a whole number if its default is.

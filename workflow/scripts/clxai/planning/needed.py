@@ -1,10 +1,10 @@
-"""What a study needs besides what it shows: models that its models start from, maps that its methods need or borrow."""
+"""What a study needs besides what it shows: models that its models start from, maps and mask banks that its methods read."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
-from clxai.planning.borrowing import Maps, borrowed_maps, has_lender, method_run
+from clxai.planning.borrowing import Bank, Maps, bank_read, borrowed_maps, has_lender, method_run
 from clxai.planning.choices import chosen, network_of, semantics_of
 from clxai.registry import declaration_of, declared
 
@@ -66,6 +66,12 @@ def _there(config: Mapping[str, Any], maps: Maps) -> bool:
         return False
     lent = borrowed_maps(config, maps)
     return lent is None or _there(config, lent)
+
+
+def banks_needed(config: Mapping[str, Any]) -> list[Bank]:
+    """Return all mask banks that a study fills for its first seed; the other seeds need the same."""
+    read = (bank_read(config, maps) for maps in maps_needed(config))
+    return list(dict.fromkeys(bank for bank in read if bank is not None))
 
 
 def _start(config: Mapping[str, Any], name: str) -> list[str]:

@@ -86,6 +86,13 @@ def _settled(config: Mapping[str, Any], method: Params) -> Params:
     return {**method, "options": {**method["options"], **settled}}
 
 
+def mask_bank(config: Mapping[str, Any], job: Any) -> Params:
+    """Return how images are cut and filled, how many masks are drawn, with the run's own seed; the fill has that of flipping."""
+    fill = {**_named(config, "fills", job.fill), "seed": config["study"]["seed"]}
+    told = {"units": _named(config, "units", job.units), "fill": fill, "batch_size": config["flipping"]["batch_size"]}
+    return plain({**config["mask_bank"], **told, "seed": config["study"]["seed"] + int(job.seed)})
+
+
 def flip(config: Mapping[str, Any], job: Any) -> Params:
     """Return how images are cut and perturbed."""
     flipping = config["flipping"]

@@ -92,11 +92,16 @@ def _figure(config: Mapping[str, Any], job: Any) -> list[str]:
     return [figure_options(config, job.figure)[0]]
 
 
+def _fill(config: Mapping[str, Any], job: Any) -> list[str]:
+    return [chosen(config, "fills", job.fill)[0]]
+
+
 USES: Mapping[str, Mapping[str, Names]] = {  # by script and family
     "prepare_data": {"sources": _source},
     "train_model": {"networks": _network, "losses": _loss, "fills": _masking_fill, "units": _masked_units},
     "embed_images": {"networks": _network},
     "fit_heads": {"networks": _network, "heads": _heads},
+    "mask_bank": {"networks": _network, "heads": _heads, "fills": _fill, "units": _units},
     "attribute": {"networks": _network, "heads": _heads, "methods": _method, "fills": _method_fills, "units": _method_units},
     "flip": {"networks": _network, "heads": _heads, "fills": _fills, "units": _units},
     "summarise": {"metrics": _metrics},
