@@ -33,7 +33,7 @@ TWO_CHANNELS = torch.tensor([[[[1.0, -2.0]], [[-3.0, -4.0]]]])
 def test_declaration_is_complete_and_uses_known_words(name):
     semantics = METHODS[name].semantics
     assert set(semantics) - {*COMMON} == KEYWORDS
-    assert semantics["family"] in {"gradient", "cam", "propagation", "perturbation", "control"}
+    assert semantics["family"] in {"gradient", "cam", "propagation", "perturbation", "control", "given"}
     assert semantics["aligned_to"] in {"input", "layer"}
     assert semantics["reduction"] in REDUCTIONS
     assert semantics["reads_masks"] in {"nothing", "shapley", "bernoulli", "leave_one_out"}

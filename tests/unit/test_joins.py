@@ -31,7 +31,13 @@ SETTINGS |= {
     "matched": {},
     "power": {"level": 0.8, "seeds": [3, 5], "images": [30]},
 }
-SETTINGS |= {"units": UNITS, "metrics": list(METRICS), "contrasts": [["supcon", "ce"], ["ce_matched", "ce"]], "margin": 0.05}
+SETTINGS |= {
+    "units": UNITS,
+    "metrics": list(METRICS),
+    "contrasts": [["supcon", "ce"], ["ce_matched", "ce"]],
+    "margin": 0.05,
+    "cross": True,
+}
 ORDERS = ["lerf", "morf"]
 
 

@@ -280,6 +280,9 @@ def real(tiny_run):
     return [measure(flip_curves(run, explain(run, name, {}, 0), settings), list(METRICS)) for name in ("random", "saliency")]
 
 
+MAY_BE_UNDEFINED = {"srg_inside"}  # of an image none of whose intervals lies inside
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_metric_stays_in_its_declared_range_on_real_curves(real, name):
     low, high = (METRICS[name].semantics[end] for end in ("low", "high"))
@@ -288,10 +291,11 @@ def test_metric_stays_in_its_declared_range_on_real_curves(real, name):
     for table in real:
         values = table[name].values
         assert values.shape == (4, 4, 2, 6)
-        assert np.isfinite(values).all()
-        assert values.min() >= low - 1e-6
-        assert values.max() <= high + 1e-6
-        assert np.ptp(values) > 0
+        known = np.isfinite(values)
+        assert known.any() if name in MAY_BE_UNDEFINED else known.all()
+        assert values[known].min() >= low - 1e-6
+        assert values[known].max() <= high + 1e-6
+        assert np.ptp(values[known]) > 0
 
 
 def test_srg_has_twice_the_range_of_its_areas():

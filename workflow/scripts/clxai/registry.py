@@ -115,7 +115,7 @@ class Family(Mapping[str, Entry]):
         filled = fill_keywords(semantics, self.keywords, f"{self.what} {name!r}")
 
         def add(definition: Callable[..., Any]) -> Callable[..., Any]:
-            module = definition.__module__
+            module = definition.__module__ or ""  # none of code that is executed from a text
             full = f"{module}:{name}" if module.endswith(_FILE) else name
             if full in self._entries:
                 raise ClxaiError(f"{self.what} {full!r} is registered twice")
