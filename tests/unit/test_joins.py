@@ -26,6 +26,7 @@ SETTINGS = {"models": MODELS, "seeds": SEEDS, "methods": METHODS, "bootstrap_dra
 SETTINGS |= {
     "confirmatory": [],
     "controls": ["random"],
+    "cross": True,
     "blind": ["random"],
     "oracles": ["saliency"],
     "matched": {},
