@@ -57,11 +57,8 @@ rule export_virelay:
         ),
         embeddings=rules.embed_images.output,
         heads=own_head_files,
-        attributions=expand(
-            rules.attribute.output,
-            sample=STUDY["sample"],
-            method=STUDY["methods"],
-            allow_missing=True,
+        attributions=lambda wildcards: over_models(
+            rules.attribute.output, [wildcards.model], sample=STUDY["sample"]
         ),
         code=code("export_virelay"),
     output:

@@ -35,6 +35,7 @@ class Invented:
     shape: tuple[int, int, int] = (3, 16, 16)
     seeds: tuple[int, ...] = (0, 1)
     methods: tuple[str, ...] = ("random", "saliency")
+    absent: dict[str, list[str]] = field(default_factory=dict)  # methods that a model does not have
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     @cached_property
@@ -65,16 +66,22 @@ class Invented:
         files["attributions"] = [
             self._shared(home / model / f"seed{seed}/attributions/evaluation/{method}.nc", self._maps, model, method)
             for (model, seed), method in product(runs, self.methods)
+            if self._has(model, method)
         ]
         files["curves"] = [
             self._shared(
                 home / model / f"seed{seed}/curves/evaluation/{units['name']}/{method}.nc", self._curves, model, units["name"]
             )
             for (model, seed), units, method in product(runs, UNITS, self.methods)
+            if self._has(model, method)
         ]
         names = {"models": list(HEADS), "seeds": list(self.seeds), "methods": list(self.methods), "controls": ["random"]}
+        names |= {"absent": self.absent}
         told = Told("tiny", "digits", heads=HEADS, units=UNITS, fills=FILLS, metrics=METRICS, seed=0, **names)
         return Content(told, Files(**files))
+
+    def _has(self, model, method):
+        return method not in self.absent.get(model, ())
 
     def _data(self, folder):
         from clxai.data.datasets import crc32_of
@@ -153,6 +160,7 @@ class Invented:
                 (model, seed, units["name"], method, explained, scored, fill["name"])
                 for model, seed, units, method, fill in product(HEADS, self.seeds, UNITS, self.methods, FILLS)
                 for explained, scored in product(HEADS[model], repeat=2)
+                if self._has(model, method)
             ],
             columns=names,
         )

@@ -121,6 +121,14 @@ def test_every_part_of_a_study_has_its_slice(made):
     assert set(made) == set(expected)
 
 
+def test_model_without_a_method_has_no_slices_of_it_and_offers_the_others(tmp_path):
+    content = Invented(tmp_path, n_images=4, seeds=(0,), absent={"ce": ["random"]}).content()
+    made = dict(content.slices())
+    assert made["overview"].values["methods"] == {"ce": ["saliency"], "supcon": ["random", "saliency"]}
+    assert {name.split("/")[1] for name in made if name.startswith("curves/") and name.endswith("/random/0")} == {"supcon"}
+    assert "metrics/ce/0/grid/saliency" in made
+
+
 def test_metrics_are_those_of_the_tables(content, made):
     images, summary = pd.read_csv(content.files.images_table), pd.read_csv(content.files.summary_table)
     own = images[images["explained_by"] == images["scored_by"]]

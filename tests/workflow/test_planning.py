@@ -30,6 +30,19 @@ def test_every_stage_is_a_target(fresh, target):
     assert fresh.planned(target)
 
 
+def test_method_that_a_model_does_not_have_is_asked_of_the_others_by_every_stage(fresh):
+    """Of a borrower of the start only the fine-tuned model has maps: 2 + 3 methods of three seeds, and of one in ViRelAy."""
+    text = """
+study: {models: [ce, ce_finetuned], methods: [random, saliency, saliency_start]}
+methods: {saliency_start: {method: borrowed, of: saliency, model: start}}
+statistics: {confirmatory: []}
+"""
+    with fresh.added("config/ragged.yaml", text):
+        planned = fresh.planned("all", "virelay_all", config="config/ragged.yaml")
+    assert planned["attribute"] == planned["flip"] == 15
+    assert (planned["build_explorer"], planned["export_virelay"]) == (1, 2)
+
+
 def test_fashionmnist_study_is_config_alone(fresh):
     planned = fresh.planned(config="config/fashionmnist.yaml")
     assert planned["prepare_data"] == 1

@@ -117,7 +117,7 @@ class Content:
         embeddings = read_embeddings(path, self.data)
         plane = Plane.of(embeddings.numpy(), self.data)
         targets = None
-        for method in self.told.methods:
+        for method in self.told.methods_of(model):
             maps = read_arrays(self.attributions[model, seed, method])
             for units, cutting in self.cuttings.items():
                 place = f"{model}/{seed}/{units}/{method}"
@@ -140,7 +140,7 @@ class Content:
             "dataset": told.dataset,
             "models": list(told.models),
             "seeds": list(told.seeds),
-            "methods": list(told.methods),
+            "methods": {model: told.methods_of(model) for model in told.models},
             "controls": list(told.controls),
             "heads": {model: list(heads) for model, heads in told.heads.items()},
             "units": [cut["name"] for cut in told.units],
@@ -222,8 +222,8 @@ class Content:
 
 def _first(content: Content, units: str) -> xarray.Dataset:
     """Return the curves of the first run by these units."""
-    told = content.told
-    return read_arrays(content.curves[told.models[0], told.seeds[0], units, told.methods[0]])
+    path = next(path for (_, _, cut, _), path in content.curves.items() if cut == units)
+    return read_arrays(path)
 
 
 def once(array: ndarray) -> ndarray:

@@ -12,9 +12,9 @@ from clxai.design import design, joined
 class Told:
     """A study as its page sees it.
 
-    `heads` are those of each model. `units` and `fills` are members with options, by the names that the study gives them, as
-    flipping is told of them. `controls` are the methods that explain nothing, `metrics` has `better` and `text` of each,
-    `seed` is that of the flipping.
+    `heads` are those of each model, `absent` the methods that a model does not have. `units` and `fills` are members with
+    options, by the names that the study gives them, as flipping is told of them. `controls` are the methods that explain nothing,
+    `metrics` has `better` and `text` of each, `seed` is that of the flipping.
     """
 
     name: str
@@ -28,12 +28,17 @@ class Told:
     controls: Sequence[str]
     metrics: Mapping[str, Mapping[str, Any]]
     seed: int
+    absent: Mapping[str, Sequence[str]]
 
     @property
     def settings(self) -> dict[str, Any]:
         """The levels of the design, as `design.design` reads them."""
         cuts = [cut["name"] for cut in self.units]
-        return {"models": self.models, "seeds": self.seeds, "methods": self.methods, "units": cuts}
+        return {"models": self.models, "seeds": self.seeds, "methods": self.methods, "units": cuts, "absent": self.absent}
+
+    def methods_of(self, model: str) -> list[str]:
+        """Return the methods that a model has."""
+        return [cell["method"] for cell in design({**self.settings, "models": [model]}, "model", "method")]
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ def build_explorer(config: Mapping[str, Any], job: Any) -> Params:
     """Return what the page of a study is told: names in the order shown, how images are cut and filled, what metrics mean."""
     study, flipping = config["study"], config["flipping"]
     told = {name: study[name] for name in ("name", "models", "seeds", "methods", "seed")}
-    told["heads"] = {model: heads_of(config, model) for model in study["models"]}
+    told |= {"heads": {model: heads_of(config, model) for model in study["models"]}, "absent": absent_methods(config)}
     told |= {"units": [_named(config, "units", name) for name in flipping["units"]], "controls": controls_of(config)}
     told["fills"] = [_named(config, "fills", name) for name in flipping["fills"]]
     known = {name: declared("metrics")[name] for name in metrics_of(config)}

@@ -104,7 +104,8 @@ class Explorer {
   }
 
   compare() {
-    const other = this.study.methods[(this.study.methods.indexOf(this.state.a.method) + 1) % this.study.methods.length];
+    const methods = this.study.methods[this.state.a.model];
+    const other = methods[(methods.indexOf(this.state.a.method) + 1) % methods.length];
     return this.set({ b: this.state.b ? null : { ...this.state.a, method: other } });
   }
 
@@ -157,7 +158,7 @@ class Explorer {
       ArrowRight: () => this.set({ step: state.step + 1 }), ArrowLeft: () => this.set({ step: state.step - 1 }),
       Home: () => this.set({ step: 0 }), End: () => this.set({ step: last }), " ": () => this.play(),
       ArrowDown: () => this.move(1), ArrowUp: () => this.move(-1),
-      m: () => this.setSide("a", { method: next(study.methods, state.a.method) }),
+      m: () => this.setSide("a", { method: next(study.methods[state.a.model], state.a.method) }),
       o: () => this.setSide("a", { model: next(study.models, state.a.model) }),
       h: () => this.setSide("a", { head: next(study.heads[state.a.model], state.a.head) }),
       s: () => this.setSide("a", { seed: next(study.seeds.map(String), state.a.seed) }),
@@ -321,7 +322,7 @@ class Explorer {
 
   sideControls(side, key) {
     const { study } = this, bar = element("div", { class: "controls" }, element("h2", {}, this.state.b ? key.toUpperCase() : "Shown"));
-    const levels = { model: study.models, seed: study.seeds.map(String), method: study.methods, head: study.heads[side.model] };
+    const levels = { model: study.models, seed: study.seeds.map(String), method: study.methods[side.model], head: study.heads[side.model] };
     for (const [name, names] of Object.entries(levels)) {
       const select = element("select", { id: `${key}-${name}`, onchange: (event) => this.setSide(key, { [name]: event.target.value }).then(() => at(`${key}-${name}`)?.focus()) });
       this.offer(select, names);

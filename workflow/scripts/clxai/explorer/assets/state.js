@@ -6,8 +6,8 @@ const SHARED_KEYS = ["image", "step", "units", "fill", "order", "score", "distan
 
 /** The state in the beginning: the first of everything, the clean image. */
 function firstState(study) {
-  const shown = study.methods.find((name) => !study.controls.includes(name)) ?? study.methods[0];
-  const model = study.models[0];
+  const model = study.models[0], methods = study.methods[model];
+  const shown = methods.find((name) => !study.controls.includes(name)) ?? methods[0];
   return {
     a: { model, seed: String(study.seeds[0]), method: shown, head: study.heads[model][0] }, b: null,
     image: String(study.images[0]), step: 0, units: study.units[0], fill: Object.keys(study.fills)[0], order: study.orders[0],
@@ -50,7 +50,7 @@ function settled(state, before, study) {
   for (const side of [state.a, state.b].filter(Boolean)) {
     if (!study.models.includes(side.model)) side.model = study.models[0];
     if (!study.seeds.map(String).includes(side.seed)) side.seed = String(study.seeds[0]);
-    if (!study.methods.includes(side.method)) side.method = study.methods[0];
+    if (!study.methods[side.model].includes(side.method)) side.method = study.methods[side.model][0];
     if (!study.heads[side.model].includes(side.head)) side.head = study.heads[side.model][0];
   }
   const last = study.fraction[state.units].length - 1, step = Number(state.step);
