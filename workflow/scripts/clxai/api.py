@@ -21,8 +21,8 @@ import torch
 import xarray
 from torch import Tensor, nn
 
+from clxai.attribution import explaining
 from clxai.attribution.base import METHODS, Explanation, Problem
-from clxai.attribution.explaining import explain_by
 from clxai.data.batches import in_unit_range
 from clxai.errors import ClxaiError
 from clxai.fills.base import FILLS
@@ -152,8 +152,8 @@ def explain(
     entry = METHODS[method] if isinstance(method, str) else method
     _check_needs(taken(network), heads, entry)
     run, chosen = heads.run(network, images), _told(entry, options or {}, seed)
-    needed = {name: explain_by(run, METHODS[name], {}, seed) for name in entry.semantics["needs"]}
-    return explain_by(run, entry, chosen, seed, needed, borrowed)
+    needed = {name: explaining.explain(run, name, {}, seed) for name in entry.semantics["needs"]}
+    return explaining.explain(run, entry, chosen, seed, needed, borrowed)
 
 
 def method(name: str, **semantics: Any) -> Callable[[Callable[..., Any]], Entry]:
@@ -279,7 +279,7 @@ def _given(maps: Tensor, run: Run) -> xarray.Dataset:
         return Explanation(own[place[id(problem.head)], problem.index][:, None])
 
     keywords = fill_keywords({"family": "given", "reduction": "none", "per_head": maps.ndim == 4}, METHODS.keywords, "maps")
-    return explain_by(run, Entry("given", answer, keywords), {}, 0)
+    return explaining.explain(run, Entry("given", answer, keywords), {}, 0)
 
 
 def _check_needs(network: Encoder, heads: FittedHeads, entry: Entry) -> None:

@@ -43,7 +43,7 @@ class _Task:
 
 def explain(
     run: Run,
-    method_name: str,
+    method_name: str | Entry,
     options: Mapping[str, Any],
     seed: int,
     maps: Mapping[str, xarray.Dataset] | None = None,
@@ -52,23 +52,12 @@ def explain(
 ) -> xarray.Dataset:
     """Explain the log-odds of every head on the run's images and return [head, image, y, x] with its record.
 
-    A method that does not depend on the head is computed once and repeated. Values that are not finite stay in the file: the
-    flipping engine ranks such maps at random and counts them. `maps` are what this function returned for the methods that this
-    one needs, `borrowed` for the one whose maps it borrows, `bank` the mask bank that it reads.
+    The method is a registered one by its name, or one that need not be registered. A method that does not depend on the head is
+    computed once and repeated. Values that are not finite stay in the file: the flipping engine ranks such maps at random and
+    counts them. `maps` are what this function returned for the methods that this one needs, `borrowed` for the one whose maps it
+    borrows, `bank` the mask bank that it reads.
     """
-    return explain_by(run, METHODS[method_name], options, seed, maps, borrowed, bank)
-
-
-def explain_by(
-    run: Run,
-    entry: Entry,
-    options: Mapping[str, Any],
-    seed: int,
-    maps: Mapping[str, xarray.Dataset] | None = None,
-    borrowed: xarray.Dataset | None = None,
-    bank: xarray.Dataset | None = None,
-) -> xarray.Dataset:
-    """Return what `explain` returns, by a method that need not be registered."""
+    entry = METHODS[method_name] if isinstance(method_name, str) else method_name
     needed, task = needed_maps(run, entry, maps or {}), _task(run, entry, options, seed)
     lent, masks = pools(run, entry, task.settings, borrowed), _masks(run, task, bank)
     rows: dict[str, list[np.ndarray]] = {}
