@@ -14,6 +14,7 @@ import xarray
 
 from clxai.data.datasets import ImageData, open_prepared
 from clxai.errors import ClxaiError, unknown_name
+from clxai.exchange.sides import DESIGN
 from clxai.fitted import FittedHeads
 from clxai.names import STUDIES
 from clxai.networks.inference import Encoder
@@ -194,7 +195,7 @@ def _tables_of(home: Path) -> Path:
 
 def _design_of(home: Path) -> dict[str, Any]:
     """Return the design of a study, or the one that is kept beside committed tables, without a checksum; empty without either."""
-    kept = home / "design.json"
+    kept = home / DESIGN
     if (home / "verdict.json").is_file():
         return read_record(home / "verdict.json")
     return json.loads(kept.read_text()) if kept.is_file() else {}

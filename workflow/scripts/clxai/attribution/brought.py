@@ -17,12 +17,10 @@ import xarray
 from clxai.attribution.base import REDUCTIONS
 from clxai.data.datasets import ImageData, ids_of
 from clxai.errors import ClxaiError
-from clxai.names import HEAD_PLACE
+from clxai.names import HEAD_PLACE, MAP_ARRAYS
 from clxai.runs import Run
 from clxai.runtime.artefacts import existing, read_table
 from clxai.runtime.integrity import file_digest
-
-_MAPS = ("attribution", "maps")  # names of the array of maps, where a file holds several
 
 
 def read_brought(run: Run, options: Mapping[str, Any]) -> xarray.Dataset:
@@ -93,9 +91,9 @@ def _read(path: Path, options: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarra
 
 def _chosen(arrays: Mapping[str, np.ndarray], order: str, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the array of maps, by its name or as the only one of 3 or 4 axes, and that of ids."""
-    named = [name for name in _MAPS if name in arrays] or [name for name, array in arrays.items() if array.ndim > 2]
+    named = [name for name in MAP_ARRAYS if name in arrays] or [name for name, array in arrays.items() if array.ndim > 2]
     if len(named) != 1:
-        raise ClxaiError(f"{path}: one array of maps is needed, {' or '.join(_MAPS)}. Found {', '.join(arrays) or 'none'}")
+        raise ClxaiError(f"{path}: one array of maps is needed, {' or '.join(MAP_ARRAYS)}. Found {', '.join(arrays) or 'none'}")
     return arrays[named[0]], arrays.get(order)
 
 

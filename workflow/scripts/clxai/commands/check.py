@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from clxai.commands.planned import Plan, planned
+from clxai.commands.studies import CHECKOUT
 from clxai.errors import ClxaiError
-from clxai.registry import LIBRARY
 
 HELP = "check a config and say what would run"
 EPILOG = """\
@@ -19,7 +19,6 @@ default config is then read first.
 
 exit codes: 0 the config is right; 1 it is not, said in one line; 2 wrong usage.
 """
-CHECKOUT = LIBRARY.parents[2]
 _SNAKEFILES = ("Snakefile", "workflow/Snakefile")
 
 

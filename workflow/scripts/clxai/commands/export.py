@@ -8,9 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from clxai import __version__
-from clxai.commands.studies import find_study
+from clxai.commands.studies import CHECKOUT, find_study
 from clxai.errors import ClxaiError
-from clxai.registry import LIBRARY
 
 HELP = "export a study: one table, summary, RO-Crate"
 EPILOG = """\
@@ -26,7 +25,6 @@ copies them too.
 
 exit codes: 0 done; 1 the study is not finished, the folder is not empty, or the config is not that of the study; 2 wrong usage.
 """
-CHECKOUT = LIBRARY.parents[2]
 SCHEMA = Path("workflow", "schemas", "config.schema.yaml")
 DEFAULT = Path("config", "config.yaml")
 

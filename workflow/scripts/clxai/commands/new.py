@@ -7,8 +7,8 @@ from pathlib import Path
 from string import Template
 
 from clxai import __version__
+from clxai.commands.studies import CHECKOUT
 from clxai.errors import ClxaiError
-from clxai.registry import LIBRARY
 
 HELP = "lay out a study in an empty folder"
 EPILOG = """\
@@ -22,7 +22,6 @@ The Snakefile names the checkout whose rules and library run (--checkout, by def
 
 exit codes: 0 done; 1 the folder is not empty, or there is no checkout; 2 wrong usage.
 """
-CHECKOUT = LIBRARY.parents[2]
 _TEMPLATE = Path("workflow", "template")
 _PROFILES = ("default", "workstation", "slurm")
 

@@ -1,10 +1,12 @@
-"""Which study a user means: a folder, a name, or the only one that there is."""
+"""Which study a user means, a folder, a name, or the only one that there is; and the checkout that this command is from."""
 
 from pathlib import Path
 
 from clxai.errors import ClxaiError, unknown_name
 from clxai.names import STUDIES
+from clxai.registry import LIBRARY
 
+CHECKOUT = LIBRARY.parents[2]
 HOME = Path("results", STUDIES)
 TABLES = "tables"
 

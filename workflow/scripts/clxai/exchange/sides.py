@@ -11,7 +11,7 @@ from clxai.exchange.inventory import inventory
 from clxai.exchange.tables import read_tables
 from clxai.runtime.artefacts import read_record
 
-RUN = "cpu"  # the column of committed tables that says of which run a row is
+RUN, DESIGN = "cpu", "design.json"  # of committed results: the column that says of which run a row is; the design beside them
 SUMMARY = "summary.json"  # of an export
 
 
@@ -37,7 +37,7 @@ def read_side(given: str) -> Side:
     folder = Path(place)
     if (folder / "tables").is_dir():
         return Side(folder, read_tables(folder / "tables"), _digests(folder))
-    if (folder / "design.json").is_file():
+    if (folder / DESIGN).is_file():
         return Side(folder, _of_run(read_tables(folder), run, folder), {}, kept=True)
     raise ClxaiError(
         f"{folder} is no finished study (results/studies/NAME/DATASET), no export (of `clxai export`) and no committed results "

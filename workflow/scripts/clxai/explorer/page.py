@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from clxai.explorer.packing import Slice, pack
-from clxai.runtime.artefacts import atomic
+from clxai.runtime.artefacts import write_text
 
 ASSETS = Path(__file__).parent / "assets"
 LIBRARIES = ("vendor/d3.min.js", "vendor/plot.umd.min.js")
@@ -33,8 +33,8 @@ def write_page(title: str, slices: Iterable[tuple[str, Slice]], page: str | Path
             room -= len(text)
         else:
             room = 0  # what comes later is looked at later
-            _write(Path(folder) / file_of(name), f'explorerSlice({json.dumps(name)},"{text}");\n')
-    _write(Path(page), html(title, inline, Path(folder).name))
+            write_text(f'explorerSlice({json.dumps(name)},"{text}");\n', Path(folder) / file_of(name))
+    write_text(html(title, inline, Path(folder).name), page)
     return total
 
 
@@ -74,8 +74,3 @@ def asset(name: str) -> str:
 def notice() -> str:
     """Return licences and copyrights of what is bundled, as a comment."""
     return f"<!--\n{asset('vendor/NOTICE')}\n-->"
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic(path) as temporary:
-        temporary.write_bytes(text.encode())

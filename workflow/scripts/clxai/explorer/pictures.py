@@ -10,6 +10,7 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
 
+from clxai.data.batches import in_unit_range
 from clxai.data.datasets import ImageData
 from clxai.explorer.orders import Cutting
 from clxai.fills.base import Bank, Fill, fill_images
@@ -29,7 +30,7 @@ class Gallery:
     @classmethod
     def of(cls, data: ImageData, index: ndarray, seed: int) -> "Gallery":
         """Read these images."""
-        return cls(data, index, torch.from_numpy(data.images[index]).float() / 255, seed)
+        return cls(data, index, in_unit_range(torch.from_numpy(data.images[index])), seed)
 
     def filled(self, fill: Fill, rows: slice, embeddings: Tensor | None = None) -> Float[Tensor, "image channel y x"]:
         """Return what replaces removed pixels of some images, for fills that need no mask; `embeddings` of the whole data set."""
@@ -53,8 +54,8 @@ class Gallery:
 
     def _bank(self, embeddings: Tensor, rows: slice) -> Bank:
         items = torch.from_numpy(self.data.indices("train"))
-        unit = functional.normalize(embeddings, dim=1)
-        return Bank(self.data.images, items, torch.from_numpy(self.data.labels)[items], unit[items], unit[self.index[rows]])
+        labels, own = torch.from_numpy(self.data.labels)[items], embeddings[self.index[rows]]
+        return Bank.of(self.data.images, items, labels, embeddings[items], own)
 
 
 def drawable(images: Float[Tensor, "*batch channel y x"]) -> UInt8[ndarray, "*batch shown y x"]:

@@ -26,7 +26,7 @@ from sklearn.neighbors import kneighbors_graph
 
 from clxai.errors import ClxaiError
 from clxai.figures.style import title
-from clxai.runtime.artefacts import atomic
+from clxai.runtime.artefacts import atomic, write_text
 
 DATASET, LABELS = "dataset.h5", "label-map.json"
 CHANNELS = 3
@@ -67,7 +67,7 @@ def export(shown: Shown, explained: Iterable[Explained], folder: str | Path) -> 
         raise ClxaiError(f"samples: a ViRelAy project needs at least {least} images to cluster. Got {len(shown.images)}")
     _write_arrays({"data": _coloured(shown.images), "label": shown.labels.astype(np.uint16)}, folder / DATASET)
     names = [{"index": number, "word_net_id": category(number), "name": name} for number, name in enumerate(shown.classes)]
-    _write_text(json.dumps(names, indent=2, ensure_ascii=False), folder / LABELS)
+    write_text(json.dumps(names, indent=2, ensure_ascii=False), folder / LABELS)
     return [_project(shown, one, folder / one.method / one.head) for one in explained]
 
 
@@ -89,7 +89,7 @@ def _project(shown: Shown, one: Explained, folder: Path) -> Path:
     _write_analysis(shown, one, maps, folder / "analysis.h5")
     height, width = maps.shape[1:]
     path = folder / "project.yaml"
-    _write_text(yaml.safe_dump({"project": _record(shown, one, height, width)}, sort_keys=False, allow_unicode=True), path)
+    write_text(yaml.safe_dump({"project": _record(shown, one, height, width)}, sort_keys=False, allow_unicode=True), path)
     return path
 
 
@@ -154,8 +154,3 @@ def _write_arrays(arrays: Mapping[str, ndarray], path: Path) -> None:
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         for name, array in arrays.items():
             file[name] = array
-
-
-def _write_text(text: str, path: Path) -> None:
-    with atomic(path) as temporary:
-        temporary.write_bytes(text.encode())

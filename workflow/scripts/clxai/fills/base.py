@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from clxai.data.batches import in_unit_range
 from clxai.data.datasets import StoredImages
@@ -40,6 +41,18 @@ class Bank:
     labels: Int[Tensor, " item"]
     embeddings: Float[Tensor, "item feature"]
     own: Float[Tensor, "image feature"]
+
+    @classmethod
+    def of(
+        cls,
+        images: np.ndarray | StoredImages,
+        items: Int[Tensor, " item"],
+        labels: Int[Tensor, " item"],
+        embeddings: Float[Tensor, "item feature"],
+        own: Float[Tensor, "image feature"],
+    ) -> "Bank":
+        """Return the bank of embeddings of any norm."""
+        return cls(images, items, labels, functional.normalize(embeddings, dim=1), functional.normalize(own, dim=1))
 
     def at(self, image: Int[Tensor, " row"] | slice) -> "Bank":
         """Return the bank for some of the images that are filled."""

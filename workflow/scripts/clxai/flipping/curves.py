@@ -114,8 +114,7 @@ def bank_of(run: Run) -> Bank:
     """Return what a run knows of its training images, for fills that need it; the pictures stay where they are stored."""
     bank, labels = run.training_bank()
     items = torch.from_numpy(run.data.indices("train")).to(bank.device)
-    embeddings, own = (functional.normalize(rows, dim=1) for rows in (bank, run.embeddings))
-    return Bank(run.data.images, items, labels, embeddings, own)
+    return Bank.of(run.data.images, items, labels, bank, run.embeddings)
 
 
 @dataclass(frozen=True)

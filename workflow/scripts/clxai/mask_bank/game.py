@@ -78,9 +78,8 @@ class MaskBank:
     def game(self, target: Int[Tensor, " image"]) -> Game:
         """Return what the images are worth to a class each."""
         bits = self.packed[..., None] >> torch.arange(8, dtype=torch.uint8, device=self.packed.device) & 1
-        present = bits.flatten(
-            2
-        ).bool()  # whole bytes: matrices that begin at multiples of 64 bytes are solved alike in any batch
+        # Whole bytes: matrices that begin at multiples of 64 bytes are solved alike in any batch.
+        present = bits.flatten(2).bool()
         own = self.log_odds.gather(2, target[:, None, None].expand(-1, self.log_odds.shape[1], 1)).squeeze(2)
         return Game(present, own.double(), self.n_units, self.law, self.held_out)
 

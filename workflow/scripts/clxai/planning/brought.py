@@ -10,16 +10,16 @@ from typing import Any
 
 from clxai.data.npz import array_headers
 from clxai.errors import ClxaiError, unknown_name
-from clxai.names import HEAD_PLACE, NO_LOSS
+from clxai.names import HEAD_PLACE, MAP_ARRAYS, NO_LOSS
 from clxai.planning.choices import chosen, heads_of, semantics_of
 from clxai.planning.extents import Extent
 from clxai.planning.needed import maps_needed
+from clxai.registry import keywords_of
 
 SUFFIXES = (".safetensors", ".pt", ".pth")
 SEED = "{seed}"  # in a path: the seed of the study
 MAP_SUFFIXES = (".npy", ".npz", ".nc")
 ORDERS = ("sample", "index", "crc32", "name")  # of a user's maps
-CHANNELS = ("sum", "abs_sum", "mean", "none")
 _PLACES = ("dataset", "model", "seed", "sample")  # of a path, beside the head
 _MOST_HEADER = 100_000_000  # bytes, as the format allows
 
@@ -121,8 +121,9 @@ def _check_declared(config: Mapping[str, Any], method: str) -> None:
         raise ClxaiError(
             f"{where}.signed must be true, if negative values speak against the class, or false. Got {options['signed']!r}"
         )
-    if options["channels"] is not None and options["channels"] not in CHANNELS:
-        raise ClxaiError(f"{where}.channels: {unknown_name('reduction', options['channels'], CHANNELS)}")
+    reductions = keywords_of("methods")["reduction"]["enum"]
+    if options["channels"] is not None and options["channels"] not in reductions:
+        raise ClxaiError(f"{where}.channels: {unknown_name('reduction', options['channels'], reductions)}")
     places = re.findall(r"\{(\w*)\}", options["path"])
     for place in places:
         if place not in (*_PLACES, "head"):
@@ -139,7 +140,7 @@ def _check_declared(config: Mapping[str, Any], method: str) -> None:
 def _check_shape(file: Path, where: str, count: int | None, shape: tuple[int, int] | None) -> None:
     """Raise ClxaiError if the header of an npy or npz file shows maps of another number, kind or size; others are not read."""
     headers = array_headers(file) if file.suffix in (".npy", ".npz") else {}
-    named = [headers[name] for name in ("attribution", "maps") if name in headers] or [
+    named = [headers[name] for name in MAP_ARRAYS if name in headers] or [
         header for header in headers.values() if len(header.shape) > 2 or file.suffix == ".npy"
     ]
     for header in named[:1]:

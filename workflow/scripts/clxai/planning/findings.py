@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from clxai.errors import ClxaiError
+from clxai.exchange.sides import DESIGN, RUN
 from clxai.measures.levels import CONFIRMATORY
 from clxai.names import ALL
 from clxai.planning.config_docs import markdown_table
@@ -35,8 +36,6 @@ RESULTS = ROOT / "docs" / "results"
 DEFAULT = RESULTS / "default"
 ANSWER = "answer"  # the page of all data sets, and how the folders of its studies begin
 BEGIN, END = "<!-- results: written by clxai.planning.findings -->\n", "<!-- end of results -->\n"
-RUN = "cpu"  # the column that says of which run a row is
-DESIGN = "design.json"
 SHOWN_HEAD = "linear"
 _DIGITS = 4
 _EXCESS = ("excess", "excess_ci_low", "excess_ci_high", "excess_best", "excess_best_low", "excess_best_high")

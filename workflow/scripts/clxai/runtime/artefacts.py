@@ -196,6 +196,12 @@ def write_npz(arrays: Mapping[str, np.ndarray], path: str | Path) -> None:
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue(), zipfile.ZIP_DEFLATED)
 
 
+def write_text(text: str, path: str | Path) -> None:
+    """Write a text, UTF-8, as it is."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
 def write_record(record: Mapping[str, Any], path: str | Path) -> None:
     """Write a JSON record with sorted keys and its checksum as one more key."""
     signed = {**record, KEY: record_digest(record)}

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from clxai.runtime.artefacts import atomic
+from clxai.runtime.artefacts import write_text
 from clxai.verdict.page import Block
 
 _STYLE = (
@@ -19,8 +19,7 @@ def write_page(blocks: Iterable[Block], markdown_path: str | Path, html_path: st
     """Write a page in both forms, UTF-8."""
     blocks = list(blocks)
     for text, path in ((markdown(blocks), markdown_path), (html(blocks), html_path)):
-        with atomic(path) as temporary:
-            temporary.write_bytes(text.encode())
+        write_text(text, path)
 
 
 def markdown(blocks: Iterable[Block]) -> str:
