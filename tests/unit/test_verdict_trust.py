@@ -145,6 +145,13 @@ def test_a_measure_that_tells_a_pair_apart_in_one_run_alone_is_not_stated():
     assert "of 1 measures and parts 1 in every cell of some runs alone, 0 / 1 in none" in sentence(statement)
 
 
+def test_part_without_words_stands_without_a_comma_before_it():
+    parts = [trust({("ce", "linear"): 0.5}, measure="replication").assign(part=part) for part in ("srg", "srg_halves")]
+    (statement,) = trust_statements(told(trust=pd.concat(parts)))
+    assert "(0: no trust): in every cell of `ce`" in sentence(statement)
+    assert "; by halves of the seeds, in every cell of `ce`" in sentence(statement)
+
+
 @pytest.mark.parametrize(
     ("parts", "spoken"),
     [

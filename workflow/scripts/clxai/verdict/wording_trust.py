@@ -89,12 +89,18 @@ def standings(statement: Statement) -> str:
             groups.setdefault(found[name].word, []).append(name)
         text = ", but ".join(_group(statement, word, own) for word, own in groups.items())
         if text:
-            told.append(f"{part_of(part)}, {text}" if len(parts) > 1 else text)
+            told.append(", ".join(filter(None, (_spoken(part, parts), text))))
     unshared = [one for version in versions(statement) for one in _unshared(version["standings"], found)]
-    lost = sorted({f"`{one.model}`{f' ({part_of(one.part)})' if len(parts) > 1 else ''}" for one in unshared})
+    named = [(one.model, _spoken(one.part, parts)) for one in unshared]
+    lost = sorted({f"`{model}`{f' ({part})' if part else ''}" for model, part in named})
     if lost:
         told.append(f"the runs disagree on {', '.join(lost)}")
     return f"{': ' if len(parts) > 1 else ' '}{'; '.join(told)}"
+
+
+def _spoken(part: str, parts: Sequence[str]) -> str:
+    """Return a part in words where it is one of several; empty for the only one, and for SRG itself."""
+    return part_of(part) if len(parts) > 1 else ""
 
 
 def _unshared(known: Mapping[str, Standing], found: Iterable[str]) -> Sequence[Standing]:
