@@ -4,8 +4,12 @@ import csv
 import shutil
 import zipfile
 
+import clxai
+import numpy as np
 import pytest
-from project import TINY
+import torch
+from clxai.flipping.curves import flip_curves
+from project import TINY, grid
 
 pytestmark = pytest.mark.xdist_group("finished")  # one tiny study serves both files
 
@@ -110,3 +114,21 @@ def test_failing_self_check_stops_the_study(finished):
     finally:
         strict.unlink()
         shutil.rmtree(home)
+
+
+def test_everything_of_a_study_is_opened_by_name(finished):
+    """The library without Snakemake reads what the jobs wrote, and computes a file of curves again to the last bit."""
+    study = clxai.load_study(finished.folder / "results/studies/tiny")
+    stored = study.curves(model="ce", seed=0, method="saliency")
+    maps, heads = study.attributions(model="ce", seed=0, method="saliency"), study.heads("ce", 0)
+    run = study.run("ce", 0).at(maps["image"].values)
+    settings = {"steps": 4, "bank_k": 3, "trajectories": 2, "seed": int(stored.attrs["seed"])}
+    again = flip_curves(run, maps, {**settings, "fills": ["mean"], "units": grid(4), "batch_size": None, "precision": "float32"})
+    np.testing.assert_array_equal(again["log_odds"], stored["log_odds"].sel(fill=["mean"]))
+    images = torch.from_numpy(study.data.images[maps["image"].values])
+    own = clxai.explain(study.network("ce", 0), heads, images, "saliency")["attribution"].sel(head=maps["head"].values)
+    np.testing.assert_allclose(own, maps["attribution"], rtol=1e-3, atol=1e-6)
+    assert set(heads) == {"softmax", "knn"}
+    assert heads.metrics["accuracy"].between(0, 1).all()
+    assert study.curves(method="saliency").sizes["model"] == 2
+    assert len(study.embeddings("supcon", 0)["embedding"]) == len(study.data.images)
