@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from clxai.errors import ClxaiError
 from clxai.planning import findings
-from clxai.planning.findings import BEGIN, DEFAULT, END, ROOT, committed, document, page
+from clxai.planning.findings import BEGIN, DEFAULT, END, LINE_WIDTH, ROOT, committed, document, page, wrapped
 from clxai.runtime.artefacts import write_record, write_table
 from clxai.verdict.records import Study
 from invented import AVERAGED
@@ -130,9 +130,9 @@ def test_runs_are_taken_over_side_by_side_and_replaced(tmp_path):
     assert "srg" not in set(pd.read_csv(target / "summary.csv")["metric"])
     assert set(pd.read_csv(target / "heads.csv")["split"]) == {"test"}
     assert "content_sha256" not in json.loads((target / findings.DESIGN).read_text())
-    text = (target / "verdict.md").read_text()
+    text = " ".join((target / "verdict.md").read_text().split())
     assert "in every cell of every model (least AVX2 0.30 [0.20, 0.40] on `ce`, AVX512 0.20 [0.10, 0.30] on `ce`)" in text
-    assert "### AVX2\n" in text and "### AVX512\n" in text
+    assert "### AVX2 " in text and "### AVX512 " in text
 
 
 def test_the_answer_has_ten_sentences_of_all_studies_and_says_how_they_were_run(tmp_path):
@@ -212,3 +212,15 @@ def test_a_run_of_another_design_takes_the_place_of_the_only_one(tmp_path):
     write_record({**findings.read_record(other / "verdict.json"), "contrastive": []}, other / "verdict.json")
     findings.main([str(target), str(other)])
     assert committed(target)["AVX2"].contrastive == []
+
+
+def test_wrapped_pages_say_the_same():
+    """Prose is wrapped to fit a screen; no continuation becomes an item of a list, rows of tables stay whole."""
+    sentence = "- " + "The difference of `supcon` - `ce_matched` is small; " * 9
+    text = f"# A heading {'that is long ' * 12}\n\n{sentence}\n\n| {'a row ' * 40}|"
+    lines = wrapped(text).split("\n")
+    assert " ".join(" ".join(lines).split()) == " ".join(text.split())
+    assert max(len(line) for line in lines[1:-1]) <= LINE_WIDTH
+    assert sum(line.lstrip().startswith("- ") for line in lines) == 1
+    assert lines[0] == text.split("\n")[0]
+    assert lines[-1] == text.split("\n")[-1]

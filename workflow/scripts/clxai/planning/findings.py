@@ -9,7 +9,9 @@ folder, written by hand, says there how it was run: commit, machine, wall time.
 """
 
 import json
+import re
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -37,6 +39,7 @@ DEFAULT = RESULTS / "default"
 ANSWER = "answer"  # the page of all data sets, and how the folders of its studies begin
 BEGIN, END = "<!-- results: written by clxai.planning.findings -->\n", "<!-- end of results -->\n"
 SHOWN_HEAD = "linear"
+LINE_WIDTH = 130
 _DIGITS = 4
 _EXCESS = ("excess", "excess_ci_low", "excess_ci_high", "excess_best", "excess_best_low", "excess_best_high")
 _KEPT: Mapping[str, Sequence[str] | None] = {  # by table the columns that rules and page read; None: all
@@ -140,7 +143,7 @@ def statements(runs: Mapping[str, Study]) -> list[Statement]:
 def page(runs: Mapping[str, Study]) -> str:
     """Return the page of a folder of results."""
     study = next(iter(runs.values()))
-    return markdown(page_of(study, statements(runs), runs))
+    return wrapped(markdown(page_of(study, statements(runs), runs)))
 
 
 def answer_folders(results: Path) -> list[Path]:
@@ -160,7 +163,7 @@ def answer_page(folders: Sequence[Path]) -> str:
     rows = [_how(folder, own) for folder, own in runs.items()]
     header = ["data set", "trainings", "images", "CPU", "numbers", "run"]
     opening = "Written by `python -m clxai.planning.findings` from the tables in the folders beside it; a test holds it to them."
-    return "\n".join(["# Answer\n", f"{QUESTION}\n", *lines, "", f"{opening}\n", markdown_table(header, rows)])
+    return wrapped("\n".join(["# Answer\n", f"{QUESTION}\n", *lines, "", f"{opening}\n", markdown_table(header, rows)]))
 
 
 def _how(folder: Path, runs: Mapping[str, Study]) -> list[str]:
@@ -189,7 +192,19 @@ def document(runs: Mapping[str, Study]) -> str:
     caption = f"*Mean SRG of the {SHOWN_HEAD} head at the fitted temperature ({where}), 95 % intervals for new seeds and images.*"
     other = f"*Differences of SRG ({where}), averaged over methods (but controls) and heads, paired by image and seed.*"
     listed = "".join(f"- {sentence(one)}\n" for one in answers(statements(runs)))
-    return "\n".join([srg_table(runs), f"{caption}\n", contrast_rows(runs), f"{other}\n", listed])
+    return wrapped("\n".join([srg_table(runs), f"{caption}\n", contrast_rows(runs), f"{other}\n", listed]))
+
+
+def wrapped(text: str) -> str:
+    """Return Markdown with lines of prose that fit a screen; rows of tables and headings stay as they are."""
+    return "\n".join(line if line.startswith(("|", "#")) else _wrapped_line(line) for line in text.split("\n"))
+
+
+def _wrapped_line(line: str) -> str:
+    """Wrap one line; what would begin a list, such as a minus between names, stays with the word before it."""
+    indent, kept = "  " if line.startswith("- ") else "", re.sub(r"(?<=.) (?=([-+*]|1[.)]) )", "\0", line)
+    lines = textwrap.fill(kept, LINE_WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+    return lines.replace("\0", " ")
 
 
 def srg_table(runs: Mapping[str, Study]) -> str:
