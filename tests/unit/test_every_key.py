@@ -14,6 +14,7 @@ from clxai.losses.base import LOSSES
 from clxai.networks.models import save_network
 from clxai.training import training
 from clxai.training.augmentation import augment
+from clxai.training.labels import labels_of
 from clxai.training.training import build_network, train
 from project import SCHEMA, changed, filled_config, leaves
 from scipy.stats import kstest
@@ -280,6 +281,18 @@ def test_start_gives_the_first_weights_and_randomise_draws_a_part_of_them_anew(w
         assert {name.split(".")[0] for (name, one), other in pairs if not torch.equal(one, other)} == changed_layers
 
 
+def test_permuted_labels_are_learnt_in_place_of_the_given_ones(watch, monkeypatch):
+    """Each image keeps its label through all epochs; the numbers of images of each class are the given ones."""
+    seen, order = [], training._order
+    monkeypatch.setattr(training, "_order", lambda *given: torch.arange(len(order(*given).flatten())).view_as(order(*given)))
+    monkeypatch.setattr(training, "labels_of", lambda *given: seen.append(labels_of(*given)) or seen[-1])
+    watch.train(recipe_of(labels="permuted"))
+    given = watch.data.labels[watch.data.indices("train")]
+    (learnt,) = seen
+    assert (learnt != given).mean() > 0.8
+    assert (np.bincount(learnt) == np.bincount(given)).all()
+
+
 MASKS = {"share": 0.5, "units": {"units": "grid", "options": {"height": 4, "width": 4}}, "fill": {"fill": "zero"}}
 
 
@@ -395,7 +408,7 @@ AUGMENTATION = {
 HELD_ABOVE = (
     *("loss", "loss_options", "views", "epochs", "batch_size", "optimiser", "learning_rate", "momentum", "weight_decay"),
     *("schedule", "warmup_epochs", "validate_every", "keep", "network", "network_options", "projection_size", "precision"),
-    *("compile", "start", "weights", "normalise", "randomise", "masks.share", "masks.units", "masks.fill"),
+    *("compile", "start", "weights", "normalise", "randomise", "labels", "masks.share", "masks.units", "masks.fill"),
 )
 
 

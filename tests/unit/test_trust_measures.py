@@ -14,6 +14,7 @@ from clxai.measures.trust.degradation import degradation
 from clxai.measures.trust.encoding import encoding
 from clxai.measures.trust.intervals import Measured, draws_of, measure, summarise
 from clxai.measures.trust.oracle import oracle, oracle_order
+from clxai.measures.trust.randomisation import randomisation
 from clxai.measures.trust.ranks import mean_ranks, pairwise_spearman
 from clxai.measures.trust.references import references
 from clxai.measures.trust.reliability import generalisability, method_variances, ordinal_alpha, relative_g, reliability
@@ -268,6 +269,30 @@ def test_specificity_is_own_less_borrowed_on_the_same_network():
     assert names == {"other_seed", "other_model", "start", "a_seed", "a_loss", "b_seed", "past"}
     np.testing.assert_allclose(found["srg_other_model"], found["srg_a_loss"])  # the start is no neighbour
     np.testing.assert_allclose(found["srg_start"], values[..., 1] - values[..., 7])
+
+
+def test_randomisation_is_own_less_randomised_and_its_mean_where_most_was_drawn_anew():
+    def copied(of, name, part):
+        return replace(borrowed(name, of, ce=(name, False)), randomised={"ce": part})
+
+    methods = [
+        *ranked(2),
+        copied("a", "a_deep", "layer4"),
+        copied("a", "a_all", "layer4+layer3+stem"),
+        copied("b", "b_labels", "labels"),
+        copied("z", "absent", "layer4"),
+        borrowed("a_seed", "a", ce=("ce", True)),
+    ]
+    values = np.random.default_rng(13).normal(size=(3, 4, 7))
+    panel = replace(panel_of(values, methods), model="ce")
+    found = randomisation(panel)
+    gains = {"a_deep": (0, 2), "a_all": (0, 3), "b_labels": (1, 4)}
+    for name, (own, lent) in gains.items():
+        np.testing.assert_allclose(found[f"srg_{name}"], values[..., own] - values[..., lent])
+    np.testing.assert_allclose(found["srg"], (found["srg_a_all"] + found["srg_b_labels"]) / 2)
+    assert {part for part in found if part.startswith("morf")} == {"morf", *(f"morf_{name}" for name in gains)}
+    assert randomisation(replace(panel, model="supcon")) == {}
+    assert {part.split("_", 1)[1] for part in specificity(panel)} == {"other_seed", "other_seed_wins", "a_seed", "a_seed_wins"}
 
 
 def test_encoding_that_wins_is_below_zero():

@@ -103,7 +103,15 @@ def test_job_uses_its_measures_and_is_told_of_methods_and_setups(plain):
     told = params.assess_trust(config, None)
     assert told["setups"] == [["grid", "mean"], ["grid", "noise"]]
     assert told["measures"] == {"agreement": ["agreement", {}]}
-    random = {"name": "random", "member": "random", "family": "control", "options": {}, "lender": {}, "absent": []}
+    random = {
+        "name": "random",
+        "member": "random",
+        "family": "control",
+        "options": {},
+        "lender": {},
+        "randomised": {},
+        "absent": [],
+    }
     assert random in told["methods"]
 
 

@@ -205,12 +205,14 @@ def recipe_of(config: Mapping[str, Any], model: str) -> dict[str, Any]:
     """Return the recipe of a model, the options of its network filled in.
 
     A warm-up that is not given is 1 epoch, half of a single one, none without training. Without random masks the recipe has no
-    key `masks`.
+    key `masks`, and no key `labels` where they are the given ones.
     """
     recipe = {key: value for key, value in config["models"][model].items() if value is not None or key not in _BROUGHT}
     recipe.pop("masks")
     if masks := masks_of(config, model):
         recipe["masks"] = masks
+    if recipe["labels"] == "given":
+        del recipe["labels"]
     recipe["network"], recipe["network_options"] = network_of(config, model)
     if recipe["warmup_epochs"] is None:
         recipe["warmup_epochs"] = {0: 0, 1: 0.5}.get(recipe["epochs"], 1)

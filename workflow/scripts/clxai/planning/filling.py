@@ -6,6 +6,7 @@ from typing import Any
 
 from clxai.errors import ClxaiError
 from clxai.planning.config import check_schema, check_values
+from clxai.planning.randomising import expand
 from clxai.planning.reading import check_keys, read_texts, study_name
 
 
@@ -20,6 +21,9 @@ def fill(config: MutableMapping[str, Any], schema_file: Path, files: Mapping[str
     schema = yaml.safe_load(schema_file.read_text())
     check_schema(read_texts(config, schema), schema)
     validate(config, str(schema_file))
+    if config["randomisation"]["methods"]:
+        expand(config)
+        validate(config, str(schema_file))  # the defaults of what was added
     config["study"]["name"] = study_name(config, files)
     check_values(config)
 

@@ -119,6 +119,8 @@ def check_start(config: Mapping[str, Any], name: str) -> None:
     """Raise ClxaiError if what a recipe asks of its start cannot be: another network, layers that there are not, no training."""
     recipe, where = config["models"][name], f"models.{name}"
     network, options = network_of(config, name)
+    if recipe["labels"] == "permuted" and recipe["epochs"] == 0:
+        raise ClxaiError(f"{where}.labels: permuted labels are for training, and {where}.epochs is 0")
     if recipe["start"] is None and recipe["weights"] is None:
         if recipe["randomise"]:
             raise ClxaiError(f"{where}.randomise needs a model to start from: set {where}.start. Got {recipe['randomise']}")

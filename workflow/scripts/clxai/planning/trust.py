@@ -7,6 +7,7 @@ from clxai.errors import ClxaiError, unknown_name
 from clxai.planning.borrowing import Maps, borrowed_maps
 from clxai.planning.choices import chosen, controls_of, semantics_of
 from clxai.planning.needed import absent_methods, methods_of
+from clxai.planning.randomising import LEAST, random_part
 from clxai.registry import declared
 
 
@@ -31,11 +32,20 @@ def _references(config: Mapping[str, Any]) -> bool:
     return bool(references_of(config))
 
 
+def _randomised(config: Mapping[str, Any]) -> bool:
+    return len(config["study"]["seeds"]) >= LEAST and any(randomised_of(config, name) for name in _methods(config))
+
+
 # What a measure may need beside a registered method, with what is lacking where it is not there, and the key that helps.
 WORDS: Mapping[str, tuple[Callable[[Mapping[str, Any]], bool], str]] = {
     "setups": (_setups, "the study has one fill and one kind of units: name more in flipping.fills or flipping.units"),
     "methods": (_explained, "no method of the study explains the model: name one in study.methods"),
     "ranking": (_ranking, "the study ranks fewer than two methods that explain the model: name more in study.methods"),
+    "randomised": (
+        _randomised,
+        f"the study has no maps of randomised copies of its models, or fewer than {LEAST} re-initialisations (its seeds): "
+        "set randomisation.methods and study.seeds",
+    ),
     "references": (_references, "no model of the study has a reference that is in the study too: set statistics.references"),
 }
 
@@ -114,7 +124,8 @@ def trust_methods(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     absent = absent_methods(config)
     return [
         {"name": name, "member": member, "family": semantics_of(config, "methods", name)["family"], "options": options}
-        | {"lender": _lenders(config, name), "absent": [model for model, names in absent.items() if name in names]}
+        | {"lender": _lenders(config, name), "randomised": randomised_of(config, name)}
+        | {"absent": [model for model, names in absent.items() if name in names]}
         for name, (member, options) in _methods(config).items()
     ]
 
@@ -126,6 +137,13 @@ def _lenders(config: Mapping[str, Any], name: str) -> dict[str, list[Any]]:
     cells = [Maps(model, study["seeds"][0], study["sample"], name) for model in models]
     lent = {cell.model: (cell, borrowed_maps(config, cell)) for cell in cells}
     return {model: [maps.model, maps.seed != cell.seed] for model, (cell, maps) in lent.items() if maps is not None}
+
+
+def randomised_of(config: Mapping[str, Any], name: str) -> dict[str, str]:
+    """Return by model what is random of the copy whose maps a method of the study has, of the same seed; empty if none is."""
+    found = _lenders(config, name) if chosen(config, "methods", name)[0] == "borrowed" else {}
+    parts = {model: random_part(config, lender, model) for model, (lender, other_seed) in found.items() if not other_seed}
+    return {model: part for model, part in parts.items() if part is not None}
 
 
 def _methods(config: Mapping[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:

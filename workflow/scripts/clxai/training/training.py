@@ -27,11 +27,12 @@ from clxai.networks.embeddings import embed
 from clxai.networks.foreign import is_outside
 from clxai.networks.inference import Encoder
 from clxai.networks.models import Network
-from clxai.networks.neighbours import vote_accuracy
+from clxai.networks.neighbours import search, vote_accuracy
 from clxai.networks.outside import PROBED, check_behaviour
 from clxai.randomness import generator
 from clxai.runtime.devices import autocast
 from clxai.training.augmentation import augment
+from clxai.training.labels import label_record, labels_of
 from clxai.training.masking import Masking, masking_of
 from clxai.training.resuming import SideFile, follow, row_in_words
 from clxai.training.starting import start_from
@@ -45,7 +46,7 @@ _WARMUP_FROM = 0.1  # the warm-up starts at this share of the learning rate
 class Training:
     """The result of a training: the kept network, its epoch and validation accuracy, and one row per epoch.
 
-    `start` is the record of what was taken over from another model, see `starting`.
+    `start` is the record of what was taken over from another model, see `starting`, and of labels that were not the given ones.
     """
 
     network: Network
@@ -115,7 +116,10 @@ def train(
     train_store = ImageStore(data.images, data.indices("train"), device)
     if brought or is_outside(recipe["network"]):
         check_behaviour(network, train_store.take(torch.arange(min(len(train_store), PROBED))))
-    labels = torch.from_numpy(data.labels[train_store.indices]).to(device)
+    given = data.labels[train_store.indices]
+    learnt = labels_of(given, recipe, seed)
+    labels = torch.from_numpy(learnt).to(device)
+    taken_over |= label_record(given, learnt)
     result, n_epochs = Training(network, recipe=recipe, seed=seed, start=taken_over), recipe["epochs"]
     if n_epochs == 0:
         result.val_accuracy = validation_accuracy(network, data, train_store, labels, device)
@@ -137,7 +141,25 @@ def train(
         result.history.append(row)
         print(row_in_words(row), flush=True)
         progress.save(epoch)
+    if learnt is not given:
+        result.start = {**result.start, "memorised": memorised(result.network, train_store, labels)}
     return result
+
+
+def memorised(network: Network, store: ImageStore, labels: Tensor) -> float:
+    """Return the share of training images, not augmented, whose label the network's classifier gives, in [0, 1].
+
+    Without a classifier: whose label is that of the nearest other training image by cosine.
+    """
+    encoder = Encoder(network)
+    embeddings = embed(encoder, store)
+    if encoder.classifier is not None:
+        with torch.no_grad():
+            return float((encoder.classifier(embeddings).argmax(dim=1) == labels).double().mean())
+    points = torch.nn.functional.normalize(embeddings, dim=1)
+    nearest = search(points, points, 2)[1]
+    own = nearest[:, 0] == torch.arange(len(nearest), device=nearest.device)
+    return float((labels[nearest[:, 0].where(~own, nearest[:, 1])] == labels).double().mean())
 
 
 def _keep(result: Training, network: Network, row: Mapping[str, float | int]) -> None:

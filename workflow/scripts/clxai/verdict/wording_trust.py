@@ -23,6 +23,7 @@ MEASURES = {
     "oracle": "share of correct orders of the known truth, methods and random",
     "oracle_order": "share of images with the known truth above a method above random",
     "specificity": "gain of the network's own maps over borrowed ones",
+    "randomisation": "gain of the trained network's maps over those of its randomised copies",
     "encoding": "resistance to maps that spell the class",
     "references": "agreement with the reference that was trained on perturbed images",
     "references_capped": "agreement with the reference while it loses at most a tenth of the units",

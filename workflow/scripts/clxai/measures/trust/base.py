@@ -73,7 +73,8 @@ class Method:
     """A method of a study: the name that the study gives it, the registered one, its family and its options.
 
     `lender`: of one that borrows maps, by model whose run borrows: the model whose maps they are, and whether of another seed.
-    `absent`: the models that do not have it.
+    `absent`: the models that do not have it. `randomised`: by model, what is random of that lender, if it is a randomised copy of
+    the model: parts of the network joined by `+`, or `labels`.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Method:
     options: Mapping[str, Any] = field(default_factory=dict)
     lender: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     absent: Sequence[str] = ()
+    randomised: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def explains(self) -> bool:

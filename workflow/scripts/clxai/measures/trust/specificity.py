@@ -34,10 +34,11 @@ def specificity(panel: Panel) -> Mapping[str, Float[ndarray, "seed image"]]:
 def kind_of(method: Method, panel: Panel) -> str | None:
     """Return whether a borrowed map is of another seed, another model or the start; None if it or the own map is not there.
 
-    The model that this one starts from is no neighbour but its past: it stands apart from the other models.
+    The model that this one starts from is no neighbour but its past: it stands apart from the other models. Randomised copies
+    are none either: `randomisation` is about these.
     """
     lender, other_seed = method.lender.get(panel.model, (panel.model, False))
-    if method.options["of"] not in [one.name for one in panel.methods]:
+    if method.options["of"] not in [one.name for one in panel.methods] or panel.model in method.randomised:
         return None
     if lender != panel.model and method.options.get("model") == START:
         return START
