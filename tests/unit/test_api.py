@@ -145,7 +145,7 @@ def test_images_may_have_8_bits(small, fitted, shades):
 
 
 def test_a_method_on_trial_is_explained_with_and_not_registered(small, fitted, shades):
-    @api.method("darkness", family="control", reduction="mean", blind=True)
+    @api.method("darkness", families=("control",), reduction="mean", blind=True)
     def darkness(problem, options):
         return Explanation(-problem.images)
 

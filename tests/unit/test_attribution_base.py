@@ -1,21 +1,29 @@
+import re
+
 import pytest
 import torch
+from clxai import vocabularies
 from clxai.attribution.base import REDUCTIONS, layer_of
 from clxai.errors import ClxaiError
 from clxai.heads.base import log_odds
-from clxai.registry import COMMON, DATA_BOUNDS, declared, load
+from clxai.registry import COMMON, DATA_BOUNDS, checked_keywords, declared, keywords_of, load
 from project import problem_of
 
 METHODS = declared("methods")
 HEADS = ["softmax", "linear", "knn", "mahalanobis"]
 KEYWORDS = {
-    "family",
+    "families",
+    "payload",
     "aligned_to",
+    "scope",
+    "scope_defined_by",
     "signed",
     "blind",
-    "stochastic",
+    "seeding",
     "per_head",
     "baseline",
+    "baseline_cardinality",
+    "complete",
     "reduction",
     "needs_rules",
     "extras",
@@ -33,14 +41,12 @@ TWO_CHANNELS = torch.tensor([[[[1.0, -2.0]], [[-3.0, -4.0]]]])
 def test_declaration_is_complete_and_uses_known_words(name):
     semantics = METHODS[name].semantics
     assert set(semantics) - {*COMMON} == KEYWORDS
-    assert semantics["family"] in {"gradient", "cam", "propagation", "perturbation", "control", "given"}
-    assert semantics["aligned_to"] in {"input", "layer"}
     assert semantics["reduction"] in REDUCTIONS
     assert semantics["reads_masks"] in {"nothing", "shapley", "bernoulli", "leave_one_out"}
     if semantics["removes"] or semantics["reads_masks"] != "nothing":
         assert {"units", "fill"} <= set(semantics["options"])
     assert semantics["baseline"] in {None, *declared("fills")}
-    assert {type(semantics[flag]) for flag in ("signed", "blind", "stochastic", "per_head")} == {bool}
+    assert {type(semantics[flag]) for flag in ("signed", "blind", "per_head")} == {bool}
     for option, bound in semantics.get("at_most", {}).items():
         assert option in semantics["options"]
         assert isinstance(bound, int | float) or bound in {*semantics["options"], *DATA_BOUNDS}
@@ -56,6 +62,40 @@ def test_loaded_method_has_the_declared_semantics(name):
     entry = load("methods", name)
     assert entry.name == name
     assert entry.semantics == METHODS[name].semantics
+
+
+GOOD = {"families": ("gradient",), "reduction": "sum"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"families": ("gradent",)}, "unknown families 'gradent'. Did you mean 'gradient'?"),
+        ({"families": ()}, "keyword 'families': [] should be non-empty"),
+        ({"payload": "attribution"}, "unknown payload 'attribution'. Did you mean 'attributions'?"),
+        ({"aligned_to": "inputs"}, "unknown aligned_to 'inputs'. Did you mean 'input'? Known: input, layer, unit"),
+        ({"scope": "locale"}, "unknown scope 'locale'. Did you mean 'local'?"),
+        ({"scope": "global"}, "scope 'global' is refused: it is reserved for what is proved for a whole data set"),
+        ({"scope_defined_by": "sumary"}, "unknown scope_defined_by 'sumary'. Did you mean 'summary'?"),
+        ({"seeding": "global_rng"}, "unknown seeding 'global_rng'. Known: keyed, none"),
+        ({"baseline_cardinality": "sets"}, "unknown baseline_cardinality 'sets'. Did you mean 'set'?"),
+        ({"complete": "exactly"}, "unknown complete 'exactly'. Did you mean 'exact'?"),
+        ({"reduction": "abs"}, "unknown reduction 'abs'. Did you mean 'abs_sum'?"),
+        ({"extras": {"steps": {"axes": ("image",), "unit": "counts"}}}, "unknown extras 'counts'. Did you mean 'count'?"),
+        ({"extras": {"steps": {"axes": ("step",), "unit": "count"}}}, "keyword 'extras': 'image' was expected"),
+        ({"extras": {"steps": {"axes": ("image", "pixel"), "unit": "count"}}}, "unknown extras 'pixel'"),
+        ({"extras": {"steps": {"unit": "count"}}}, "'axes' is a required property"),
+    ],
+    ids=str,
+)
+def test_word_outside_a_vocabulary_is_refused_with_the_nearest(given, message):
+    with pytest.raises(ClxaiError, match=re.escape(message)):
+        checked_keywords({**GOOD, **given}, keywords_of("methods"), "here")
+
+
+def test_vocabularies_are_those_of_the_code():
+    assert tuple(REDUCTIONS) == tuple(keywords_of("methods")["reduction"]["enum"])
+    assert {family for entry in METHODS.values() for family in entry.semantics["families"]} <= {*vocabularies.FAMILIES}
 
 
 def test_unknown_method_is_answered_with_the_nearest():

@@ -1,5 +1,6 @@
 import copy
 import hashlib
+import random
 import re
 
 import numpy as np
@@ -64,6 +65,23 @@ def explained(few):
     return {name: explain_any(few, name, QUICK.get(name, {}), 0) for name in METHODS}
 
 
+@pytest.fixture
+def global_generators(monkeypatch):
+    """The states of torch's and NumPy's; Python's, on which the type checker of these tests draws, is closed to all others."""
+
+    def refuse(*given, **named):
+        raise AssertionError("a method draws from Python's global generator, or seeds it")
+
+    for word in random.__all__:
+        if getattr(getattr(random, word), "__self__", None) is random._inst:
+            monkeypatch.setattr(random, word, refuse)
+    return lambda: [repr(np.asarray(part).tolist()) for part in (torch.get_rng_state(), *_numpy_state())]
+
+
+def _numpy_state():
+    return np.random.get_state()  # noqa: NPY002 - the generator that libraries share
+
+
 def hooks_of(module):
     """The hooks of a module and its parts, but for the one by which a backbone lays its inputs out."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -85,11 +103,15 @@ def test_method_gives_one_finite_map_per_head_and_image(explained, few, name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_method_is_repeatable_and_leaves_the_network_and_the_heads_alone(explained, few, name):
+def test_method_is_repeatable_and_leaves_the_network_the_heads_and_global_generators_alone(
+    explained, few, name, global_generators
+):
     parts = {"encoder": few.encoder, **few.heads}
     before = {part: copy.deepcopy(module.state_dict()) for part, module in parts.items()}
     modes = [module.training for module in parts.values()]
+    states = global_generators()
     again = explain_any(few, name, QUICK.get(name, {}), 0)
+    assert global_generators() == states
     np.testing.assert_array_equal(again["attribution"], explained[name]["attribution"])
     assert [module.training for module in parts.values()] == modes
     for part, module in parts.items():
@@ -99,10 +121,10 @@ def test_method_is_repeatable_and_leaves_the_network_and_the_heads_alone(explain
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_only_stochastic_methods_depend_on_the_seed(explained, few, name):
+def test_only_keyed_methods_depend_on_the_seed(explained, few, name):
     other = explain_any(few, name, QUICK.get(name, {}), 1)["attribution"].values
     same = np.array_equal(other, explained[name]["attribution"].values)
-    assert same == (not METHODS[name].semantics["stochastic"])
+    assert same == (METHODS[name].semantics["seeding"] == "none")
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -148,7 +170,9 @@ def small_memory(few, monkeypatch):
     assert hooks_of(few.encoder) == []
 
 
-NETWORK_METHODS = [name for name, entry in METHODS.items() if entry.semantics["family"] != "control" and not reads_masks(name)]
+NETWORK_METHODS = [
+    name for name, entry in METHODS.items() if "control" not in entry.semantics["families"] and not reads_masks(name)
+]
 
 
 @pytest.mark.parametrize("most", [1, 3])
@@ -200,8 +224,9 @@ def test_file_holds_the_declared_extras_and_semantics(explained, name, tmp_path)
     assert set(stored.data_vars) == fixed | truth | set(semantics["extras"])
     assert stored.attrs["method"] == name
     assert stored.attrs["seed"] == 0
-    for word in ("family", "aligned_to", "reduction", "signed", "stochastic", "per_head"):
+    for word in ("payload", "aligned_to", "scope", "scope_defined_by", "reduction", "signed", "seeding", "per_head", "complete"):
         assert stored.attrs[word] == semantics[word]
+    assert stored.attrs["families"].split(", ") == list(semantics["families"])
     for option, default in semantics["options"].items():
         default = "layer4" if default == "last" else default  # what was meant by it
         given = QUICK.get(name, {}).get(option, default)
@@ -281,7 +306,7 @@ def averaged(monkeypatch):
         assert [len(own) for own in maps] == [len(problem.images)] * 2
         return Explanation(torch.stack(maps).mean(dim=0)[:, None])
 
-    semantics = fill_keywords({"family": "perturbation", "reduction": "none", "needs": needs}, REGISTERED.keywords, "test")
+    semantics = fill_keywords({"families": ("perturbation",), "reduction": "none", "needs": needs}, REGISTERED.keywords, "test")
     monkeypatch.setitem(REGISTERED._entries, "averaged", Entry("averaged", mean_map, semantics))
     return needs
 

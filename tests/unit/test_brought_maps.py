@@ -56,10 +56,10 @@ def test_a_saved_map_of_a_method_gives_its_curves_byte_for_byte(few, saliency, t
         np.save(options["path"].replace("{head}", head), saliency["attribution"].sel(head=head).values)
     found = explained(few, options)
     np.testing.assert_array_equal(found["attribution"], saliency["attribution"])
-    assert {name: found.attrs[name] for name in ("signed", "per_head", "family")} == {
+    assert {name: found.attrs[name] for name in ("signed", "per_head", "families")} == {
         "signed": 0,
         "per_head": 1,
-        "family": "given",
+        "families": "given",
     }
     expected, curves = (flip_curves(few, maps, SETTINGS) for maps in (saliency, found))
     for name in expected:

@@ -13,7 +13,7 @@ FILES = sorted(LIBRARY.rglob("*.py"))
 # What may be imported, from the ground up: a module imports from its own line and from those above. Planning reads modules of
 # any layer that need no torch, and is imported by the command alone, which stands on everything and on which nothing stands.
 LAYERS = (
-    ("errors", "names", "keys"),
+    ("errors", "names", "keys", "vocabularies"),
     ("randomness", "registry"),
     ("options",),
     ("runtime",),

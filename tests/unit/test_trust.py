@@ -16,7 +16,7 @@ from scipy.special import stdtrit
 from scipy.stats import rankdata, spearmanr
 
 METRICS = ["auc_deletion_matched", "auc_insertion_matched", "srg_matched"]
-METHODS = [Method("random", "random", "control"), *(Method(name, name, "gradient") for name in ("ig", "lrp", "cam"))]
+METHODS = [Method("random", "random", ("control",)), *(Method(name, name, ("gradient",)) for name in ("ig", "lrp", "cam"))]
 SETUPS = [("grid", "mean"), ("grid", "noise")]
 
 
@@ -53,7 +53,7 @@ def images(tmp_path):
 
 
 def settings(**changes):
-    methods = [{"name": m.name, "member": m.member, "family": m.family, "options": {}} for m in METHODS]
+    methods = [{"name": m.name, "member": m.member, "families": m.families, "options": {}} for m in METHODS]
     measures = {"agreement": ["agreement", {}], "concordance": ["concordance", {}]}
     told = {"methods": methods, "setups": [list(s) for s in SETUPS], "references": {}, "metrics": METRICS, "measures": measures}
     return {**told, "left_out": [], "seed": 0, **changes}
@@ -224,7 +224,7 @@ def test_models_are_held_against_their_references(images):
 
 
 def test_methods_that_a_model_lacks_are_in_none_of_its_panels():
-    methods = [*METHODS, Method("past", "borrowed", "control", {"of": "ig", "model": "start"}, absent=["ce"])]
+    methods = [*METHODS, Method("past", "borrowed", ("control",), {"of": "ig", "model": "start"}, absent=["ce"])]
     table = table_of()
     past = table[(table["method"] == "cam") & (table["model"] == "supcon")].assign(method="past")
     table = pd.concat([table, past]).rename(columns={"scored_by": "head"}).query("explained_by == head")

@@ -26,7 +26,7 @@ RANKED = tuple("abcdefg")
 
 
 def method(name, member=None, family="gradient", **options):
-    return Method(name, member or name, family, options)
+    return Method(name, member or name, (family,), options)
 
 
 def panel_of(srg, methods, deletion=None, insertion=None, **others):
@@ -246,7 +246,7 @@ def test_orders_by_lot_have_the_values_of_no_trust():
 
 
 def borrowed(name, of, model=None, **lender):
-    return Method(name, "borrowed", "control", {"of": of, "model": model, "seed": "own"}, lender)
+    return Method(name, "borrowed", ("control",), {"of": of, "model": model, "seed": "own"}, lender)
 
 
 def test_specificity_is_own_less_borrowed_on_the_same_network():

@@ -8,7 +8,7 @@ from clxai.measures.trust.manifold import inside, off_manifold, r_oms
 from clxai.measures.trust.movement import follows_loss, movement, movement_excess, towards
 from scipy.stats import spearmanr
 
-METHODS = [Method("random", "random", "control"), *(Method(name, name, "gradient") for name in ("ig", "lrp", "cam"))]
+METHODS = [Method("random", "random", ("control",)), *(Method(name, name, ("gradient",)) for name in ("ig", "lrp", "cam"))]
 
 
 @pytest.fixture

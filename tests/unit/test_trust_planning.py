@@ -106,7 +106,7 @@ def test_job_uses_its_measures_and_is_told_of_methods_and_setups(plain):
     random = {
         "name": "random",
         "member": "random",
-        "family": "control",
+        "families": ["control"],
         "options": {},
         "lender": {},
         "randomised": {},

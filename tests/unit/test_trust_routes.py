@@ -15,11 +15,11 @@ from clxai.measures.trust.routes import naopc, routes
 SETUP = ("grid", "mean")
 SEARCHED = {"units": "grid", "fill": "mean", "width": 1, "at_once": 1}
 CONTROLS = [
-    Method("random", "random", "control"),
-    Method("best", "best_order", "control", SEARCHED),
-    Method("worst", "worst_order", "control", SEARCHED),
+    Method("random", "random", ("control",)),
+    Method("best", "best_order", ("control",), SEARCHED),
+    Method("worst", "worst_order", ("control",), SEARCHED),
 ]
-METHODS = [*CONTROLS, *(Method(name, name, "gradient") for name in ("ig", "lrp"))]
+METHODS = [*CONTROLS, *(Method(name, name, ("gradient",)) for name in ("ig", "lrp"))]
 
 
 def curves_of(rng, sharpness=1.0):
@@ -110,7 +110,7 @@ def test_a_setup_whose_orders_were_not_searched_has_no_normalised_route(setup):
 
 @pytest.mark.parametrize("absent", ["best", "worst"])
 def test_without_both_orders_there_is_no_normalised_route(absent):
-    methods = [method if method.name != absent else Method(absent, "sobel", "control") for method in METHODS]
+    methods = [method if method.name != absent else Method(absent, "sobel", ("control",)) for method in METHODS]
     assert "naopc" not in routes(panel_of(curves_of(np.random.default_rng(4)), methods))
 
 

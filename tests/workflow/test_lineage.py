@@ -25,7 +25,7 @@ import torch
 from clxai.attribution.base import Explanation, method
 
 
-@method("averaged", family="perturbation", reduction="none", needs=("saliency", "grad_cam"))
+@method("averaged", families=("perturbation",), reduction="none", needs=("saliency", "grad_cam"))
 def averaged(problem, options):
     """The mean of two maps."""
     return Explanation(torch.stack([problem.maps[name] for name in ("saliency", "grad_cam")]).mean(dim=0)[:, None])

@@ -34,7 +34,7 @@ from clxai.networks.base import NETWORKS
 from clxai.networks.inference import Encoder
 from clxai.networks.outside import network_of
 from clxai.options import check_member, chosen_member
-from clxai.registry import Entry, fill_keywords
+from clxai.registry import Entry, checked_keywords, fill_keywords
 from clxai.runs import Run
 from clxai.study import StudyResults, load_study
 from clxai.units.base import UNITS
@@ -163,13 +163,13 @@ def method(name: str, **semantics: Any) -> Callable[[Callable[..., Any]], Entry]
     becomes a file of its own and is named in the config. Raises ClxaiError on a wrong keyword.
 
     >>> from clxai.attribution.base import Explanation
-    >>> @method("brightness", family="control", reduction="mean", blind=True)
+    >>> @method("brightness", families=("control",), reduction="mean", blind=True)
     ... def brightness(problem, options):
     ...     return Explanation(problem.images)
     >>> brightness.name, brightness.semantics["reduction"]
     ('brightness', 'mean')
     """
-    filled = fill_keywords(semantics, METHODS.keywords, f"method {name!r}")
+    filled = checked_keywords(semantics, METHODS.keywords, f"method {name!r}")
     return lambda definition: Entry(name, definition, filled)
 
 
@@ -278,7 +278,8 @@ def _given(maps: Tensor, run: Run) -> xarray.Dataset:
     def answer(problem: Problem, options: Mapping[str, Any]) -> Explanation:
         return Explanation(own[place[id(problem.head)], problem.index][:, None])
 
-    keywords = fill_keywords({"family": "given", "reduction": "none", "per_head": maps.ndim == 4}, METHODS.keywords, "maps")
+    told = {"families": ("given",), "reduction": "none", "signed": bool((maps < 0).any()), "per_head": maps.ndim == 4}
+    keywords = fill_keywords(told, METHODS.keywords, "maps")
     return explaining.explain(run, Entry("given", answer, keywords), {}, 0)
 
 

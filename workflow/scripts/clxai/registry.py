@@ -10,7 +10,8 @@ may be left out:
     def supcon(outputs, labels, temperature): ...
 
 `declared` reads families from their source, so that the config can be checked and Snakemake can plan without importing torch;
-hence all keywords must be literals. `load` imports the one module that defines a member, and no other.
+hence all keywords must be literals; a base module may also name constants of `clxai.vocabularies`. `load` imports the one module
+that defines a member, and no other.
 
 A member may also be a user's own, in any file outside the library: `path/to/file.py:name` is the member that the file declares as
 `name`, with the same decorator and the same keywords; the path is as the working directory sees it.
@@ -26,6 +27,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from clxai import vocabularies
 from clxai.errors import ClxaiError, unknown_name
 
 LIBRARY = Path(__file__).parent
@@ -256,9 +258,7 @@ def _declared_in(family: str, file: Path, modified: int, size: int) -> Mapping[s
 def _declaration(family: str, name: str, file: Path, definition: ast.AST, call: ast.Call) -> Declaration:
     keywords, where = keywords_of(family), f"{file}, line {call.lineno}: @{PLACES[family].decorator}({name!r})"
     given = {word.arg or "**": _literal(word.value, where) for word in call.keywords}
-    semantics = fill_keywords(given, keywords, where)
-    _check_types(semantics, keywords, where)
-    _check_bounds(semantics, where)
+    semantics = checked_keywords(given, keywords, where)
     text = (ast.get_docstring(definition) or "").partition("\n\n")[0].replace("\n", " ").strip()
     return Declaration(name, semantics, text, file)
 
@@ -269,9 +269,19 @@ def keywords_of(family: str) -> Mapping[str, Mapping[str, Any]]:
     base = LIBRARY / PLACES[family].folder / "base.py"
     for call in (node for node in ast.walk(ast.parse(base.read_text())) if isinstance(node, ast.Call)):
         if getattr(call.func, "id", None) == "Family":
-            own = [_literal(word.value, f"{base}, line {call.lineno}") for word in call.keywords if word.arg == "keywords"]
+            where = f"{base}, line {call.lineno}"
+            own = [_literal(_Words().visit(word.value), where) for word in call.keywords if word.arg == "keywords"]
             return {**COMMON, **(own[0] if own else {})}
     raise ClxaiError(f"{base} declares no family: it lacks Family({family!r}, keywords={{...}})")
+
+
+class _Words(ast.NodeTransformer):
+    """Puts the values of the vocabularies where a source names them."""
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        """Return the constant of that name as a literal; a name that is none stays, and is refused."""
+        found = vars(vocabularies).get(node.id)
+        return node if found is None else ast.parse(repr(found), mode="eval").body
 
 
 def fill_keywords(given: Mapping[str, Any], keywords: Mapping[str, Mapping[str, Any]], where: str) -> dict[str, Any]:
@@ -283,6 +293,14 @@ def fill_keywords(given: Mapping[str, Any], keywords: Mapping[str, Mapping[str, 
     if missing:
         raise ClxaiError(f"{where} lacks the keyword {missing[0]!r}: {_in_words(keywords[missing[0]])}")
     return {name: given.get(name, schema.get("default")) for name, schema in keywords.items()}
+
+
+def checked_keywords(given: Mapping[str, Any], keywords: Mapping[str, Mapping[str, Any]], where: str) -> dict[str, Any]:
+    """Return the same after a check of every value. Raises ClxaiError also on a wrong type, bound or word."""
+    semantics = fill_keywords(given, keywords, where)
+    _check_types(semantics, keywords, where)
+    _check_bounds(semantics, where)
+    return semantics
 
 
 def _in_words(schema: Mapping[str, Any]) -> str:
@@ -355,6 +373,8 @@ def _check_types(semantics: Mapping[str, Any], keywords: Mapping[str, Mapping[st
     plain = json.loads(json.dumps(semantics))  # tuples are arrays
     for name, schema in keywords.items():
         error = next(Draft202012Validator(schema).iter_errors(plain[name]), None)
+        if error is not None and str(error.instance) in schema.get("reserved", {}):
+            raise ClxaiError(f"{where}: {name} {error.instance!r} is refused: {schema['reserved'][error.instance]}")
         if error is not None and error.validator == "enum":
             raise ClxaiError(f"{where}: {unknown_name(name, error.instance, map(str, error.validator_value))}")
         if error is not None:

@@ -1,23 +1,26 @@
 """The contract of an attribution method: what it is given, what it returns, what it declares.
 
-    @method("name", family="gradient", reduction="abs_sum")
+    @method("name", families=("gradient",), reduction="abs_sum")
     def name(problem: Problem, options: Mapping) -> Explanation
 
-family: gradient, cam, propagation, perturbation, control, or given, of maps in files. aligned_to: what the values belong to
-before they are brought to pixels, "input" or "layer". signed: negative values mean evidence against the target. stochastic:
-depends on the seed. per_head: False if the map is the same for every head. baseline: default fill of a method that needs one,
-else None. reduction: how channels become one map. needs_rules: the network must have rules for relevance propagation. extras:
-names of the per-image numbers it returns besides. needs: registered methods whose maps of the same images it is given, run
-first if the study does not have them. borrows: "maps", if it is made from a whole sample of maps of the method that its
-option `of` names; then the options `model`, `seed`, `sample` and `head_if_absent`, where it has them, say whose. "method", if
-it runs the method `of` in another way. "file", if its maps are a user's, see `brought`. removes: it removes units itself, as
-the flipping does, by its options `units` and `fill`, names of the config, by default the first of the study. reads_masks: the
-masks of the mask bank that it is a mean of or a regression on, by their law ("shapley", "bernoulli" or "leave_one_out"); its
-options `units` and `fill` say which bank, by default that of the study's first. masks_per_unit: how many fitted masks of that
-law it needs for each unit of an image. needs_evidence: works on data alone whose evidence is known. blind: the map knows
-nothing of the network that it is scored on; an explanation must exceed the best of these. options: allowed keys with their
-defaults; `layer` is one that the network declares, or `last`. at_most (may be left out): upper bounds of options, each a
-number or the name of another option.
+The words that keywords take are those of `vocabularies`. families: what it is of; controls are of "control", maps in files of
+"given". payload: "attributions", maps of images. aligned_to: what the values belong to before they are brought to pixels. scope:
+what a map is about, and scope_defined_by: what makes it so. signed: negative values mean evidence against the target; without it
+they are refused. seeding: whether the maps depend on the seed. per_head: False if the map is the same for every head. baseline:
+default fill of a method that needs one, else None. baseline_cardinality: one baseline for each image, or a set of training images
+for all. complete: in what sense the values add up to m(x) - m(b), if they do. reduction: how channels become one map.
+needs_rules: the network must have rules for relevance propagation. extras: the numbers that it returns besides, by name:
+{axes, unit}, the first axis "image"; those and no others must be returned. needs: registered methods whose maps of the same
+images it is given, run first if the study does not have them. borrows: "maps", if it is made from a whole sample of maps of the
+method that its option `of` names; then the options `model`, `seed`, `sample` and `head_if_absent`, where it has them, say whose.
+"method", if it runs the method `of` in another way. "file", if its maps are a user's, see `brought`. removes: it removes units
+itself, as the flipping does, by its options `units` and `fill`, names of the config, by default the first of the study.
+reads_masks: the masks of the mask bank that it is a mean of or a regression on, by their law ("shapley", "bernoulli" or
+"leave_one_out"); its options `units` and `fill` say which bank, by default that of the study's first. masks_per_unit: how many
+fitted masks of that law it needs for each unit of an image. needs_evidence: works on data alone whose evidence is known. blind:
+the map knows nothing of the network that it is scored on; an explanation must exceed the best of these. options: allowed keys
+with their defaults; `layer` is one that the network declares, or `last`. at_most (may be left out): upper bounds of options, each
+a number or the name of another option.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,20 +38,50 @@ from clxai.networks.base import NETWORKS
 from clxai.networks.geometry import layer_among
 from clxai.networks.inference import Encoder
 from clxai.registry import Family
+from clxai.vocabularies import (
+    ALIGNMENTS,
+    AXES,
+    CARDINALITIES,
+    COMPLETENESS,
+    FAMILIES,
+    MAPS,
+    MEASURED_IN,
+    RESERVED_SCOPES,
+    SCOPE_STEPS,
+    SCOPES,
+    SEEDINGS,
+)
 
 METHODS = Family(
     "methods",
     keywords={
-        "family": {"enum": ["gradient", "cam", "propagation", "perturbation", "control", "given"]},
-        "aligned_to": {"enum": ["input", "layer"], "default": "input"},
+        "families": {"type": "array", "items": {"enum": FAMILIES}, "minItems": 1, "uniqueItems": True},
+        "payload": {"enum": MAPS, "default": "attributions"},
+        "aligned_to": {"enum": ALIGNMENTS, "default": "input"},
+        "scope": {"enum": SCOPES, "reserved": RESERVED_SCOPES, "default": "local"},
+        "scope_defined_by": {"enum": SCOPE_STEPS, "default": "explainer"},
         "signed": {"type": "boolean", "default": False},
         "blind": {"type": "boolean", "default": False},
-        "stochastic": {"type": "boolean", "default": False},
+        "seeding": {"enum": SEEDINGS, "default": "none"},
         "per_head": {"type": "boolean", "default": True},
         "baseline": {"type": ["null", "string"], "default": None},
+        "baseline_cardinality": {"enum": CARDINALITIES, "default": "single"},
+        "complete": {"enum": COMPLETENESS, "default": "none"},
         "reduction": {"enum": ["sum", "abs_sum", "mean", "none"]},
         "needs_rules": {"type": "boolean", "default": False},
-        "extras": {"type": "array", "items": {"type": "string"}, "default": []},
+        "extras": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["axes", "unit"],
+                "properties": {
+                    "axes": {"type": "array", "prefixItems": [{"const": "image"}], "items": {"enum": AXES}, "minItems": 1},
+                    "unit": {"enum": MEASURED_IN},
+                },
+                "additionalProperties": False,
+            },
+            "default": {},
+        },
         "needs": {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "default": []},
         "needs_evidence": {"type": "boolean", "default": False},
         "reads_masks": {"enum": ["nothing", "shapley", "bernoulli", "leave_one_out"], "default": "nothing"},
@@ -136,10 +169,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Attributions [image, channel, y, x] before channel reduction, and the declared extra numbers, one per image."""
+    """Attributions [image, channel, y, x] before channel reduction, and the declared extra numbers, of each image."""
 
     maps: Float[Tensor, "image channel y x"]
-    extras: Mapping[str, Float[Tensor, " image"]] = field(default_factory=dict)
+    extras: Mapping[str, Float[Tensor, "image *axes"]] = field(default_factory=dict)
 
 
 def layer_name(encoder: Encoder, name: str) -> str:

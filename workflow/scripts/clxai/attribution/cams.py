@@ -11,7 +11,7 @@ from torch import Tensor
 from clxai.attribution.base import Explanation, Problem, layer_of, method
 
 
-@method("grad_cam", family="cam", aligned_to="layer", reduction="none", options={"layer": "last"})
+@method("grad_cam", families=("cam", "gradient"), aligned_to="layer", reduction="none", options={"layer": "last"})
 def grad_cam(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """ReLU(sum_k w_k A_k), w_k the spatial mean of dm/dA_k [Selvaraju et al. 2017, eq. 1-2]."""
     explainer = attr.LayerGradCam(problem.log_odds, layer_of(problem.encoder, options["layer"]))
@@ -19,7 +19,7 @@ def grad_cam(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     return Explanation(_to_image(maps, problem))
 
 
-@method("grad_cam_pp", family="cam", aligned_to="layer", reduction="none", options={"layer": "last"})
+@method("grad_cam_pp", families=("cam", "gradient"), aligned_to="layer", reduction="none", options={"layer": "last"})
 def grad_cam_pp(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """ReLU(sum_k w_k A_k), w_k = sum_ij alpha_k^ij ReLU(dm/dA_k^ij) [Chattopadhyay et al. 2018, eq. 19 and 21]."""
     explainer = attr.LayerGradientXActivation(

@@ -11,7 +11,7 @@ from clxai.keys import key_of
 from clxai.randomness import keyed_uniform
 
 
-@method("random", family="control", blind=True, stochastic=True, per_head=False, reduction="none")
+@method("random", families=("control",), blind=True, seeding="keyed", per_head=False, reduction="none")
 def random(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """Uniform noise per pixel, keyed by seed and image: its SRG is 0 in expectation."""
     pixels = problem.images[:, :1]
@@ -19,7 +19,7 @@ def random(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     return Explanation(values.reshape(pixels.shape).to(pixels.dtype))
 
 
-@method("sobel", family="control", blind=True, per_head=False, reduction="none")
+@method("sobel", families=("control",), blind=True, per_head=False, reduction="none")
 def sobel(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """Edge strength: gradient magnitude of the channel mean by the 3x3 Sobel operator, borders replicated."""
     grey = functional.pad(problem.images.mean(dim=1, keepdim=True), [1] * 4, mode="replicate")
@@ -27,13 +27,13 @@ def sobel(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     return Explanation(torch.hypot(functional.conv2d(grey, across), functional.conv2d(grey, across.transpose(2, 3))))
 
 
-@method("ink", family="control", blind=True, per_head=False, reduction="mean")
+@method("ink", families=("control",), blind=True, per_head=False, reduction="mean")
 def ink(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """The image itself, in [0, 1]: the bright pixels first."""
     return Explanation(problem.images)
 
 
-@method("contrast", family="control", blind=True, per_head=False, baseline="mean", reduction="mean")
+@method("contrast", families=("control",), blind=True, per_head=False, baseline="mean", reduction="mean")
 def contrast(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """|x - baseline| of images in [0, 1]: how far removal moves a pixel if the baseline is the fill."""
     return Explanation((problem.inputs.detach() - problem.baseline).abs() * problem.encoder.scale)

@@ -10,9 +10,9 @@ from clxai.randomness import keyed_uniform
 
 @method(
     "degraded",
-    family="control",
+    families=("control",),
     signed=True,
-    stochastic=True,
+    seeding="keyed",
     reduction="none",
     borrows="maps",
     options={"of": "integrated_gradients", "share": 0.0},

@@ -8,7 +8,7 @@ from clxai.keys import key_of
 from clxai.randomness import keyed_uniform
 
 
-@method("class_code", family="control", blind=True, stochastic=True, reduction="none")
+@method("class_code", families=("control",), blind=True, seeding="keyed", reduction="none")
 def class_code(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """Uniform noise per pixel, keyed by seed and predicted class: the order of removal tells the class and nothing else."""
     pixels = problem.images[:, :1]

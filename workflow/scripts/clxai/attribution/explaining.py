@@ -25,7 +25,10 @@ from clxai.runtime.memory import at_once
 from clxai.units.removal import tie_fraction
 
 OF_BANK = ("baseline", "baseline_shape", "baseline_sha256")  # what a method that reads a mask bank has of it
-_STORED = ("family", "aligned_to", "signed", "stochastic", "per_head", "reduction")  # keywords of a method, beside its maps
+# Keywords of a method that are stored beside its maps.
+_STORED = (
+    *("families", "payload", "aligned_to", "scope", "scope_defined_by", "signed", "seeding", "per_head", "complete", "reduction"),
+)
 
 
 @dataclass(frozen=True)
@@ -204,4 +207,11 @@ def _record(task: _Task) -> dict[str, Any]:
         other = _record(task.other)
         record |= {name: other[name] for name in INHERITED} | {"borrowed_method": other["method"]}
         record |= {f"borrowed_{name}": value for name, value in other.items() if name.startswith("option_")}
-    return {name: int(value) if isinstance(value, bool) else value for name, value in record.items()}
+    return {name: _plain(value) for name, value in record.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as an attribute of a NetCDF file: flags as 0 or 1, several words as one text."""
+    if isinstance(value, bool):
+        return int(value)
+    return ", ".join(value) if isinstance(value, tuple) and all(isinstance(word, str) for word in value) else value

@@ -8,7 +8,7 @@ from clxai.attribution.base import Explanation, Problem, method
 
 @method(
     "file",
-    family="given",
+    families=("given",),
     signed=True,
     reduction="none",
     borrows="file",

@@ -26,14 +26,14 @@ class ScoreModule(nn.Module):
         return self.problem.log_odds(inputs, rows)
 
 
-@method("saliency", family="gradient", reduction="abs_sum")
+@method("saliency", families=("gradient",), reduction="abs_sum")
 def saliency(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """|dm/dx| [Simonyan et al. 2014]."""
     explainer = attr.Saliency(problem.log_odds)
     return Explanation(explainer.attribute(problem.inputs, abs=False, additional_forward_args=(problem.rows,)).detach())
 
 
-@method("input_x_gradient", family="gradient", signed=True, reduction="sum")
+@method("input_x_gradient", families=("gradient",), signed=True, reduction="sum")
 def input_x_gradient(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """x * dm/dx [Shrikumar et al. 2016], x the normalised input."""
     explainer = attr.InputXGradient(problem.log_odds)
@@ -42,11 +42,16 @@ def input_x_gradient(problem: Problem, options: Mapping[str, Any]) -> Explanatio
 
 @method(
     "integrated_gradients",
-    family="gradient",
+    families=("gradient",),
     signed=True,
+    complete="exact",
     baseline="mean",
     reduction="sum",
-    extras=("convergence_delta", "completeness_error", "n_steps"),
+    extras={
+        "convergence_delta": {"axes": ("image",), "unit": "nat"},
+        "completeness_error": {"axes": ("image",), "unit": "1"},
+        "n_steps": {"axes": ("image",), "unit": "count"},
+    },
     options={"steps": 64, "most_steps": 1024, "tolerance": 0.01},
     at_most={"steps": "most_steps"},
 )
@@ -117,7 +122,7 @@ def _upper_median(values: Tensor) -> float:
     return float(values.sort().values[len(values) // 2])
 
 
-@method("smoothgrad", family="gradient", stochastic=True, reduction="abs_sum", options={"samples": 25, "sigma": 0.15})
+@method("smoothgrad", families=("gradient",), seeding="keyed", reduction="abs_sum", options={"samples": 25, "sigma": 0.15})
 def smoothgrad(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """Mean gradient over noisy copies [Smilkov et al. 2017, section 3], magnitude taken after the mean.
 
@@ -139,7 +144,7 @@ def smoothgrad(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     return Explanation(torch.cat(parts).unflatten(0, (options["samples"], n_images)).mean(dim=0))
 
 
-@method("guided_grad_cam", family="gradient", signed=True, reduction="sum", options={"layer": "last"})
+@method("guided_grad_cam", families=("gradient", "cam"), signed=True, reduction="sum", options={"layer": "last"})
 def guided_grad_cam(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """Guided back-propagation times the upsampled Grad-CAM of a layer [Selvaraju et al. 2017, section 3.3]."""
     layer = layer_of(problem.encoder, options["layer"])

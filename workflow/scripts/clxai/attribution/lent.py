@@ -12,7 +12,7 @@ from clxai.attribution.base import Explanation, Pool, Problem, method
 
 @method(
     "borrowed",
-    family="control",
+    families=("control",),
     signed=True,
     reduction="none",
     borrows="maps",
@@ -25,7 +25,8 @@ def borrowed(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 
 @method(
     "mean_map",
-    family="control",
+    families=("control",),
+    scope="aggregated",
     blind=True,
     signed=True,
     reduction="none",
@@ -39,7 +40,8 @@ def mean_map(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 
 @method(
     "class_mean",
-    family="control",
+    families=("control",),
+    scope="aggregated",
     blind=True,
     signed=True,
     reduction="none",

@@ -13,7 +13,7 @@ from clxai.runtime.memory import COVERED
 
 @method(
     "occlusion",
-    family="perturbation",
+    families=("perturbation",),
     signed=True,
     baseline="mean",
     reduction="mean",

@@ -7,7 +7,7 @@ from clxai.attribution.base import Explanation, Problem, method
 from clxai.errors import ClxaiError
 
 
-@method("oracle", family="control", per_head=False, reduction="none", needs_evidence=True, options={"part": 0})
+@method("oracle", families=("control",), per_head=False, reduction="none", needs_evidence=True, options={"part": 0})
 def oracle(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """1 where the image has evidence of its class, or one part of it (0: all parts), and 0 elsewhere.
 

@@ -24,7 +24,14 @@ _KNOWN = (*_LAYERS, nn.Sequential, BasicBlock, Bottleneck)
 EXACTNESS = 1e-9  # relative difference of canonised embeddings in float64
 
 
-@method("lrp", family="propagation", signed=True, reduction="sum", needs_rules=True, extras=("conservation_ratio",))
+@method(
+    "lrp",
+    families=("propagation",),
+    signed=True,
+    reduction="sum",
+    needs_rules=True,
+    extras={"conservation_ratio": {"axes": ("image",), "unit": "1"}},
+)
 def lrp(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """EpsilonPlusFlat: Epsilon on dense, ZPlus on convolutions, Flat on the first one [Montavon et al. 2019], canonised.
 

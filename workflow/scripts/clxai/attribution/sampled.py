@@ -26,13 +26,14 @@ from clxai.mask_bank.sizes import BERNOULLI, SHAPLEY, check_masks
 
 @method(
     "lime",
-    family="perturbation",
+    families=("perturbation", "surrogate"),
+    aligned_to="unit",
     signed=True,
-    stochastic=True,
+    seeding="keyed",
     reduction="none",
     reads_masks="bernoulli",
     masks_per_unit=4,
-    extras=("r2_held_out",),
+    extras={"r2_held_out": {"axes": ("image",), "unit": "1"}},
     options={"units": None, "fill": None, "width": 0.25, "penalty": 1.0},
     at_least={"penalty": 0},
 )
@@ -44,13 +45,14 @@ def lime(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 
 @method(
     "banzhaf",
-    family="perturbation",
+    families=("perturbation", "surrogate"),
+    aligned_to="unit",
     signed=True,
-    stochastic=True,
+    seeding="keyed",
     reduction="none",
     reads_masks="bernoulli",
     masks_per_unit=4,
-    extras=("r2_held_out",),
+    extras={"r2_held_out": {"axes": ("image",), "unit": "1"}},
     options={"units": None, "fill": None},
 )
 def banzhaf(problem: Problem, options: Mapping[str, Any]) -> Explanation:
@@ -61,13 +63,19 @@ def banzhaf(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 
 @method(
     "kernel_shap",
-    family="perturbation",
+    families=("perturbation", "shapley", "surrogate"),
+    aligned_to="unit",
     signed=True,
-    stochastic=True,
+    complete="exact",
+    seeding="keyed",
     reduction="none",
     reads_masks="shapley",
     masks_per_unit=4,
-    extras=("r2_held_out", "sampling_error", "convergence"),
+    extras={
+        "r2_held_out": {"axes": ("image",), "unit": "1"},
+        "sampling_error": {"axes": ("image",), "unit": "nat"},
+        "convergence": {"axes": ("image",), "unit": "1"},
+    },
     options={"units": None, "fill": None},
 )
 def kernel_shap(problem: Problem, options: Mapping[str, Any]) -> Explanation:
@@ -89,12 +97,13 @@ def kernel_shap(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 
 @method(
     "rise",
-    family="perturbation",
+    families=("perturbation",),
+    aligned_to="unit",
     signed=True,
-    stochastic=True,
+    seeding="keyed",
     reduction="none",
     reads_masks="bernoulli",
-    extras=("r2_held_out",),
+    extras={"r2_held_out": {"axes": ("image",), "unit": "1"}},
     options={"units": None, "fill": None},
 )
 def rise(problem: Problem, options: Mapping[str, Any]) -> Explanation:
@@ -105,11 +114,12 @@ def rise(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 
 @method(
     "leave_one_out",
-    family="perturbation",
+    families=("perturbation",),
+    aligned_to="unit",
     signed=True,
     reduction="none",
     reads_masks="leave_one_out",
-    extras=("r2_held_out",),
+    extras={"r2_held_out": {"axes": ("image",), "unit": "1"}},
     options={"units": None, "fill": None},
 )
 def leave_one_out(problem: Problem, options: Mapping[str, Any]) -> Explanation:

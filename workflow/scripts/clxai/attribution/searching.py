@@ -21,7 +21,8 @@ from clxai.runtime.memory import at_once
 
 @method(
     "best_order",
-    family="control",
+    families=("control",),
+    aligned_to="unit",
     removes=True,
     reduction="none",
     options={"units": None, "fill": None, "width": 1, "at_once": 1},
@@ -33,7 +34,8 @@ def best_order(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 
 @method(
     "worst_order",
-    family="control",
+    families=("control",),
+    aligned_to="unit",
     removes=True,
     reduction="none",
     options={"units": None, "fill": None, "width": 1, "at_once": 1},

@@ -13,9 +13,9 @@ from clxai.randomness import keyed_uniform
 
 @method(
     "wrong_image",
-    family="control",
+    families=("control",),
     signed=True,
-    stochastic=True,
+    seeding="keyed",
     reduction="none",
     borrows="maps",
     options={"of": "integrated_gradients"},
@@ -31,7 +31,7 @@ def wrong_image(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 
 @method(
     "wrong_class",
-    family="control",
+    families=("control",),
     signed=True,
     reduction="none",
     borrows="method",

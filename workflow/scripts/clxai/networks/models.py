@@ -101,12 +101,13 @@ def save_network(network: Network, path: str | Path) -> None:
 
 
 def load_network(path: str | Path, device: torch.device) -> Network:
-    """Read a network in eval mode, without gradients for its weights.
+    """Read a network in eval mode, without gradients for its weights; global generators stay as they are.
 
     Raises ClxaiError if the file is not a network or its weights do not fit the architecture that it names.
     """
     tensors, architecture = read_checkpoint(path)
-    network = Network(architecture)
+    with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced
+        network = Network(architecture)
     check_shapes(tensors, network.state_dict(), path)
     network.load_state_dict(tensors)
     return network.to(device).eval().requires_grad_(False)

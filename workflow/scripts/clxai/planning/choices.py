@@ -106,7 +106,7 @@ def semantics_of(config: Mapping[str, Any], family: str, name: str, where: str |
 
 def controls_of(config: Mapping[str, Any]) -> list[str]:
     """Return the methods of the study that are controls."""
-    return [name for name in config["study"]["methods"] if semantics_of(config, "methods", name)["family"] == "control"]
+    return [name for name in config["study"]["methods"] if "control" in semantics_of(config, "methods", name)["families"]]
 
 
 def oracles_of(config: Mapping[str, Any]) -> list[str]:

@@ -149,7 +149,7 @@ _FAMILIES = {
     "methods": (
         "Attribution methods",
         "`study.methods`; options go to `methods.<name>`. The formulae are in [docs/methods.md](../docs/methods.md).",
-        {"family": "family"},
+        {"families": "families"},
     ),
     "fills": (
         "Fills",

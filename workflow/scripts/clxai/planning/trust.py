@@ -123,7 +123,7 @@ def trust_methods(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what trust measures are told of each method of the study."""
     absent = absent_methods(config)
     return [
-        {"name": name, "member": member, "family": semantics_of(config, "methods", name)["family"], "options": options}
+        {"name": name, "member": member, "families": list(semantics_of(config, "methods", name)["families"]), "options": options}
         | {"lender": _lenders(config, name), "randomised": randomised_of(config, name)}
         | {"absent": [model for model, names in absent.items() if name in names]}
         for name, (member, options) in _methods(config).items()

@@ -70,7 +70,7 @@ def capped(instrument: str, cap: str | None) -> str:
 
 @dataclass(frozen=True)
 class Method:
-    """A method of a study: the name that the study gives it, the registered one, its family and its options.
+    """A method of a study: the name that the study gives it, the registered one, its families and its options.
 
     `lender`: of one that borrows maps, by model whose run borrows: the model whose maps they are, and whether of another seed.
     `absent`: the models that do not have it. `randomised`: by model, what is random of that lender, if it is a randomised copy of
@@ -79,7 +79,7 @@ class Method:
 
     name: str
     member: str
-    family: str
+    families: Sequence[str]
     options: Mapping[str, Any] = field(default_factory=dict)
     lender: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     absent: Sequence[str] = ()
@@ -88,7 +88,7 @@ class Method:
     @property
     def explains(self) -> bool:
         """Say whether it explains this model: it is neither a control nor made from another method's maps."""
-        return self.family != CONTROL and "of" not in self.options
+        return CONTROL not in self.families and "of" not in self.options
 
 
 @dataclass(frozen=True)
