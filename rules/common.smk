@@ -27,6 +27,7 @@ if not os.path.samefile(os.path.dirname(clxai.__file__), SCRIPTS / "clxai"):
     )
 
 from clxai.errors import ClxaiError
+from clxai.names import REFERENCE
 from clxai.planning import params
 from clxai.planning.borrowing import bank_read, borrowed_maps
 from clxai.planning.brought import map_files_of, weights_of
@@ -42,7 +43,12 @@ from clxai.planning.needed import (
     models_explained,
     models_needed,
 )
-from clxai.planning.outputs import figure_semantics, figures_left_out, figures_of
+from clxai.planning.outputs import (
+    figure_semantics,
+    figures_left_out,
+    figures_of,
+    tables_left_out,
+)
 from clxai.planning.provenance import assets_of, code_of, edited, own_files
 from clxai.planning.reading import check_keys, check_unchanged
 from clxai.planning.usage import members
@@ -138,6 +144,12 @@ def over_models(pattern, models, **levels):
         for model in models
     ]
     return list(dict.fromkeys(file for part in files for file in part))
+
+
+def compared_files(pattern):
+    """A pattern expanded over the runs of the study whose maps are compared with each other, in the order of their design."""
+    compared = params.compare_maps(config, None)["methods"]
+    return [file for file in runs(pattern) if Path(file).stem in compared]
 
 
 def figure(place, model):

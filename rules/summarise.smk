@@ -58,6 +58,38 @@ rule assess_trust:
         "../workflow/scripts/assess_trust.py"
 
 
+rule compare_maps:
+    """Measure how alike the maps of trained networks and of their randomised copies look; for studies that have such copies."""
+    input:
+        attributions=compared_files(rules.attribute.output),
+        curves=expand(
+            rules.flip.output,
+            model=STUDY["models"][0],
+            seed=STUDY["seeds"][0],
+            sample=STUDY["sample"],
+            units=UNITS,
+            method=REFERENCE,
+            allow_missing=True,
+        ),
+        code=code("compare_maps"),
+    output:
+        similarity=table("similarity"),
+    log:
+        f"{HOME}/logs/compare_maps.log",
+    benchmark:
+        f"{HOME}/benchmarks/compare_maps.tsv"
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime="2h",
+    params:
+        config=params_of("compare_maps"),
+    script:
+        "../workflow/scripts/compare_maps.py"
+
+
 rule check_study:
     """Self-checks: SRG identity, IG completeness, LRP conservation, a random attribution that scores 0, maps that rank, accuracy. One that fails stops the study."""
     input:
@@ -91,4 +123,10 @@ rule tables_all:
         expand(rules.summarise.output, dataset=STUDY["datasets"]),
         expand(rules.assess_trust.output, dataset=STUDY["datasets"]),
         expand(rules.check_study.output, dataset=STUDY["datasets"]),
+        expand(
+            rules.compare_maps.output,
+            dataset=(
+                [] if "similarity" in tables_left_out(config) else STUDY["datasets"]
+            ),
+        ),
     localrule: True

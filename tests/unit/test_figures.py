@@ -79,7 +79,13 @@ def tables():
     names = {"measure": "agreement", "part": "srg", "units": "all", "fill": "all"}
     numbers = {"value": 0.5, "ci_low": 0.4, "ci_high": 0.6, "null": 0.0, "better": 1}
     trust = [{"model": model, "head": head, **names, **numbers} for model, head in CELLS]
-    rows = {"heads": heads, "trust": trust, **cut}
+    similarity = [
+        {"model": model, "head": head, "method": "lrp", "of": "saliency", "random": "layer4", "n_parts": 1, "measure": measure}
+        | {"units": "all" if "ssim" in measure else "grid", "mean": value, "ci_low": value - 0.02, "ci_high": value + 0.03}
+        for (model, head), measure in product(CELLS, ALIKE)
+        for value in [alike(model, head, measure)]
+    ]
+    rows = {"heads": heads, "trust": trust, "similarity": similarity, **cut}
     frames = {name: pd.DataFrame(table).sample(frac=1, random_state=0) for name, table in rows.items()}
     everything = {
         "fills": FILLS,
@@ -88,6 +94,27 @@ def tables():
         "matched": {"lrp": ["zero"], "saliency": ["mean"]},
     }
     return Study("made up", MODELS, HEADS, METHODS, "zero", "grid", 0.05, tables=frames, **everything)
+
+
+ALIKE = ("spearman", "spearman_abs", "ssim", "ssim_abs")
+
+
+def alike(model, head, measure):
+    return 0.1 + 0.3 * MODELS.index(model) + 0.1 * HEADS.index(head) + 0.02 * ALIKE.index(measure)
+
+
+def test_randomisation_shows_what_own_and_lent_maps_are_worth_above_how_alike_they_are(tables):
+    """The lent map of the fixture is lrp's, with layer4 drawn anew; the own one is saliency's."""
+    axes = FIGURES["randomisation"].definition(tables, head=None).axes
+    for column, model in enumerate(MODELS):
+        srg, ranks, ssim = axes[column], axes[len(MODELS) + column], axes[2 * len(MODELS) + column]
+        expected = [number(model, "knn", "knn", name, "zero", "srg_matched") for name in ("saliency", "lrp")]
+        np.testing.assert_allclose(srg.lines[0].get_ydata(), expected)
+        for axis, measure in ((ranks, "spearman"), (ssim, "ssim")):
+            for line in (axis.lines[0], next(line for line in axis.lines if line.get_linestyle() == "--")):
+                which = measure if line is axis.lines[0] else f"{measure}_abs"
+                np.testing.assert_allclose(line.get_ydata(), [1, alike(model, "knn", which)])
+        assert [label.get_text() for label in ssim.get_xticklabels()] == ["trained", "layer4"]
 
 
 def contrast_number(quantity, metric, fill, method, head):

@@ -36,6 +36,7 @@ FIGURES = Family(
                     "models",
                     "trust",
                     "trust_contrasts",
+                    "similarity",
                 ]
             },
             "default": [],

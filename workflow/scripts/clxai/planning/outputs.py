@@ -6,7 +6,7 @@ from typing import Any
 from clxai.errors import ClxaiError, unknown_name
 from clxai.measures.identities import CHECKED_METRICS
 from clxai.planning.choices import chosen
-from clxai.planning.trust import trust_metrics
+from clxai.planning.trust import lent_of, trust_metrics
 from clxai.registry import declared
 
 
@@ -48,11 +48,20 @@ def figures_of(config: Mapping[str, Any], per: str | None = None) -> list[str]:
 
 def figures_left_out(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the figures that the study cannot have, of those that it names or else of all, with the reason."""
-    if config["statistics"]["cross"]:
-        return {}
-    named = config["study"]["figures"]
-    names = [name for name in (declared("figures") if named is None else named) if figure_semantics(config, name)["cross"]]
-    return dict.fromkeys(names, "shows explanations of one head scored by another: set statistics.cross to true")
+    named, absent = config["study"]["figures"], tables_left_out(config)
+    found = {}
+    for name in declared("figures") if named is None else named:
+        semantics = figure_semantics(config, name)
+        reasons = [absent[table] for table in semantics["tables"] if table in absent]
+        if semantics["cross"] and not config["statistics"]["cross"]:
+            reasons.append("shows explanations of one head scored by another: set statistics.cross to true")
+        found |= {name: reasons[0]} if reasons else {}
+    return found
+
+
+def tables_left_out(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tables that a study without what they are about does not have, with what a figure of them lacks."""
+    return {} if lent_of(config) else {"similarity": "shows maps of randomised copies: set randomisation.methods"}
 
 
 def check_figure_files(config: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ from clxai.planning.extents import content
 from clxai.planning.needed import absent_methods
 from clxai.planning.outputs import caption_of, figure_options, metrics_of
 from clxai.planning.reading import plain
-from clxai.planning.trust import left_out, measure_of, references_of, trust_methods, trust_metrics, trust_of
+from clxai.planning.trust import left_out, lent_of, measure_of, references_of, trust_methods, trust_metrics, trust_of
 from clxai.registry import PLACES, declared
 
 Params = dict[str, Any]
@@ -130,6 +130,14 @@ def assess_trust(config: Mapping[str, Any], job: Any) -> Params:
     measures = {name: measure_of(config, name) for name in trust_of(config)}
     outputs = {"measures": measures, "left_out": left_out(config), "contrasts": contrasts_of(config)}
     return plain({**told, **outputs, "seed": config["study"]["seed"]})
+
+
+def compare_maps(config: Mapping[str, Any], job: Any) -> Params:
+    """Return which maps of randomised copies are compared with the own ones, and the runs that have them."""
+    lent = lent_of(config)
+    methods = [name for name in config["study"]["methods"] if name in {one[key] for one in lent for key in ("method", "of")}]
+    told = {"lent": lent, "methods": methods, "absent": absent_methods(config), "units": config["flipping"]["units"]}
+    return plain({**told, "models": config["study"]["models"], "seeds": config["study"]["seeds"]})
 
 
 def plot_figure(config: Mapping[str, Any], job: Any) -> Params:

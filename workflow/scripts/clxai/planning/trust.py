@@ -33,7 +33,7 @@ def _references(config: Mapping[str, Any]) -> bool:
 
 
 def _randomised(config: Mapping[str, Any]) -> bool:
-    return len(config["study"]["seeds"]) >= LEAST and any(randomised_of(config, name) for name in _methods(config))
+    return len(config["study"]["seeds"]) >= LEAST and bool(lent_of(config))
 
 
 # What a measure may need beside a registered method, with what is lacking where it is not there, and the key that helps.
@@ -144,6 +144,20 @@ def randomised_of(config: Mapping[str, Any], name: str) -> dict[str, str]:
     found = _lenders(config, name) if chosen(config, "methods", name)[0] == "borrowed" else {}
     parts = {model: random_part(config, lender, model) for model, (lender, other_seed) in found.items() if not other_seed}
     return {model: part for model, part in parts.items() if part is not None}
+
+
+def lent_of(config: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return each map that a randomised copy of a model lends: model, method, the method of the own map (`of`), what is random.
+
+    Those are left out whose own map the study does not have.
+    """
+    own = {name: methods_of(config, name) for name in config["study"]["models"]}
+    return [
+        {"model": model, "method": name, "of": options["of"], "random": part}
+        for name, (_, options) in _methods(config).items()
+        for model, part in randomised_of(config, name).items()
+        if options["of"] in own[model]
+    ]
 
 
 def _methods(config: Mapping[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:

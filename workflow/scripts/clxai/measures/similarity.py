@@ -1,0 +1,134 @@
+"""How alike the maps of a trained network and of its randomised copies look: what the literature measures, beside cross-SRG.
+
+Neither number says whether a map is faithful: a map of noise is least like the trained network's, and one that shows the image is
+like it whatever the network learnt. docs/methods.md has the reasons.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray
+from jaxtyping import Float
+from numpy import ndarray
+
+from clxai.design import joined
+from clxai.flipping.schema import UNIT
+from clxai.measures.statistics import covers, two_way
+from clxai.measures.trust.randomisation import parts_of
+from clxai.names import ALL
+from clxai.runtime.artefacts import read_arrays
+from clxai.units.base import Cut
+
+COLUMNS = (
+    *("model", "units", "method", "of", "random", "n_parts", "head", "measure", "mean", "ci_low", "ci_high"),
+    *("ci_over", "n_seeds", "n_images", "n_undefined"),
+)
+_WINDOW = 7  # pixels, a side of SSIM's window
+Maps = Float[ndarray, "head image y x"]
+Found = Float[ndarray, "head image"]
+
+
+def similarity_table(
+    read: Callable[[str, int, str], xarray.Dataset],
+    seeds: Sequence[int],
+    cuts: Mapping[str, Cut],
+    lent: Sequence[Mapping[str, str]],
+) -> pd.DataFrame:
+    """Return mean and 95 % interval of each similarity of own and lent maps, one row per lent map, head, units and measure.
+
+    `read` gives the maps of a model, seed and method; `cuts` are by units; `lent` names model, method, the method whose own map
+    it is compared with (`of`), and what is random of the copy. Measures of pixels stand under units `all`.
+    """
+    rows = []
+    for one in lent:
+        pairs = [[read(one["model"], seed, one[name])["attribution"] for name in ("of", "method")] for seed in seeds]
+        heads = pairs[0][0]["head"].values.tolist()
+        for (units, measure), values in _over_seeds(pairs, cuts).items():
+            for place, head in enumerate(heads):
+                what = {"units": units, "head": head, "measure": measure, "n_parts": len(parts_of(one["random"]))}
+                rows.append({**one, **what, **_summarised(values[:, place])})
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def maps_at(cells: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> Callable[[str, int, str], xarray.Dataset]:
+    """Return what reads the maps of a model, seed and method, one file per cell; not all of a study's fit in memory."""
+    found = {tuple(cell[name] for name in ("model", "seed", "method")): path for cell, path in joined(cells, paths)}
+    return lambda *place: read_arrays(found[place])
+
+
+def read_cuts(names: Sequence[str], curves: Sequence[str]) -> dict[str, Cut]:
+    """Return by units how images are cut, from curves files in the order of the names; the same for all runs of a study."""
+    found = {}
+    for name, path in zip(names, curves, strict=True):
+        labels = torch.from_numpy(read_arrays(path)[UNIT].values.astype(np.int32))
+        labels = labels if labels.ndim == 3 else labels[None]
+        found[name] = Cut(labels, labels.amax(dim=(1, 2)).long() + 1, None)
+    return found
+
+
+def similarities(own: Maps, other: Maps, cuts: Mapping[str, Cut]) -> Iterator[tuple[str, str, Found]]:
+    """Yield units, measure and the similarity of two maps of each head and image; NaN where a map is constant or not finite.
+
+    `spearman`: rank correlation of the units' mean attributions. `ssim`: structural similarity of the maps, each scaled to 0..1
+    by its own least and largest value. `_abs`: the same of magnitudes, as the literature often has it.
+    """
+    for suffix, (one, two) in {"": (own, other), "_abs": (np.abs(own), np.abs(other))}.items():
+        for units, cut in cuts.items():
+            yield units, f"spearman{suffix}", _correlation(*(_unit_means(values, cut) for values in (one, two)))
+        yield ALL, f"ssim{suffix}", structural_similarity(one, two)
+
+
+def structural_similarity(one: Maps, two: Maps) -> Found:
+    """Return the mean structural similarity [Wang et al. 2004] of maps scaled to 0..1, by scikit-image.
+
+    Its window is 7 px wide, on smaller maps the widest odd number; they are 3 px wide or more.
+    """
+    from skimage.metrics import structural_similarity as ssim
+
+    side = min(*one.shape[-2:], _WINDOW)
+    side -= 1 - side % 2  # odd
+    flat = [_scaled(values).reshape(-1, *values.shape[-2:]).astype(np.float64) for values in (one, two)]
+    _, whole = ssim(*flat, win_size=side, data_range=1.0, channel_axis=0, full=True)
+    inside = slice(side // 2, -(side // 2) or None)  # where the window does not reach over the edge
+    return whole[:, inside, inside].mean((1, 2)).reshape(one.shape[:-2])
+
+
+def _scaled(values: Maps) -> Maps:
+    """Return maps with least value 0 and largest 1; NaN where they are constant."""
+    low, high = values.min((-2, -1), keepdims=True), values.max((-2, -1), keepdims=True)
+    return (values - low) / np.where(high > low, high - low, np.nan)
+
+
+def _unit_means(values: Maps, cut: Cut) -> Float[ndarray, "head image unit"]:
+    return np.stack([cut.scores(torch.from_numpy(np.ascontiguousarray(of_head))).double().numpy() for of_head in values])
+
+
+def _correlation(one: Float[ndarray, "head image unit"], two: Float[ndarray, "head image unit"]) -> Found:
+    """Return Spearman's correlation along units, mean ranks for ties; places that are NaN in both are no units."""
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(values, axis=-1, nan_policy="omit") for values in (one, two)]
+    centred = [values - np.nanmean(values, axis=-1, keepdims=True) for values in ranks]
+    length = np.sqrt(np.nansum(centred[0] ** 2, -1) * np.nansum(centred[1] ** 2, -1))
+    same = (np.isnan(one) == np.isnan(two)).all(-1) & (length > 0)
+    return np.where(same, np.nansum(centred[0] * centred[1], -1) / np.where(length > 0, length, 1), np.nan)
+
+
+def _over_seeds(pairs: Sequence[Sequence[xarray.DataArray]], cuts: Mapping[str, Cut]) -> dict[tuple[str, str], ndarray]:
+    """Return by units and measure the similarity [seed, head, image]."""
+    found: dict[tuple[str, str], list[Found]] = {}
+    for own, other in pairs:
+        for units, measure, values in similarities(own.values, other.values, cuts):
+            found.setdefault((units, measure), []).append(values)
+    return {key: np.stack(values) for key, values in found.items()}
+
+
+def _summarised(values: Float[ndarray, "seed image"]) -> dict[str, object]:
+    analysed = two_way(values[..., None])
+    low, high = analysed.interval()
+    numbers = {"mean": float(analysed.mean[0]), "ci_low": float(low[0]), "ci_high": float(high[0])}
+    counts = {"n_seeds": values.shape[0], "n_images": values.shape[1], "n_undefined": int(np.isnan(values).sum())}
+    return {**numbers, "ci_over": covers(float(analysed.n_seeds[0])), **counts}
