@@ -112,6 +112,24 @@ def flat_encoder(architecture):
     return encoder
 
 
+def affine_problem():
+    """Three images of two classes with logits that are affine in the input, a baseline, and the slope of the log-odds."""
+    import torch
+    from clxai.attribution.base import Problem
+    from clxai.heads.affine import Softmax
+    from clxai.networks.architecture import Architecture
+
+    torch.manual_seed(0)
+    encoder = flat_encoder(Architecture("cnn", {}, (16, 16), (0.3,) * 2, (0.5,) * 2, 2, "projection"))
+    head = Softmax({"weight": torch.randn(2, 512), "bias": torch.randn(2)})
+    images = torch.rand(3, 2, 16, 16)
+    embeddings = encoder(images)
+    target = head.predict(embeddings)
+    baseline = encoder.normalise(torch.rand(3, 2, 16, 16))
+    slope = torch.stack([head.weight[c] - head.weight[1 - c] for c in target]).reshape(3, 2, 16, 16)
+    return Problem(encoder, "none", head, head.freeze(embeddings), images, torch.arange(3), target, baseline, 0), slope
+
+
 def replaced(*pairs):
     """An edit of a text: each first string, which must be there, becomes the second."""
 

@@ -1,15 +1,17 @@
+import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from clxai.attribution.cams import grad_cam_pp_alpha
+from clxai.attribution.base import layer_of
+from clxai.attribution.cams import first_component, grad_cam_pp_alpha
 from clxai.errors import ClxaiError
-from clxai.registry import load
+from clxai.registry import declared, load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from project import problem_of
-from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam import AblationCAM, GradCAM, HiResCAM, LayerCAM
 from torch import nn
 from torch.nn import functional
 
@@ -42,30 +44,139 @@ class _LogOdds(nn.Module):
         return self.problem.log_odds(inputs, torch.arange(len(inputs)))[:, None]
 
 
-class _AtLayerResolution(GradCAM):
-    """The package's Grad-CAM without its resizing (OpenCV, other borders) and without its min-max scaling."""
+class _AtLayerResolution:
+    """Makes the package's methods leave out their resizing (OpenCV, other borders), min-max scaling and ReLU."""
 
     def compute_cam_per_layer(self, input_tensor, targets, eigen_smooth):
-        (activation,) = self.activations_and_grads.activations
-        (gradient,) = self.activations_and_grads.gradients
-        return self.get_cam_image(input_tensor, None, targets, activation.numpy(), gradient.numpy(), eigen_smooth)
+        layers = self.activations_and_grads
+        gradient = layers.gradients[0].numpy() if self.uses_gradients else None
+        (activation,), (layer,) = layers.activations, self.target_layers
+        given = activation if isinstance(self, AblationCAM) else activation.numpy()
+        return self.get_cam_image(input_tensor, layer, targets, given, gradient, eigen_smooth)
 
     def aggregate_multi_layers(self, cam_per_target_layer):
-        return np.maximum(cam_per_target_layer, 0)
+        return cam_per_target_layer
+
+
+def of_package(method, problem, layer, n_images):
+    """The package's maps of the first images at the resolution of the layer, without ReLU."""
+    kind, model = type("Bare", (_AtLayerResolution, method), {}), _LogOdds(problem)
+    with kind(model, [getattr(model.backbone, layer)]) as package:
+        return torch.from_numpy(package(problem.inputs[:n_images], [lambda output: output[0]] * n_images))[:, None]
+
+
+def to_image(coarse):
+    return functional.interpolate(coarse.float(), size=16, mode="bilinear", align_corners=False)
+
+
+@pytest.mark.parametrize(("method", "package"), [("grad_cam", GradCAM), ("layer_cam", LayerCAM), ("hires_cam", HiResCAM)])
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_cams_equal_those_of_the_grad_cam_package(few, name, layer, method, package):
+    problem = problem_of(few, name)
+    reference = of_package(package, problem, layer, len(few.images))
+    expected = to_image(reference if method == "hires_cam" else reference.relu())
+    assert expected.amax(dim=(1, 2, 3)).count_nonzero() > 0
+    torch.testing.assert_close(cam(problem, method, layer), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+def test_hires_cam_of_an_affine_target_behind_a_spatial_mean_adds_up_to_it(few):
+    """Its claim: where only a mean and a dense layer follow, each position has what it adds to the score."""
+    problem = problem_of(few, "softmax")
+    slope = torch.linspace(-1, 1, few.embeddings.shape[1])
+    affine = replace(problem, frozen=lambda points, rows: scores_with_odds(points @ slope, problem.target[rows]))
+    total = cam(affine, "hires_cam", "layer4").mean(dim=(1, 2, 3)) * 4  # bilinear interpolation keeps the mean of 2 x 2
+    torch.testing.assert_close(total, few.embeddings @ slope, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_eigen_cam_is_the_first_component_by_numpy_with_a_sum_above_zero(few, layer):
+    problem, kept = problem_of(few, "linear"), activation_of(few, layer)
+    for image, found in zip(kept.double().numpy(), cam(problem, "eigen_cam", layer), strict=True):
+        positions = image.reshape(len(image), -1).T
+        projected = positions @ np.linalg.svd(positions, full_matrices=False)[2][0]
+        expected = torch.from_numpy(np.sign(projected.sum()) * projected).view(1, 1, *image.shape[1:])
+        assert expected.min() > -1e-6, "activations after a ReLU have no negative first component"
+        torch.testing.assert_close(found[None], to_image(expected), rtol=1e-3, atol=1e-4 * float(expected.max()))
+
+
+def test_first_component_of_a_product_is_its_spatial_factor_whatever_the_sign_of_the_other():
+    place, feature = torch.rand(2, 1, 3, 4), torch.randn(2, 5, 1, 1)
+    expected = place * feature.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(first_component(place * feature), expected)
+    torch.testing.assert_close(first_component(-place * feature), expected)
+    assert not first_component(torch.zeros(1, 3, 2, 2)).any()
+
+
+def activation_of(run, layer):
+    kept = {}
+    hook = layer_of(run.encoder, layer).register_forward_hook(lambda module, given, output: kept.update(output=output))
+    run.encoder.backbone(problem_of(run, "linear").inputs.detach())
+    hook.remove()
+    return kept["output"]
+
+
+def without_channel(problem, layer, channel):
+    """The log-odds of the images with one channel of a layer set to 0, by a full pass through the network."""
+
+    def zeroed(module, given, output):
+        left = output.clone()
+        left[:, channel] = 0
+        return left
+
+    hook = layer_of(problem.encoder, layer).register_forward_hook(zeroed)
+    with torch.no_grad():
+        found = problem.log_odds(problem.inputs, problem.rows)
+    hook.remove()
+    return found
 
 
 @pytest.mark.parametrize("name", HEADS)
-@pytest.mark.parametrize("layer", LAYERS)
-def test_grad_cam_equals_the_grad_cam_package(few, name, layer):
-    problem = problem_of(few, name)
-    model = _LogOdds(problem)
-    with _AtLayerResolution(model, [getattr(model.backbone, layer)]) as package:
-        reference = package(problem.inputs, [lambda output: output[0]] * len(few.images))
-    reference = torch.from_numpy(reference)[:, None]
-    assert reference.amax(dim=(1, 2, 3)).count_nonzero() > 0
-    expected = functional.interpolate(reference, size=16, mode="bilinear", align_corners=False)
-    found = cam(problem, "grad_cam", layer)
-    torch.testing.assert_close(to_unit_maximum(found), to_unit_maximum(expected), rtol=1e-3, atol=1e-3)
+@pytest.mark.parametrize("layer", ["layer2", "layer4"])
+def test_ablation_cam_weighs_channels_by_what_is_lost_without_them(few, name, layer):
+    problem, kept = problem_of(few, name), activation_of(few, layer)
+    with torch.no_grad():
+        intact = problem.log_odds(problem.inputs, problem.rows)
+    weights = torch.stack([intact - without_channel(problem, layer, channel) for channel in range(kept.shape[1])], dim=1)
+    expected = to_image(torch.einsum("nk,nkij->nij", weights, kept)[:, None].relu())
+    found = cam(problem, "ablation_cam", layer)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.max()))
+    assert float(found.max()) > 0
+
+
+@pytest.mark.parametrize("name", ["softmax", "linear"])
+def test_ablation_cam_equals_that_of_the_grad_cam_package_but_for_its_division_by_the_log_odds(few, name):
+    """The package makes up to 32 copies of one image and cannot say whose they are: here all rows are of that image."""
+    problem = problem_of(few.at(few.index[[0] * 32].numpy()), name)
+    with torch.no_grad():
+        intact = float(problem.log_odds(problem.inputs[:1], problem.rows[:1]))
+    expected = to_image((of_package(AblationCAM, problem, "layer3", 1) * intact).relu())
+    assert float(expected.max()) > 0
+    found = cam(problem_of(few, name), "ablation_cam", "layer3")[:1]
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.max()))
+
+
+def test_ablation_cam_refuses_a_layer_that_another_path_bridges(few):
+    bridged = copy.deepcopy(few.encoder)
+    block = bridged.backbone.layer3[0]
+    bridged.backbone.layer3[0] = _Bridge(block)
+    run = replace(few, encoder=bridged)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("clxai.attribution.ablating.layer_of", lambda encoder, name: block)
+        with pytest.raises(ClxaiError, match="not all that the network computes passes through the layer 'layer3'"):
+            cam(problem_of(run, "softmax"), "ablation_cam", "layer3")
+
+
+class _Bridge(nn.Module):
+    """A module, and what it is given added to what it makes."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, inputs):
+        made = self.inner(inputs)
+        return made + inputs.mean()
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
@@ -143,7 +254,10 @@ def test_grad_cam_pp_weights_activations_by_alpha_and_positive_gradients(few, na
     assert float(found.max()) > 0
 
 
-@pytest.mark.parametrize("method", ["grad_cam", "grad_cam_pp", "guided_grad_cam"])
+CAMS = [name for name, entry in declared("methods").items() if "cam" in entry.semantics["families"]]
+
+
+@pytest.mark.parametrize("method", CAMS)
 def test_unknown_layer_is_refused_with_the_known_ones(few, method):
     with pytest.raises(ClxaiError, match=r"layer 'layer9'.*Known: last, layer1, layer2, layer3, layer4"):
         cam(problem_of(few, "softmax"), method, "layer9")

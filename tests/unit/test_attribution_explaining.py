@@ -29,7 +29,9 @@ QUICK = {
     "worst_order": REMOVAL,
     "integrated_gradients": {"steps": 8, "most_steps": 8},
     "smoothgrad": {"samples": 4},
+    "smoothgrad_sq": {"samples": 4},
     "occlusion": {"window": 8, "stride": 8},
+    "ablation_cam": {"layer": "layer1"},
     "borrowed": {"model": "ce", "seed": 1},  # as planning resolves them
     "degraded": {"share": 0.5},
     "wrong_class": {"of": "input_x_gradient"},

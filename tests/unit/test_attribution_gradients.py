@@ -4,14 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from clxai.attribution.base import Problem
+from captum import attr
 from clxai.attribution.explaining import explain
 from clxai.fills.base import fill_images, fill_of
-from clxai.heads.affine import Softmax
-from clxai.networks.architecture import Architecture
+from clxai.keys import key_of
 from clxai.networks.models import load_network
+from clxai.randomness import keyed_normal
 from clxai.registry import load
-from project import flat_encoder, problem_of
+from project import affine_problem, problem_of
 from torch import nn
 from torch.nn import functional
 
@@ -88,16 +88,7 @@ def test_integrated_gradients_stop_at_the_most_steps_and_report_the_error(few):
 
 @pytest.fixture
 def affine():
-    """A problem with two classes and logits that are affine in the input: its log-odds are w . x + b."""
-    torch.manual_seed(0)
-    encoder = flat_encoder(Architecture("cnn", {}, (16, 16), (0.3,) * 2, (0.5,) * 2, 2, "projection"))
-    head = Softmax({"weight": torch.randn(2, 512), "bias": torch.randn(2)})
-    images = torch.rand(3, 2, 16, 16)
-    embeddings = encoder(images)
-    target = head.predict(embeddings)
-    baseline = encoder.normalise(torch.rand(3, 2, 16, 16))
-    slope = torch.stack([head.weight[c] - head.weight[1 - c] for c in target]).reshape(3, 2, 16, 16)
-    return Problem(encoder, "none", head, head.freeze(embeddings), images, torch.arange(3), target, baseline, 0), slope
+    return affine_problem()
 
 
 @pytest.mark.parametrize("steps", [1, 7])
@@ -122,11 +113,19 @@ def test_integrated_gradients_are_complete_where_the_log_odds_do_not_differ(affi
     assert (result.extras["n_steps"] == 4).all()
 
 
-@pytest.mark.parametrize(("method", "sign"), [("saliency", "w"), ("input_x_gradient", "xw"), ("smoothgrad", "w")])
-def test_gradient_methods_of_an_affine_target_are_its_slope(affine, method, sign):
+AFFINE = {
+    "saliency": lambda slope, inputs: slope,
+    "input_x_gradient": lambda slope, inputs: inputs * slope,
+    "smoothgrad": lambda slope, inputs: slope,
+    "smoothgrad_sq": lambda slope, inputs: slope**2,
+}
+
+
+@pytest.mark.parametrize("method", AFFINE)
+def test_gradient_methods_of_an_affine_target_are_made_of_its_slope(affine, method):
     problem, slope = affine
-    options = {"samples": 3, "sigma": 0.2} if method == "smoothgrad" else {}
-    expected = slope if sign == "w" else problem.inputs.detach() * slope
+    options = {"samples": 3, "sigma": 0.2} if "smoothgrad" in method else {}
+    expected = AFFINE[method](slope, problem.inputs.detach())
     torch.testing.assert_close(load("methods", method).definition(problem, options).maps, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -167,6 +166,23 @@ def test_smoothgrad_noise_is_a_share_of_the_range_of_the_normalised_values_of_ea
         assert noise.std().item() == pytest.approx(0.15 * spread, rel=0.03)
         assert abs(noise.mean().item()) < 0.05 * spread * 0.15
         assert np.abs(np.corrcoef(noise.flatten(1))[np.triu_indices(40, 1)]).max() < 0.3  # every copy draws its own
+
+
+@pytest.mark.parametrize("name", ["softmax", "knn"])
+def test_smoothgrad_sq_equals_captums_noise_tunnel_given_the_same_noise(few, name, monkeypatch):
+    """Captum draws by the global generator: here its draws are replaced by ours."""
+    problem, samples = problem_of(few, name), 4
+    n_images, inputs = len(few.images), problem.inputs.detach()
+    copies = few.index.repeat_interleave(samples) + (torch.arange(samples).repeat(n_images) << 40)
+    noise = keyed_normal(key_of("smoothgrad", 0), copies, inputs[0].numel()).view(-1, *inputs.shape[1:]).float()
+    spread = 0.15 * (inputs.amax((1, 2, 3)) - inputs.amin((1, 2, 3))).repeat_interleave(samples)
+    tunnel = attr.NoiseTunnel(attr.Saliency(lambda rows, owner: problem.log_odds(rows, owner)))
+    monkeypatch.setattr(torch, "normal", lambda *given: spread[:, None, None, None] * noise)
+    expected = tunnel.attribute(
+        problem.inputs, "smoothgrad_sq", nt_samples=samples, stdevs=1.0, abs=False, additional_forward_args=(problem.rows,)
+    )
+    found = explained(few, "smoothgrad_sq", name, {"samples": samples})
+    np.testing.assert_allclose(found, expected.sum(dim=1), rtol=1e-3, atol=1e-4 * float(expected.max()))
 
 
 def test_smoothgrad_leaves_the_global_generator_alone(few):

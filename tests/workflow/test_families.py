@@ -42,8 +42,8 @@ ADDITIONS = {
         replaced(("[softmax, knn]", "[softmax, knn, centroid]")),
         {"fit_heads": 1, "fit_heads_without_classifier": 1, "attribute": 6, "flip": 6, **AFTER_CURVES},
     ),
-    "attribution/layer_cam.py": (
-        replaced(("saliency, grad_cam]", "saliency, grad_cam, layer_cam]")),
+    "attribution/xgrad_cam.py": (
+        replaced(("saliency, grad_cam]", "saliency, grad_cam, xgrad_cam]")),
         {"attribute": 2, "flip": 2, **AFTER_CURVES},
     ),
     "fills/checkered.py": (replaced(("fills: [mean, noise]", "fills: [mean, checkered]")), {"flip": 6, **AFTER_CURVES}),

@@ -129,6 +129,17 @@ def smoothgrad(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     sigma is a share of the range of normalised values of the image. The noise depends on seed, image and copy alone, so that it
     is the same for all heads of a model and for any batch.
     """
+    return Explanation(_noisy_gradients(problem, options, "smoothgrad").mean(dim=0))
+
+
+@method("smoothgrad_sq", families=("gradient",), seeding="keyed", reduction="sum", options={"samples": 25, "sigma": 0.15})
+def smoothgrad_sq(problem: Problem, options: Mapping[str, Any]) -> Explanation:
+    """Mean squared gradient over noisy copies, those of `smoothgrad` [Hooker et al. 2019]."""
+    return Explanation(_noisy_gradients(problem, options, "smoothgrad_sq").square().mean(dim=0))
+
+
+def _noisy_gradients(problem: Problem, options: Mapping[str, Any], name: str) -> Tensor:
+    """Return the gradient at noisy copies [sample, image, channel, y, x]; all methods that ask for it get the same copies."""
     inputs, n_images = problem.inputs.detach(), len(problem.inputs)
     spread = options["sigma"] * (inputs.amax((1, 2, 3)) - inputs.amin((1, 2, 3)))
     explainer, key = attr.Saliency(problem.log_odds), key_of("smoothgrad", problem.seed)
@@ -140,8 +151,8 @@ def smoothgrad(problem: Problem, options: Mapping[str, Any]) -> Explanation:
         return explainer.attribute(noisy.requires_grad_(True), abs=False, additional_forward_args=(rows,)).detach()
 
     copies = torch.arange(options["samples"] * n_images, device=inputs.device)
-    parts = in_chunks(gradients, copies, max(at_once("copies", problem.images.shape), n_images), "smoothgrad")
-    return Explanation(torch.cat(parts).unflatten(0, (options["samples"], n_images)).mean(dim=0))
+    parts = in_chunks(gradients, copies, max(at_once("copies", problem.images.shape), n_images), name)
+    return torch.cat(parts).unflatten(0, (options["samples"], n_images))
 
 
 @method("guided_grad_cam", families=("gradient", "cam"), signed=True, reduction="sum", options={"layer": "last"})
