@@ -29,6 +29,7 @@ include: "rules/mask_bank.smk"
 include: "rules/attribute.smk"
 include: "rules/flip.smk"
 include: "rules/summarise.smk"
+include: "rules/stability.smk"
 include: "rules/verdict.smk"
 include: "rules/report.smk"
 include: "rules/explorer.smk"
@@ -61,6 +62,7 @@ rule all:
         rules.attributions_all.input,
         rules.curves_all.input,
         rules.tables_all.input,
+        rules.stability_all.input,
         rules.verdict_all.input,
         rules.figures_all.input,
         rules.explorer_all.input,

@@ -146,10 +146,14 @@ def over_models(pattern, models, **levels):
     return list(dict.fromkeys(file for part in files for file in part))
 
 
-def compared_files(pattern):
-    """A pattern expanded over the runs of the study whose maps are compared with each other, in the order of their design."""
-    compared = params.compare_maps(config, None)["methods"]
-    return [file for file in runs(pattern) if Path(file).stem in compared]
+def runs_of_methods(pattern, methods):
+    """A pattern expanded over the runs of the study by some of its methods, in the order of their design."""
+    return [file for file in runs(pattern) if Path(file).stem in methods]
+
+
+def datasets_with(name):
+    """The data sets of the study if it has this table, else none."""
+    return [] if name in tables_left_out(config) else STUDY["datasets"]
 
 
 def figure(place, model):

@@ -11,6 +11,7 @@ rule plot_figure:
                     **dict(rules.summarise.output.items()),
                     **dict(rules.assess_trust.output.items()),
                     **dict(rules.compare_maps.output.items()),
+                    **dict(rules.summarise_stability.output.items()),
                 },
                 images=[
                     rules.prepare_data.output.images,

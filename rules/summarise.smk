@@ -61,7 +61,9 @@ rule assess_trust:
 rule compare_maps:
     """Measure how alike the maps of trained networks and of their randomised copies look; for studies that have such copies."""
     input:
-        attributions=compared_files(rules.attribute.output),
+        attributions=runs_of_methods(
+            rules.attribute.output, params.compare_maps(config, None)["methods"]
+        ),
         curves=expand(
             rules.flip.output,
             model=STUDY["models"][0],
@@ -123,10 +125,5 @@ rule tables_all:
         expand(rules.summarise.output, dataset=STUDY["datasets"]),
         expand(rules.assess_trust.output, dataset=STUDY["datasets"]),
         expand(rules.check_study.output, dataset=STUDY["datasets"]),
-        expand(
-            rules.compare_maps.output,
-            dataset=(
-                [] if "similarity" in tables_left_out(config) else STUDY["datasets"]
-            ),
-        ),
+        expand(rules.compare_maps.output, dataset=datasets_with("similarity")),
     localrule: True

@@ -117,8 +117,12 @@ def test_metrics_are_all_that_are_declared_or_those_that_are_named(config):
 
 
 def test_figures_of_tables_that_a_study_lacks_are_left_out_of_it(config):
-    assert figures_left_out(config) == {"randomisation": "shows maps of randomised copies: set randomisation.methods"}
-    assert "randomisation" not in figures_of(config)
+    reasons = figures_left_out(config)
+    assert reasons["randomisation"] == "shows maps of randomised copies: set randomisation.methods"
+    assert reasons["stability"] == "shows maps of images with noise: set stability.methods"
+    assert not {*reasons} & {*figures_of(config)}
+    config["stability"]["methods"] = ["lrp"]
+    assert "stability" in figures_of(config)
     config["study"]["figures"] = ["randomisation"]
     with pytest.raises(ClxaiError, match=r"study\.figures: 'randomisation' shows maps of randomised copies: set randomisation"):
         figures_of(config)
@@ -127,8 +131,9 @@ def test_figures_of_tables_that_a_study_lacks_are_left_out_of_it(config):
 def test_figures_of_cross_cells_are_left_out_of_a_study_without_them(config):
     assert "cross" in figures_of(config)
     config["statistics"]["cross"] = False
-    assert figures_of(config) == [name for name in declared("figures") if name not in ("cross", "randomisation")]
-    assert set(figures_left_out(config)) == {"cross", "randomisation"}
+    absent = ("cross", "randomisation", "stability")
+    assert figures_of(config) == [name for name in declared("figures") if name not in absent]
+    assert set(figures_left_out(config)) == set(absent)
     config["study"]["figures"] = ["srg"]
     assert (figures_of(config), figures_left_out(config)) == (["srg"], {})
 

@@ -85,7 +85,13 @@ def tables():
         for (model, head), measure in product(CELLS, ALIKE)
         for value in [alike(model, head, measure)]
     ]
-    rows = {"heads": heads, "trust": trust, "similarity": similarity, **cut}
+    stability = [
+        {"model": model, "head": head, "method": method, "units": "grid", "measure": measure, "mean": value, "srg": value / 2}
+        | {"ci_low": value - 0.02, "ci_high": value + 0.03, "srg_ci_low": value / 2 - 0.01, "srg_ci_high": value / 2 + 0.02}
+        for (model, head), method, measure in product(CELLS, METHODS, ("max_sensitivity", "rank_mean"))
+        for value in [number(model, head, head, method) + (measure == "rank_mean")]
+    ]
+    rows = {"heads": heads, "trust": trust, "similarity": similarity, "stability": stability, **cut}
     frames = {name: pd.DataFrame(table).sample(frac=1, random_state=0) for name, table in rows.items()}
     everything = {
         "fills": FILLS,
@@ -94,6 +100,20 @@ def tables():
         "matched": {"lrp": ["zero"], "saliency": ["mean"]},
     }
     return Study("made up", MODELS, HEADS, METHODS, "zero", "grid", 0.05, tables=frames, **everything)
+
+
+def test_stability_stands_against_the_srg_of_the_same_maps(tables):
+    axes = FIGURES["stability"].definition(replace(tables, controls=["random"]), head="linear").axes
+    for place, (measure, model) in enumerate(product(("max_sensitivity", "rank_mean"), MODELS)):
+        found = {
+            tuple(np.round((line.get_xdata()[0], line.get_ydata()[0]), 6))
+            for line in axes[place].lines
+            if line.get_marker() not in ("", "None", "_", "|", None)
+        }
+        values = [number(model, "linear", "linear", method) for method in METHODS]
+        assert found == {
+            tuple(np.round((value + (measure == "rank_mean"), (value + (measure == "rank_mean")) / 2), 6)) for value in values
+        }
 
 
 ALIKE = ("spearman", "spearman_abs", "ssim", "ssim_abs")

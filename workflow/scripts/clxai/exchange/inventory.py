@@ -79,6 +79,6 @@ def _shared(home: Path, models: pd.DataFrame, maps: pd.DataFrame) -> Iterator[Pa
         run = home / str(model) / f"seed{seed}"
         for path in _files(run):
             kind = path.relative_to(run).parts[0]
-            of_method = kind not in ("attributions", "curves") or path.stem in methods
-            if of_method and (kind != "curves" or path.parent.name in units):
+            of_method = kind not in ("attributions", "curves", "stability") or path.stem in methods
+            if of_method and (kind not in ("curves", "stability") or path.parent.name in units):
                 yield path

@@ -37,6 +37,7 @@ FIGURES = Family(
                     "trust",
                     "trust_contrasts",
                     "similarity",
+                    "stability",
                 ]
             },
             "default": [],

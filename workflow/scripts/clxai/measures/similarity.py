@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from clxai.design import joined
 from clxai.flipping.schema import UNIT
-from clxai.measures.statistics import covers, two_way
+from clxai.measures.rows import mean_columns
 from clxai.measures.trust.randomisation import parts_of
 from clxai.names import ALL
 from clxai.runtime.artefacts import read_arrays
@@ -49,7 +49,7 @@ def similarity_table(
         for (units, measure), values in _over_seeds(pairs, cuts).items():
             for place, head in enumerate(heads):
                 what = {"units": units, "head": head, "measure": measure, "n_parts": len(parts_of(one["random"]))}
-                rows.append({**one, **what, **_summarised(values[:, place])})
+                rows.append({**one, **what, **mean_columns(values[:, place])})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -124,11 +124,3 @@ def _over_seeds(pairs: Sequence[Sequence[xarray.DataArray]], cuts: Mapping[str, 
         for units, measure, values in similarities(own.values, other.values, cuts):
             found.setdefault((units, measure), []).append(values)
     return {key: np.stack(values) for key, values in found.items()}
-
-
-def _summarised(values: Float[ndarray, "seed image"]) -> dict[str, object]:
-    analysed = two_way(values[..., None])
-    low, high = analysed.interval()
-    numbers = {"mean": float(analysed.mean[0]), "ci_low": float(low[0]), "ci_high": float(high[0])}
-    counts = {"n_seeds": values.shape[0], "n_images": values.shape[1], "n_undefined": int(np.isnan(values).sum())}
-    return {**numbers, "ci_over": covers(float(analysed.n_seeds[0])), **counts}

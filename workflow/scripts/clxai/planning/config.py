@@ -28,6 +28,7 @@ from clxai.planning.extents import Extent, check_source, measure, parts_of
 from clxai.planning.needed import check_start, maps_needed, methods_run, models_explained, models_needed
 from clxai.planning.networks import check_image, check_methods
 from clxai.planning.outputs import check_figure_files, figure_options, metrics_of
+from clxai.planning.stability import check_stability
 from clxai.planning.trust import measure_of, references_of, trust_of
 from clxai.registry import declared
 from clxai.units.tiles import check_share, check_tiles, tile_count
@@ -77,6 +78,7 @@ def check_values(config: Mapping[str, Any]) -> None:
     """Raise ClxaiError where a filled config names something unknown or asks for what cannot work."""
     _check_names(config)
     methods_run(config)
+    check_stability(config)
     _check_shown(config)
     _check_checks(config["checks"])
     for name in models_needed(config):

@@ -130,6 +130,8 @@ methods:
 `randomisation: {methods: [lrp]}` writes out models without what they learnt, and their maps, for the randomisation test:
 [randomisation.yaml](randomisation.yaml) is a study of it.
 
+`stability: {methods: [random, lrp]}` measures how far maps move with the image, beside their SRG.
+
 `lime`, `banzhaf`, `kernel_shap`, `rise` and `leave_one_out` are made of a bank of masked images (`mask_bank`), one for each pair
 of their options `units` and `fill`: names of these sections, by default the first that the study flips with.
 [bank.yaml](bank.yaml) shows them beside others.

@@ -16,7 +16,17 @@ BEGIN, END = "<!-- modules: generated -->\n", "<!-- end of modules -->\n"
 MOST_LETTERS = 70  # of a concept
 FLOW = (
     *("prepare_data", "sample_images", "train_model", "embed_images", "fit_heads", "mask_bank", "attribute", "flip"),
-    *("summarise", "compare_maps", "assess_trust", "check_study", "state_verdict", "plot_figure", "build_explorer"),
+    "measure_stability",
+    *(
+        "summarise",
+        "compare_maps",
+        "summarise_stability",
+        "assess_trust",
+        "check_study",
+        "state_verdict",
+        "plot_figure",
+        "build_explorer",
+    ),
     *("export_virelay", "export_images"),
 )
 

@@ -61,7 +61,9 @@ def figures_left_out(config: Mapping[str, Any]) -> dict[str, str]:
 
 def tables_left_out(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the tables that a study without what they are about does not have, with what a figure of them lacks."""
-    return {} if lent_of(config) else {"similarity": "shows maps of randomised copies: set randomisation.methods"}
+    absent = {} if lent_of(config) else {"similarity": "shows maps of randomised copies: set randomisation.methods"}
+    asked = config["stability"]["methods"]
+    return absent if asked else {**absent, "stability": "shows maps of images with noise: set stability.methods"}
 
 
 def check_figure_files(config: Mapping[str, Any]) -> None:

@@ -100,6 +100,21 @@ def flip(config: Mapping[str, Any], job: Any) -> Params:
     return plain({**flipping, "fills": fills, "units": _named(config, "units", job.units), "seed": config["study"]["seed"]})
 
 
+def measure_stability(config: Mapping[str, Any], job: Any) -> Params:
+    """Return what `attribute` is told, how images are cut, the radius and number of draws; ties have the seed of flipping."""
+    asked = {key: config["stability"][key] for key in ("radius", "draws")}
+    units = _named(config, "units", job.units)
+    return plain({**asked, "method": attribute(config, job), "units": units, "seed": config["study"]["seed"]})
+
+
+def summarise_stability(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the runs whose stability was measured, in the order of their files, and the fill of the SRG that stands beside."""
+    study, fill = config["study"], config["flipping"]["fills"][0]
+    methods = [name for name in study["methods"] if name in config["stability"]["methods"]]
+    told = {"models": study["models"], "seeds": study["seeds"], "units": config["flipping"]["units"], "methods": methods}
+    return plain({**told, "absent": absent_methods(config), "fill": fill})
+
+
 def _named(config: Mapping[str, Any], family: str, name: str) -> Params:
     """Return a member under the name by which the study knows it, with its options."""
     member, options = chosen(config, family, name)

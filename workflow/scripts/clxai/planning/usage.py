@@ -104,6 +104,13 @@ USES: Mapping[str, Mapping[str, Names]] = {  # by script and family
     "mask_bank": {"networks": _network, "heads": _heads, "fills": _fill, "units": _units},
     "attribute": {"networks": _network, "heads": _heads, "methods": _method, "fills": _method_fills, "units": _method_units},
     "flip": {"networks": _network, "heads": _heads, "fills": _fills, "units": _units},
+    "measure_stability": {
+        "networks": _network,
+        "heads": _heads,
+        "methods": _method,
+        "fills": _method_fills,
+        "units": lambda config, job: [*_units(config, job), *_method_units(config, job)],
+    },
     "summarise": {"metrics": _metrics},
     "assess_trust": {"trust": _trust},
     "plot_figure": {"figures": _figure},
