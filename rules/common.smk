@@ -35,7 +35,6 @@ from clxai.planning.choices import heads_of, heads_of_all
 from clxai.planning.extents import watch_files
 from clxai.planning.filling import fill
 from clxai.planning.needed import (
-    banks_needed,
     beside_of,
     maps_needed,
     methods_needed,
@@ -44,6 +43,8 @@ from clxai.planning.needed import (
     models_needed,
 )
 from clxai.planning.outputs import (
+    banks_measured,
+    banks_needed,
     figure_semantics,
     figures_left_out,
     figures_of,
@@ -262,11 +263,11 @@ def bank_files(wildcards):
     )
 
 
-def files_of_banks(pattern):
-    """A pattern expanded over all mask banks that the study needs; the data set stays open."""
+def files_of_banks(pattern, banks):
+    """A pattern expanded over mask banks of all seeds; the data set stays open."""
     return [
         file
-        for bank in banks_needed(config)
+        for bank in banks
         for file in expand(
             pattern, **{**bank._asdict(), "seed": STUDY["seeds"]}, allow_missing=True
         )

@@ -32,7 +32,10 @@ rule mask_bank:
 
 
 rule mask_banks_all:
-    """Target: all mask banks that methods of the study read; none for a study without such methods."""
+    """Target: all mask banks that methods and metrics of the study read; none for a study without such ones."""
     input:
-        expand(files_of_banks(rules.mask_bank.output), dataset=STUDY["datasets"]),
+        expand(
+            files_of_banks(rules.mask_bank.output, banks_needed(config)),
+            dataset=STUDY["datasets"],
+        ),
     localrule: True

@@ -3,6 +3,7 @@ rule summarise:
     input:
         curves=runs(rules.flip.output),
         attributions=runs(rules.attribute.output),
+        banks=files_of_banks(rules.mask_bank.output, banks_measured(config)),
         heads=runs(f"{RUN}/heads/metrics.csv"),
         records=runs(rules.train_model.output.record),
         code=code("summarise"),

@@ -14,6 +14,7 @@ import xarray
 from clxai.heads.base import Head
 from clxai.heads.calibration import head_metrics
 from clxai.measures.metrics.base import METRICS, measure
+from clxai.measures.metrics.masks import Masks
 from clxai.measures.summaries import summary_table
 
 HEADS, FILLS, ORDERS, IMAGES = ["b", "a", "c"], ["zero", "mean"], ["lerf", "morf"], [4, 9]
@@ -42,12 +43,29 @@ def dataset():
     return xarray.Dataset(values, coords={**coords, "fraction": ("step", FRACTION)}, attrs=ATTRS)
 
 
-class Cell:
-    """The curves of one image for one explaining head, scoring head and fill, as plain lists."""
+@pytest.fixture(scope="module")
+def masks():
+    """Held-out masks whose numbers have nothing to do with each other: 24 by coins, 24 by the Shapley kernel, of 8 units."""
+    rng = np.random.default_rng(12)
+    gone, law = rng.integers(1, 8, size=(2, 48)), np.repeat(["shapley", "bernoulli"], 24)
+    return Masks(rng.normal(size=(3, 2, 48)), rng.normal(size=(3, 2, 2, 48)), gone, np.array([8, 8]), law)
 
-    def __init__(self, dataset, explained_by, scored_by, fill, image):
-        self.dataset = dataset
+
+class Cell:
+    """The curves and masks of one image for one explaining head, scoring head and fill, as plain lists."""
+
+    def __init__(self, dataset, masks, explained_by, scored_by, fill, image):
+        self.dataset, self.all = dataset, masks
         self.where = {"explained_by": explained_by, "scored_by": scored_by, "fill": fill, "image": image}
+
+    def masks(self, *laws):
+        """What is told, what is lost and how many units are gone, of each mask of these laws."""
+        head, scorer, fill, image = (
+            levels.index(name) for levels, name in zip((HEADS, HEADS, FILLS, IMAGES), self.where.values(), strict=True)
+        )
+        own = [n for n, law in enumerate(self.all.law) if law in laws]
+        told, lost, gone = self.all.told[head, image], self.all.lost[scorer, fill, image], self.all.gone[image]
+        return [told[n] for n in own], [lost[n] for n in own], [int(gone[n]) for n in own]
 
     def __call__(self, quantity, order):
         if quantity == "kept":
@@ -100,6 +118,49 @@ def partial(cell):
     drift, loss = cell("drift_l2", "morf"), [cell("log_odds", "morf")[0] - odds for odds in cell("log_odds", "morf")]
     both, place, other = correlation(drift, loss), correlation(drift, FRACTION), correlation(loss, FRACTION)
     return (both - place * other) / math.sqrt((1 - place**2) * (1 - other**2))
+
+
+def first_lost(cell, order):
+    kept = cell("kept", order)
+    return kept.index(0.0) if 0.0 in kept else None
+
+
+def flip_share(cell):
+    step = first_lost(cell, "morf")
+    return 1.0 if step is None else FRACTION[step]
+
+
+def anchor_share(cell):
+    """Of three images' numbers the clean one may be lost at once: then all units are needed."""
+    step = first_lost(cell, "lerf")
+    return 0.0 if step is None else 1 - FRACTION[max(step - 1, 0)]
+
+
+def infidelity(scaled):
+    def formula(cell):
+        told, lost, _ = cell.masks("bernoulli")
+        factor = 1.0
+        if scaled:
+            factor = max(sum(a * d for a, d in zip(told, lost, strict=True)) / sum(a * a for a in told), 0.0)
+        return sum((factor * a - d) ** 2 for a, d in zip(told, lost, strict=True)) / sum(d * d for d in lost)
+
+    return formula
+
+
+def sensitivity(least, most):
+    """The correlation of each size with three masks or more, as numpy has it; their mean by masks less one."""
+
+    def formula(cell):
+        told, lost, gone = cell.masks("bernoulli", "shapley")
+        total = weight = 0.0
+        for n in range(9):
+            own = [place for place, size in enumerate(gone) if size == n]
+            if len(own) >= 3 and least <= n / 8 <= most:
+                total += (len(own) - 1) * np.corrcoef([told[place] for place in own], [lost[place] for place in own])[0, 1]
+                weight += len(own) - 1
+        return total / weight if weight else math.nan
+
+    return formula
 
 
 def nearer(quantity):
@@ -198,6 +259,15 @@ EXPECTED = {
     "auc_insertion_half": (until(0.5, "lerf"), 1, 0, 1),
     "srg_tenth": (until(0.1, "morf", "lerf"), 1, -1, 1),
     "srg_half": (until(0.5, "morf", "lerf"), 1, -1, 1),
+    "flip_size": (flip_share, -1, 0, 1),
+    "never_flipped": (lambda cell: float(first_lost(cell, "morf") is None), 0, 0, 1),
+    "anchor_size": (anchor_share, -1, 0, 1),
+    "faithfulness_correlation": (lambda cell: correlation(*cell.masks("bernoulli")[:2]), 1, -1, 1),
+    "infidelity": (infidelity(scaled=False), -1, 0, None),
+    "infidelity_scaled": (infidelity(scaled=True), -1, 0, 1),
+    "sensitivity_n": (sensitivity(0, 1), 1, -1, 1),
+    "sensitivity_n_few": (sensitivity(0, 0.25), 1, -1, 1),
+    "sensitivity_n_most": (sensitivity(0.75, 1), 1, -1, 1),
 }
 
 
@@ -206,12 +276,12 @@ def test_every_metric_has_a_formula_here():
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_metric_is_its_formula_for_every_head_fill_and_image(dataset, name):
-    found = measure(dataset, [name])[name]
+def test_metric_is_its_formula_for_every_head_fill_and_image(dataset, masks, name):
+    found = measure(dataset, [name], masks)[name]
     for place in np.ndindex(3, 3, 2, 2):
         where = dict(zip(("explained_by", "scored_by", "fill", "image"), place, strict=True))
         names = [levels[n] for levels, n in zip((HEADS, HEADS, FILLS, IMAGES), place, strict=True)]
-        assert float(found.isel(where)) == pytest.approx(EXPECTED[name][0](Cell(dataset, *names)), rel=1e-10, nan_ok=True)
+        assert float(found.isel(where)) == pytest.approx(EXPECTED[name][0](Cell(dataset, masks, *names)), rel=1e-10, nan_ok=True)
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -38,10 +38,12 @@ SETTINGS |= {
     "contrasts": [["supcon", "ce"], ["ce_matched", "ce"]],
     "margin": 0.05,
     "cross": True,
+    "banks": [dict(zip(("model", "seed", "units", "fill"), cell, strict=True)) for cell in product(MODELS, SEEDS, UNITS, FILLS)],
 }
 ORDERS = ["lerf", "morf"]
 
 
+QUARTERS = np.arange(4).reshape(2, 2).repeat(2, 0).repeat(2, 1)  # the units of 4x4 px images
 SCALES = {"centroid_spread": 1.0, "clean_bank_distance": 0.5, "clean_relative_mahalanobis": 0.5}
 
 
@@ -74,9 +76,30 @@ def curves_of(model, seed, units, method):
     values["trajectory_embedding"] = (("explained_by", "fill", "order", "trajectory", "step", "feature"), trajectory)
     share = code_of(model, seed, method, units) + 0.1 * np.arange(2)[:, None] + np.zeros((2, 2))
     values |= dict.fromkeys(("degenerate", "tie_fraction"), (("explained_by", "image"), share))
+    values["unit"] = (("y", "x"), QUARTERS)
     coords = {"explained_by": HEADS, "scored_by": HEADS, "fill": FILLS, "order": ORDERS, "image": IMAGES, "trajectory": IMAGES}
     coords["fraction"] = ("step", [0.0, 0.5, 1.0])
     return xarray.Dataset(values, coords=coords, attrs={**SCALES, "method": method})
+
+
+def bank_of(model, seed, units, fill):
+    """A mask bank of four units, each of which is worth a number that no other bank, head or image has."""
+    present = np.array([15, 0, *range(1, 15), *range(1, 15)], dtype=np.uint8)
+    worth = np.array([[worth_of(model, seed, units, fill, head, image) for head in HEADS] for image in IMAGES])
+    odds = worth[:, None, :, None] * np.bitwise_count(present)[:, None, None] + np.zeros((2, 30, 2, 3))
+    values = {
+        "present": (("image", "mask", "byte"), np.tile(present[:, None], (2, 1, 1))),
+        "log_odds": (("image", "mask", "head", "class"), odds),
+        "n_units": ("image", np.array([4, 4])),
+        "unit": (("y", "x"), QUARTERS),
+    }
+    law = ["all", "none", *["shapley"] * 14, *["bernoulli"] * 14]
+    coords = {"image": IMAGES, "head": HEADS, "law": ("mask", law), "held_out": ("mask", np.arange(30) > 1)}
+    return xarray.Dataset(values, coords=coords)
+
+
+def worth_of(model, seed, units, fill, head, image):
+    return 1 + code_of(model, seed, units=units) + 0.3 * FILLS.index(fill) + 0.2 * HEADS.index(head) + 0.1 * IMAGES.index(image)
 
 
 def attributions_of(model, seed, method):
@@ -106,9 +129,9 @@ def files(results, pattern, **levels):
 
 def written(results, kind, make, **levels):
     """Write `make(model, seed, ..., method)` into every file of a kind and return the files in the rule's order."""
-    units = {"units": UNITS} if kind == "curves" else {}
-    levels = levels or {"model": MODELS, "seed": SEEDS, **units, "method": METHODS}
-    pattern = f"{{model}}/seed{{seed}}/{kind}/evaluation/{'{units}/' if units else ''}{{method}}.nc"
+    units, last = ({} if kind == "attributions" else {"units": UNITS}), "fill" if kind == "masks" else "method"
+    levels = levels or {"model": MODELS, "seed": SEEDS, **units, last: FILLS if kind == "masks" else METHODS}
+    pattern = f"{{model}}/seed{{seed}}/{kind}/evaluation/{'{units}/' if units else ''}{{{last}}}.nc"
     for path, cell in zip(files(results, pattern, **levels), product(*levels.values()), strict=True):
         write_arrays(make(*cell), path)
     return files(results, pattern, **levels)
@@ -154,6 +177,7 @@ def summarised(results):
     sources = {
         "curves": written(results, "curves", curves_of),
         "attributions": written(results, "attributions", attributions_of),
+        "banks": written(results, "masks", bank_of),
         "heads": files(results, "{model}/seed{seed}/heads/metrics.csv", **pairs),
         "records": files(results, "{model}/seed{seed}/training.json", **pairs),
     }
@@ -171,6 +195,14 @@ def test_summarise_gives_every_curve_its_own_names(summarised):
         where = [row[name] for name in names]
         assert row["auc_deletion"] == pytest.approx(value_of(*where[:6], "morf", *where[6:]), abs=1e-6), where
         assert row["auc_insertion"] == pytest.approx(value_of(*where[:6], "lerf", *where[6:]), abs=1e-6), where
+
+
+def test_summarise_reads_the_mask_bank_and_the_map_of_each_run(summarised):
+    """Each unit has 4 px of one value, and is worth a number: the infidelity of one for the other."""
+    for row in summarised["images"].to_dict("records"):
+        told = 4 * code_of(row["model"], row["seed"], row["method"])
+        lost = worth_of(*(row[name] for name in ("model", "seed", "units", "fill", "scored_by", "image")))
+        assert row["infidelity"] == pytest.approx((told / lost - 1) ** 2, abs=1e-6)
 
 
 def mean_over(seeds, images, **cell):

@@ -15,7 +15,7 @@ from clxai.mask_bank.sizes import BERNOULLI, LEAVE_ONE_OUT, SHAPLEY, check_masks
 from clxai.planning import params
 from clxai.planning.borrowing import Bank, bank_read
 from clxai.planning.choices import matched_fills
-from clxai.planning.needed import banks_needed
+from clxai.planning.outputs import banks_needed
 from clxai.planning.usage import members
 from clxai.runtime.artefacts import write_arrays
 from project import changed, check, filled_config, grid

@@ -17,7 +17,7 @@ from clxai.errors import ClxaiError
 from clxai.flipping.curves import flip_curves
 from clxai.heads.affine import Softmax
 from clxai.measures.checks import leak_checks, oracle_checks, random_checks
-from clxai.measures.metrics.base import METRICS
+from clxai.measures.metrics.base import reading
 from clxai.measures.summaries import measure_runs
 from clxai.networks.architecture import Architecture
 from clxai.runs import Run
@@ -73,7 +73,8 @@ def tables_of(run, maps, settings=SETTINGS, planted=lambda curves: curves):
     """The tables of images and of curves of a study of this run; `planted` is done to the curves of every method."""
     place = {"model": "sum", "seed": 0, "units": "grid"}
     return measure_runs(
-        [({**place, "method": name}, planted(flip_curves(run, found, settings))) for name, found in maps.items()], list(METRICS)
+        [({**place, "method": name}, planted(flip_curves(run, found, settings))) for name, found in maps.items()],
+        reading("curves"),
     )
 
 

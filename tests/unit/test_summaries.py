@@ -4,7 +4,7 @@ import pytest
 import xarray
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
-from clxai.measures.metrics.base import METRICS, Curves, entering, measure
+from clxai.measures.metrics.base import METRICS, Curves, entering, measure, reading
 from clxai.measures.statistics import bootstrap_interval, bootstrap_weights, two_way
 from clxai.measures.summaries import (
     as_cube,
@@ -20,7 +20,7 @@ from clxai.measures.summaries import (
 from clxai.runtime.artefacts import write_record, write_table
 from project import row_of
 
-IMAGES, HEADS, NAMES = [3, 5, 8], ["knn", "linear"], list(METRICS)
+IMAGES, HEADS, NAMES = [3, 5, 8], ["knn", "linear"], reading("curves")
 
 
 def made_up_images(seed=0, seeds=(0, 1), methods=("random", "lrp")):
@@ -45,7 +45,7 @@ def made_up_images(seed=0, seeds=(0, 1), methods=("random", "lrp")):
         for i in IMAGES
     ]
     table = pd.DataFrame(cells)
-    for name in METRICS:
+    for name in NAMES:
         table[name] = rng.normal(size=len(table))
     return table
 
@@ -105,9 +105,9 @@ def test_summary_has_the_excess_over_the_best_control_and_marks_baselines_that_a
 def test_summary_has_one_row_per_group_and_metric():
     summary = summary_table(made_up_images(), NAMES, 100, 0)
     keys = ["model", "units", "method", "explained_by", "scored_by", "fill", "metric"]
-    assert len(summary) == 2 * 2 * 2 * 2 * len(METRICS)
+    assert len(summary) == 2 * 2 * 2 * 2 * len(NAMES)
     assert not summary.duplicated(keys).any()
-    assert set(summary["metric"]) == set(METRICS)
+    assert set(summary["metric"]) == set(NAMES)
 
 
 def test_undefined_values_are_counted_and_left_out_of_their_mean_alone():
@@ -191,7 +191,7 @@ def runs():
 def test_image_table_has_one_sorted_row_per_image_with_every_metric(runs):
     table, _ = measure_runs(runs, NAMES)
     keys = ["model", "seed", "units", "method", "explained_by", "scored_by", "fill", "image"]
-    assert table.columns.tolist() == [*keys, *METRICS]
+    assert table.columns.tolist() == [*keys, *NAMES]
     assert len(table) == 4 * 2 * 2 * 2 * 3
     pd.testing.assert_frame_equal(table, table.sort_values(keys, ignore_index=True))
     for cell, curves in runs:
@@ -288,7 +288,7 @@ def test_model_table_refuses_the_record_of_another_seed(tmp_path):
 
 def test_variances_are_those_of_each_head_scored_by_itself():
     images = made_up_images(seeds=(0, 1, 2))
-    images.loc[images["explained_by"] != images["scored_by"], list(METRICS)] += 100
+    images.loc[images["explained_by"] != images["scored_by"], NAMES] += 100
     table = variance_table(images, NAMES)
     gains = entering("variance", NAMES)
     assert set(gains) == {f"srg{kind}" for kind in ("", "_matched", "_matched_low", "_matched_high", "_kept", "_log_odds")}

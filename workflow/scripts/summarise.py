@@ -13,6 +13,7 @@ from clxai.runtime.logs import log_to
 log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take long
 
 from clxai.design import design, read_runs
+from clxai.measures.banks import masks_reader
 from clxai.measures.contrasts import Settings, contrast_tables
 from clxai.measures.summaries import (
     head_table,
@@ -30,12 +31,13 @@ from clxai.runtime.artefacts import write_table
 settings = snakemake.params.config
 metrics, draws, seed = settings["metrics"], settings["bootstrap_draws"], settings["seed"]
 cells, trainings = design(settings, "model", "seed", "units", "method"), design(settings, "model", "seed")
-ranked = []
+explained, ranked = design(settings, "model", "seed", "method"), []
 runs = read_runs(cells, snakemake.input.curves, leave_out=("trajectory_embedding",))
-images, curves = measure_runs(keep(runs, ("degenerate", "tie_fraction"), ranked), metrics, settings["cross"])
+masks = masks_reader(settings["banks"], snakemake.input.banks, explained, snakemake.input.attributions)
+images, curves = measure_runs(keep(runs, ("degenerate", "tie_fraction"), ranked), metrics, settings["cross"], masks)
 write_table(images, snakemake.output.images)
 blind, matched = settings["blind"], settings["matched"]
-maps = list(read_runs(design(settings, "model", "seed", "method"), snakemake.input.attributions, leave_out=("attribution",)))
+maps = list(read_runs(explained, snakemake.input.attributions, leave_out=("attribution",)))
 summary = summary_table(images, metrics, draws, seed, blind, matched)
 write_table(with_truth(summary, truth_images(maps), draws, seed, blind), snakemake.output.summary)
 write_table(curves, snakemake.output.curves)

@@ -27,8 +27,9 @@ def design(settings: Mapping[str, Any], *names: str) -> list[dict[str, Any]]:
 def joined(cells: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> list[tuple[Mapping[str, Any], str]]:
     """Return each cell with its file, one after the other.
 
-    A file's place names it: `.../{model}/seed{seed}/{stage}/{sample}/{units}/{method}.nc`. Raises ClxaiError if there are more
-    files than cells or fewer, or if a file lies elsewhere: a wrong order would give the results of one run the name of another.
+    A file's place names it: `.../{model}/seed{seed}/{stage}/{sample}/{units}/{method}.nc`, `{fill}.nc` of a mask bank. Raises
+    ClxaiError if there are more files than cells or fewer, or if a file lies elsewhere: a wrong order would give the results of
+    one run the name of another.
     """
     if len(cells) != len(paths):
         raise ClxaiError(f"{len(paths)} files for {len(cells)} runs of the study: the rule and its script disagree")
@@ -44,8 +45,8 @@ def joined(cells: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> list[tup
 
 
 def _named(path: Path, name: str) -> str | None:
-    """Return the model, seed, sample, units or method that the place of a run's file names; None if it names none."""
-    if name == "method":
+    """Return the model, seed, sample, units, method or fill that the place of a run's file names; None if it names none."""
+    if name in ("method", "fill"):
         return path.stem
     if name == "units":
         return path.parent.name

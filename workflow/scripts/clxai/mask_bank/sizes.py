@@ -12,6 +12,7 @@ LAWS = (SHAPLEY, BERNOULLI)  # of the masks that are drawn; each has half of the
 ALL, NONE, LEAVE_ONE_OUT = "all", "none", "leave_one_out"
 FIXED = (ALL, NONE, LEAVE_ONE_OUT)  # what every bank has besides, never held out
 GROUP = 4  # masks are drawn by so many: a pair of each law
+_JUDGING = 16  # masks of a law over which a correlation says something
 
 
 def pairs_of(masks: int, held_out: float) -> tuple[int, int]:
@@ -36,4 +37,13 @@ def check_masks(fitted: int, per_unit: int, n_units: float | int, where: str, of
         raise ClxaiError(
             f"{where} needs at least {per_unit} fitted masks a unit, {needed:g} for {n_units:g} units{of}. Got {fitted}: raise "
             "mask_bank.masks, half of which are of its law, less the share mask_bank.held_out; or take larger units"
+        )
+
+
+def check_held_out(held: int) -> None:
+    """Raise ClxaiError if so few masks of a law are held out that metrics of masks say nothing."""
+    if held < _JUDGING:
+        raise ClxaiError(
+            f"metrics that read masks need at least {_JUDGING} held-out masks of a law. Got {held}: raise mask_bank.masks or "
+            "mask_bank.held_out, or name in study.metrics those that read curves"
         )

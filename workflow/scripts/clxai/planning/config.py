@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
-from clxai.mask_bank.sizes import check_masks, pairs_of
+from clxai.mask_bank.sizes import check_held_out, check_masks, pairs_of
 from clxai.names import ALL, FOLDERS, REFERENCE, STUDIES
 from clxai.options import check_bounds, check_options
 from clxai.planning.borrowing import check_borrowed_heads
@@ -27,7 +27,7 @@ from clxai.planning.confirmatory import confirmatory_of
 from clxai.planning.extents import Extent, check_source, measure, parts_of
 from clxai.planning.needed import check_start, maps_needed, methods_run, models_explained, models_needed
 from clxai.planning.networks import check_image, check_methods
-from clxai.planning.outputs import check_figure_files, figure_options, metrics_of
+from clxai.planning.outputs import banks_measured, check_figure_files, figure_options, metrics_of
 from clxai.planning.stability import check_stability
 from clxai.planning.trust import measure_of, references_of, trust_of
 from clxai.registry import declared
@@ -83,7 +83,9 @@ def check_values(config: Mapping[str, Any]) -> None:
     _check_checks(config["checks"])
     for name in models_needed(config):
         _check_model(config, name)
-    pairs_of(**config["mask_bank"])
+    held = pairs_of(**config["mask_bank"])[1]
+    if banks_measured(config):
+        check_held_out(2 * held)
     for name in models_explained(config):
         _check_explained(config, name)
     for maps in maps_needed(config):

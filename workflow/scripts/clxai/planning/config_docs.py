@@ -134,7 +134,9 @@ methods:
 
 `lime`, `banzhaf`, `kernel_shap`, `rise` and `leave_one_out` are made of a bank of masked images (`mask_bank`), one for each pair
 of their options `units` and `fill`: names of these sections, by default the first that the study flips with.
-[bank.yaml](bank.yaml) shows them beside others.
+[bank.yaml](bank.yaml) shows them beside others. Metrics of masks (`faithfulness_correlation`, `infidelity`, `sensitivity_n`) are
+measured on the part of these banks that no method is fitted on; where `study.metrics` names them, banks of all units and fills
+are filled for them.
 
 Every setting of units is flipped on its own and has rows of its own in the tables; figures show the first.
 

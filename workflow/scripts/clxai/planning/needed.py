@@ -68,8 +68,8 @@ def _there(config: Mapping[str, Any], maps: Maps) -> bool:
     return lent is None or _there(config, lent)
 
 
-def banks_needed(config: Mapping[str, Any]) -> list[Bank]:
-    """Return all mask banks that a study fills for its first seed; the other seeds need the same."""
+def banks_read(config: Mapping[str, Any]) -> list[Bank]:
+    """Return the mask banks that the methods of a study read, of its first seed; the other seeds need the same."""
     read = (bank_read(config, maps) for maps in maps_needed(config))
     return list(dict.fromkeys(bank for bank in read if bank is not None))
 

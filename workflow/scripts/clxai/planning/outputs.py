@@ -1,26 +1,41 @@
 """What a study measures and draws."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
 from clxai.measures.identities import CHECKED_METRICS
-from clxai.planning.choices import chosen
+from clxai.planning.borrowing import Bank
+from clxai.planning.choices import chosen, semantics_of
+from clxai.planning.needed import banks_read
 from clxai.planning.trust import lent_of, trust_metrics
 from clxai.registry import declared
 
 
 def metrics_of(config: Mapping[str, Any]) -> list[str]:
-    """Return the metrics of the study, all that are declared by default.
+    """Return the metrics of the study, by default all that cost no forward pass.
 
-    Raises ClxaiError if one is unknown, or if one is left out that the self-checks, a figure or a trust measure read.
+    Those are the ones that read curves and, where methods of the study have mask banks filled that these can read, the others.
+
+    Raises ClxaiError if one is unknown, if one is left out that the self-checks, a figure or a trust measure read, or if one
+    reads masks and no set-up of the flipping can have a mask bank.
     """
-    known, named = list(declared("metrics")), config["study"]["metrics"]
+    known, named = declared("metrics"), config["study"]["metrics"]
     if named is None:
-        return known
+        return [name for name in known if not _reads_masks(name) or _all_units(config, _set_ups_read(config))]
     for name in named:
         if name not in known:
             raise ClxaiError(f"study.metrics: {unknown_name('metric', name, known)}")
+        if _reads_masks(name) and not _set_ups(config):
+            fills = ", ".join(config["flipping"]["fills"])
+            raise ClxaiError(f"study.metrics: {name!r} reads a mask bank, and flipping.fills has none that can have one: {fills}")
+    _check_read(config, named)
+    return list(named)
+
+
+def _check_read(config: Mapping[str, Any], named: Sequence[str]) -> None:
+    """Raise ClxaiError if a metric is not among the named ones that the self-checks, a figure or a trust measure read."""
     readers = {"the self-checks": CHECKED_METRICS}
     readers |= {f"figure {name}": figure_semantics(config, name)["metrics"] for name in figures_of(config)}
     readers |= {f"trust measure {name}": needed for name, needed in trust_metrics(config).items()}
@@ -30,7 +45,45 @@ def metrics_of(config: Mapping[str, Any]) -> list[str]:
             raise ClxaiError(
                 f"study.metrics must include {', '.join(missing)}, read by {reader}; or leave that one out of the study"
             )
-    return list(named)
+
+
+def banks_measured(config: Mapping[str, Any]) -> list[Bank]:
+    """Return the mask banks that metrics of the study read, of its first seed: of each of its models, units and fills.
+
+    Metrics that are named have them all filled, but for fills that can have none; by default they take what methods have filled.
+    """
+    if not any(_reads_masks(name) for name in metrics_of(config)):
+        return []
+    return _set_ups_read(config) if config["study"]["metrics"] is None else _set_ups(config)
+
+
+def banks_needed(config: Mapping[str, Any]) -> list[Bank]:
+    """Return all mask banks that a study fills for its first seed, for its methods and its metrics."""
+    return list(dict.fromkeys([*banks_read(config), *banks_measured(config)]))
+
+
+def _reads_masks(metric: str) -> bool:
+    return declared("metrics")[metric].semantics["reads"] == "masks"
+
+
+def _set_ups(config: Mapping[str, Any]) -> list[Bank]:
+    """Return the mask banks of what the study flips: of all models, units and fills, but for a fill that can have none."""
+    study, flipping = config["study"], config["flipping"]
+    fills = [name for name in flipping["fills"] if semantics_of(config, "fills", name)["needs"] != "bank"]
+    places = product(study["models"], study["seeds"][:1], [study["sample"]], flipping["units"], fills)
+    return [Bank(*place) for place in places]
+
+
+def _set_ups_read(config: Mapping[str, Any]) -> list[Bank]:
+    """Return those of what the study flips that methods of the study read."""
+    read = set(banks_read(config))
+    return [bank for bank in _set_ups(config) if bank in read]
+
+
+def _all_units(config: Mapping[str, Any], banks: Sequence[Bank]) -> bool:
+    """Say whether every model and units of the study have a bank."""
+    had = {(bank.model, bank.units) for bank in banks}
+    return had == set(product(config["study"]["models"], config["flipping"]["units"]))
 
 
 def figures_of(config: Mapping[str, Any], per: str | None = None) -> list[str]:

@@ -21,7 +21,7 @@ from clxai.planning.choices import (
 from clxai.planning.confirmatory import confirmatory_of, not_tested
 from clxai.planning.extents import content
 from clxai.planning.needed import absent_methods
-from clxai.planning.outputs import caption_of, figure_options, metrics_of
+from clxai.planning.outputs import banks_measured, caption_of, figure_options, metrics_of
 from clxai.planning.reading import plain
 from clxai.planning.trust import left_out, lent_of, measure_of, references_of, trust_methods, trust_metrics, trust_of
 from clxai.registry import PLACES, declared
@@ -127,6 +127,11 @@ def summarise(config: Mapping[str, Any], job: Any) -> Params:
     design["units"] = config["flipping"]["units"]
     outputs = {"contrasts": contrasts_of(config), "metrics": metrics_of(config), "controls": controls_of(config)}
     outputs |= {"blind": blind_of(config), "matched": matched_fills(config), "absent": absent_methods(config)}
+    outputs["banks"] = [
+        {"model": bank.model, "seed": seed, "units": bank.units, "fill": bank.fill}
+        for bank in banks_measured(config)
+        for seed in config["study"]["seeds"]
+    ]
     return plain({**design, **config["statistics"], **outputs, "confirmatory": confirmatory_of(config)})
 
 
