@@ -241,7 +241,6 @@ def test_explanations_of_a_network_are_more_faithful_than_random_maps(few):
     found = {}
     for name, options in (("random", {}), ("kernel_shap", {"units": "grid", "fill": "zero"})):
         maps = explain(few, name, options, 0, bank=bank if options else None)
-        maps = maps.assign_attrs(aligned_to="unit" if options else "input")
         curves = flip_curves(few, maps, settings)
         table = measure(curves, NAMES, masks_of(curves, maps, {"zero": bank}))
         found[name] = table.sel(explained_by="linear", scored_by="linear")
