@@ -94,7 +94,7 @@ rule compare_maps:
 
 
 rule check_study:
-    """Self-checks: SRG identity, IG completeness, LRP conservation, a random attribution that scores 0, maps that rank, accuracy. One that fails stops the study."""
+    """Self-checks: SRG identity, completeness, LRP conservation, a random attribution that scores 0, maps that rank, accuracy. One that fails stops the study."""
     input:
         images=rules.summarise.output.images,
         heads=rules.summarise.output.heads,

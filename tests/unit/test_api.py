@@ -145,7 +145,7 @@ def test_images_may_have_8_bits(small, fitted, shades):
 
 
 def test_a_method_on_trial_is_explained_with_and_not_registered(small, fitted, shades):
-    @api.method("darkness", families=("control",), reduction="mean", blind=True)
+    @api.method("darkness", families=("control",), signed=True, reduction="mean", blind=True)
     def darkness(problem, options):
         return Explanation(-problem.images)
 
@@ -172,7 +172,7 @@ def test_heads_of_embeddings_are_those_of_their_images(small, shades):
     torch.testing.assert_close(of_embeddings["linear"].weight, of_images["linear"].weight)
     maps = api.explain(small, of_embeddings, images[:3], "saliency")
     api.flip(small, of_embeddings, images[:3], maps, units=TILES, steps=4)
-    with pytest.raises(ClxaiError, match="a fill needs the training images: fit the heads on images"):
+    with pytest.raises(ClxaiError, match="a fill or a method needs the training images: fit the heads on images"):
         api.flip(small, of_embeddings, images[:3], maps, fills=["nun"], units=TILES, steps=4)
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from clxai.attribution.base import METHODS as REGISTERED
 from clxai.attribution.base import Explanation
-from clxai.attribution.explaining import check_map, explain
+from clxai.attribution.checking import check_finite
+from clxai.attribution.explaining import explain
 from clxai.attribution.given import read_maps
 from clxai.errors import ClxaiError
 from clxai.fills.base import fill_images, fill_of
@@ -223,7 +224,8 @@ def test_file_holds_the_declared_extras_and_semantics(explained, name, tmp_path)
     stored = read_arrays(tmp_path / "map.nc")
     fixed = {"attribution", "target", "log_odds", "tie_fraction", "zero_fraction"}
     truth = {"relevance_mass", "relevance_rank", "evidence_share"}  # the images of this run are marked
-    assert set(stored.data_vars) == fixed | truth | set(semantics["extras"])
+    shown = {"baseline_preview"} if stored.attrs["baseline"] != "none" else set()
+    assert set(stored.data_vars) == fixed | truth | shown | set(semantics["extras"])
     assert stored.attrs["method"] == name
     assert stored.attrs["seed"] == 0
     for word in ("payload", "aligned_to", "scope", "scope_defined_by", "reduction", "signed", "seeding", "per_head", "complete"):
@@ -244,6 +246,10 @@ def test_target_and_log_odds_are_the_heads_own_on_the_clean_image(explained, few
         np.testing.assert_allclose(stored["log_odds"], log_odds(scores, prediction), rtol=1e-6)
 
 
+def sha256_of(images):
+    return hashlib.sha256(np.ascontiguousarray(images).tobytes() + f"float32 {list(images.shape)}".encode()).hexdigest()
+
+
 @pytest.mark.parametrize("mode", ["mean", "noise"])
 def test_baseline_is_recorded_with_mode_shape_and_digest(few, mode):
     stored = explain(few, "occlusion", {"window": 8, "stride": 8, "baseline": mode}, 7).attrs
@@ -251,14 +257,14 @@ def test_baseline_is_recorded_with_mode_shape_and_digest(few, mode):
     normalised = ((filled - few.encoder.mean) / few.encoder.std).numpy()
     assert stored["baseline"] == mode
     assert stored["baseline_shape"] == [5, 1, 16, 16]
-    assert stored["baseline_sha256"] == hashlib.sha256(np.ascontiguousarray(normalised).tobytes()).hexdigest()
+    assert stored["baseline_sha256"] == sha256_of(normalised)
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if reads_masks(name)])
 def test_method_that_reads_a_mask_bank_has_its_baseline(explained, few, name):
     black = (torch.zeros_like(few.images) - few.encoder.mean) / few.encoder.std
     assert explained[name].attrs["baseline"] == "zero"
-    assert explained[name].attrs["baseline_sha256"] == hashlib.sha256(black.numpy().tobytes()).hexdigest()
+    assert explained[name].attrs["baseline_sha256"] == sha256_of(black.numpy())
 
 
 def test_method_without_baseline_records_none(explained):
@@ -279,10 +285,10 @@ def test_tie_and_zero_fractions_count_the_values_of_each_map(explained):
 def test_method_without_a_single_finite_map_is_refused():
     maps = np.ones((3, 4, 4))
     maps[0, 0, 0], maps[1, 1, 1] = np.nan, np.inf
-    check_map(maps, "saliency", "knn")
+    check_finite(maps, "saliency", "knn")
     maps[2, 3, 3] = np.nan
     with pytest.raises(ClxaiError, match="method 'saliency', head 'knn': none of 3 maps is finite"):
-        check_map(maps, "saliency", "knn")
+        check_finite(maps, "saliency", "knn")
 
 
 def test_head_independent_method_is_computed_once(few, monkeypatch):

@@ -23,7 +23,14 @@ from clxai.measures.checks import (
 from clxai.measures.statistics import two_way
 from scipy import stats
 
-LIMITS = {"ig_completeness": 0.01, "lrp_conservation": [0.3, 1.5], "alpha": 0.01, "accuracy": 0.9, "warn": []}
+LIMITS = {
+    "completeness": 0.01,
+    "completeness_in_expectation": 0.05,
+    "lrp_conservation": [0.3, 1.5],
+    "alpha": 0.01,
+    "accuracy": 0.9,
+    "warn": [],
+}
 LIMITS |= {"degenerate_share": 0.1, "oracle": 0.0, "leak": 0.6}
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 
@@ -72,13 +79,15 @@ def made_up_curves(left=0.1):
     return pd.DataFrame([*rows, *({**rows[-1], **other, "mean": 0.99} for other in others)])
 
 
-def made_up_explanations(**values):
+def made_up_explanations(complete="exact", **values):
     """One attribution file per method, with per-image numbers around these medians for two heads."""
     spread = np.array([0.5, 1.0, 1.5])
     methods = {"completeness_error": "integrated_gradients", "conservation_ratio": "lrp"}
     for name, medians in values.items():
         arrays = {name: (("head", "image"), np.outer(medians, spread))}
-        yield {"model": "ce", "seed": 1, "method": methods[name]}, xarray.Dataset(arrays, coords={"head": ["linear", "knn"]})
+        attrs = {"complete": complete if name == "completeness_error" else "none"}
+        dataset = xarray.Dataset(arrays, coords={"head": ["linear", "knn"]}, attrs=attrs)
+        yield {"model": "ce", "seed": 1, "method": methods[name]}, dataset
     yield {"model": "ce", "seed": 1, "method": "saliency"}, xarray.Dataset(coords={"head": ["linear", "knn"]})
 
 
@@ -87,7 +96,7 @@ def test_good_study_passes_every_check():
     table = check_table(made_up_images(), made_up_heads(), made_up_maps(), made_up_curves(), explanations, LIMITS, ["oracle"])
     assert (table["result"] == "pass").all()
     assert len(table) == 3 + 4 + 3 * 2 * 2 + 2 + 2 * 2 * 2 + 2 + 2
-    assert set(table["setting"]) == set(HELP)
+    assert set(table["setting"]) == set(HELP) - {"completeness_in_expectation"}
     require_all(table)
 
 
@@ -117,6 +126,21 @@ def test_median_outside_the_limits_fails_for_its_head_alone(name, medians, passe
         (name, head, fine) for head, fine in zip(("linear", "knn"), passed, strict=True)
     ]
     assert all((row["model"], row["seed"]) == ("ce", 1) for row in rows)
+
+
+def test_one_gate_holds_every_method_to_the_completeness_that_it_declares():
+    def gate(claim, medians):
+        return [
+            (row["setting"], row["high"], row["passed"])
+            for row in explanation_checks(made_up_explanations(claim, completeness_error=medians), LIMITS)
+        ]
+
+    assert gate("exact", [0.02, 0.005]) == [("completeness", 0.01, False), ("completeness", 0.01, True)]
+    assert gate("expectation", [0.02, 0.06]) == [
+        ("completeness_in_expectation", 0.05, True),
+        ("completeness_in_expectation", 0.05, False),
+    ]
+    assert gate("none", [9.0, 9.0]) == []
 
 
 def test_limits_of_the_explanations_come_from_the_config():
@@ -161,7 +185,10 @@ def test_failed_checks_are_all_listed_and_the_passed_ones_are_not():
 
 BAD = {  # by setting: what makes its check not pass
     "identity": lambda study: study["images"].__setitem__("srg", study["images"]["srg"] + 1e-3),
-    "ig_completeness": lambda study: study["explanations"].__setitem__("completeness_error", [0.3, 0.3]),
+    "completeness": lambda study: study["explanations"].__setitem__("completeness_error", [0.3, 0.3]),
+    "completeness_in_expectation": lambda study: study["explanations"].update(
+        completeness_error=[0.3, 0.3], complete="expectation"
+    ),
     "lrp_conservation": lambda study: study["explanations"].__setitem__("conservation_ratio", [9.0, 9.0]),
     "degenerate_share": lambda study: study.__setitem__("maps", made_up_maps(0.2)),
     "alpha": lambda study: study.__setitem__("images", made_up_images(0.08)),
@@ -208,7 +235,7 @@ def test_check_that_is_to_warn_stops_nothing_and_marks_the_figures(bad):
 
 def test_warning_of_one_check_excuses_no_other():
     with pytest.raises(ClxaiError, match=r"checks\.accuracy"):
-        require_all(checked("accuracy", ["ig_completeness", "lrp_conservation", "alpha", "degenerate_share", "oracle", "leak"]))
+        require_all(checked("accuracy", ["completeness", "lrp_conservation", "alpha", "degenerate_share", "oracle", "leak"]))
 
 
 def test_accuracy_is_judged_for_each_seed_and_head_on_test_images():

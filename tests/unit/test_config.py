@@ -219,7 +219,10 @@ WRONG = {
         ["models.ce.loss_options.label_smoothing must be at most 1.0", "Got 1.5"],
     ),
     "warm-up of all epochs": ({"models.ce.warmup_epochs": 12}, ["models.ce.warmup_epochs must be below epochs 12", "Got 12"]),
-    "warning of no check": ({"checks.warn": ["ig_complete"]}, ["checks.warn", "ig_complete", "Did you mean 'ig_completeness'"]),
+    "warning of no check": (
+        {"checks.warn": ["ig_completeness"]},
+        ["checks.warn", "ig_completeness", "Did you mean 'completeness'"],
+    ),
     "crop upside down": (
         {"models.supcon.augmentation.resized_crop": [1.0, 0.5]},
         ["models.supcon.augmentation.resized_crop must be [least, most]", "[1.0, 0.5]"],

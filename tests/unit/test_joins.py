@@ -255,7 +255,7 @@ def test_summarise_gives_every_share_of_maps_its_own_names(summarised):
 
 
 def test_check_study_gives_every_explanation_its_own_names(results, summarised):
-    limits = {"ig_completeness": 10.0, "lrp_conservation": [-10.0, 10.0], "alpha": 1e-300, "accuracy": 0.0, "warn": []}
+    limits = {"completeness": 10.0, "lrp_conservation": [-10.0, 10.0], "alpha": 1e-300, "accuracy": 0.0, "warn": []}
     limits |= {"degenerate_share": 1.0, "oracle": 0.0, "leak": 1.0}
     images = summarised["images"].copy()
     images[["srg", "srg_matched", "srg_kept"]] = 0.0

@@ -30,7 +30,7 @@ STUDY = {
     "statistics": {"bootstrap_draws": 100},
     "checks": {
         **{"accuracy": None, "alpha": 0.000001, "degenerate_share": 1.0},
-        "warn": ["ig_completeness", "lrp_conservation", "degenerate_share", "leak", "oracle"],
+        "warn": ["completeness", "lrp_conservation", "degenerate_share", "leak", "oracle"],
     },
 }
 

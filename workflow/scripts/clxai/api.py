@@ -151,7 +151,8 @@ def explain(
     """
     entry = METHODS[method] if isinstance(method, str) else method
     _check_needs(taken(network), heads, entry)
-    run, chosen = heads.run(network, images), _told(entry, options or {}, seed)
+    with_training = entry.semantics["baseline_cardinality"] == "set"
+    run, chosen = heads.run(network, images, with_training), _told(entry, options or {}, seed)
     needed = {name: explaining.explain(run, name, {}, seed) for name in entry.semantics["needs"]}
     return explaining.explain(run, entry, chosen, seed, needed, borrowed)
 

@@ -84,7 +84,7 @@ class FittedHeads(Mapping[str, Head]):
         network = taken(network)
         shown = pixels_of(network, images)
         if with_training and self.pixels is None:
-            raise ClxaiError("a fill needs the training images: fit the heads on images instead of embeddings")
+            raise ClxaiError("a fill or a method needs the training images: fit the heads on images instead of embeddings")
         own = _embedded(network, shown)
         if own.shape[1] != self.embeddings.shape[1]:
             found, expected = own.shape[1], self.embeddings.shape[1]

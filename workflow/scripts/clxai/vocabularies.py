@@ -29,5 +29,5 @@ CARDINALITIES = ("single", "set")
 # In what sense values add up to m(x) - m(b): not at all, each time (but for what is integrated), or in expectation over a draw.
 COMPLETENESS = ("none", "exact", "expectation")
 # Axes of the numbers that an explainer returns besides, and what these are measured in; log-odds are in nat.
-AXES = ("image", "channel", "y", "x", "head", "step", "fill", "order", "unit", "class", "feature", "mask", "seed")
+AXES = ("image", "reference", "channel", "y", "x", "head", "step", "fill", "order", "unit", "class", "feature", "mask", "seed")
 MEASURED_IN = ("nat", "1", "count")

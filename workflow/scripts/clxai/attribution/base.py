@@ -4,23 +4,23 @@
     def name(problem: Problem, options: Mapping) -> Explanation
 
 The words that keywords take are those of `vocabularies`. families: what it is of; controls are of "control", maps in files of
-"given". payload: "attributions", maps of images. aligned_to: what the values belong to before they are brought to pixels. scope:
-what a map is about, and scope_defined_by: what makes it so. signed: negative values mean evidence against the target; without it
-they are refused. seeding: whether the maps depend on the seed. per_head: False if the map is the same for every head. baseline:
-default fill of a method that needs one, else None. baseline_cardinality: one baseline for each image, or a set of training images
-for all. complete: in what sense the values add up to m(x) - m(b), if they do. reduction: how channels become one map.
-needs_rules: the network must have rules for relevance propagation. extras: the numbers that it returns besides, by name:
-{axes, unit}, the first axis "image"; those and no others must be returned. needs: registered methods whose maps of the same
-images it is given, run first if the study does not have them. borrows: "maps", if it is made from a whole sample of maps of the
-method that its option `of` names; then the options `model`, `seed`, `sample` and `head_if_absent`, where it has them, say whose.
-"method", if it runs the method `of` in another way. "file", if its maps are a user's, see `brought`. removes: it removes units
-itself, as the flipping does, by its options `units` and `fill`, names of the config, by default the first of the study.
-reads_masks: the masks of the mask bank that it is a mean of or a regression on, by their law ("shapley", "bernoulli" or
-"leave_one_out"); its options `units` and `fill` say which bank, by default that of the study's first. masks_per_unit: how many
-fitted masks of that law it needs for each unit of an image. needs_evidence: works on data alone whose evidence is known. blind:
-the map knows nothing of the network that it is scored on; an explanation must exceed the best of these. options: allowed keys
-with their defaults; `layer` is one that the network declares, or `last`. at_most (may be left out): upper bounds of options, each
-a number or the name of another option.
+"given". payload: "attributions", maps of images. aligned_to: what the values belong to before they are brought to pixels.
+scope: what a map is about, and scope_defined_by: what makes it so. signed: negative values mean evidence against the target;
+without it they are refused. seeding: whether the maps depend on the seed. per_head: False if the map is the same for every
+head. baseline: default fill of a method that needs one, else None. baseline_cardinality: one baseline for each image, or a set
+of training images for all, as many as the option `references` says; then it has no fill. complete: in what sense the values add
+up to m(x) - m(b), if they do. reduction: how channels become one map. needs_rules: the network must have rules for relevance
+propagation. extras: the numbers that it returns besides, by name: {axes, unit}, the first axis "image"; those and no others
+must be returned. needs: registered methods whose maps of the same images it is given, run first if the study does not have
+them. borrows: "maps", if it is made from a whole sample of maps of the method that its option `of` names; then the options
+`model`, `seed`, `sample` and `head_if_absent`, where it has them, say whose. "method", if it runs the method `of` in another
+way. "file", if its maps are a user's, see `brought`. removes: it removes units itself, as the flipping does, by its options
+`units` and `fill`, names of the config, by default the first of the study. reads_masks: the masks of the mask bank that it is a
+mean of or a regression on, by their law ("shapley", "bernoulli" or "leave_one_out"); its options `units` and `fill` say which
+bank, by default that of the study's first. masks_per_unit: how many fitted masks of that law it needs for each unit of an
+image. needs_evidence: works on data alone whose evidence is known. blind: the map knows nothing of the network that it is
+scored on; an explanation must exceed the best of these. options: allowed keys with their defaults; `layer` is one that the
+network declares, or `last`. at_most (may be left out): upper bounds of options, each a number or the name of another option.
 """
 
 from collections.abc import Callable, Mapping
@@ -124,12 +124,14 @@ class Problem:
     """One batch to explain: images in [0, 1], the head, its fixed targets and its frozen scores.
 
     Methods differentiate with respect to the normalised input. `rows` numbers the images of the batch, so that a method that
-    repeats inputs can say whose copy each one is. `baseline` is normalised, or None. `checkpoint` is the file of the network, for
-    methods that need it as it was trained, with its batch norms. `maps` has the maps of each method that is needed, after channel
-    reduction, for this batch and head; `pool` what is borrowed for this head. `other` runs the method that is borrowed on a
-    problem like this one, with the baseline of this one, and returns its maps after channel reduction. `evidence` is where the
-    evidence of each image is, by the number of its part and 0 elsewhere, or None where the data do not tell. `removal` says how
-    a method that removes units itself does it. `masks` is the mask bank of these images for this head, for methods that read it.
+    repeats inputs can say whose copy each one is. `checkpoint` is the file of the network, for methods that need it as it was
+    trained, with its batch norms. `baseline` is normalised: one image for each, or a set of training images for all
+    (`baseline_cardinality`), as many as the option `references` says; None for methods without. `maps` has the maps of each
+    method that is needed, after channel reduction, for this batch and head; `pool` what is borrowed for this head. `other` runs
+    the method that is borrowed on a problem like this one, with the baseline of this one, and returns its maps after channel
+    reduction. `evidence` is where the evidence of each image is, by the number of its part and 0 elsewhere, or None where the
+    data do not tell. `removal` says how a method that removes units itself does it. `masks` is the mask bank of these images
+    for this head, for methods that read it.
     """
 
     encoder: Encoder
@@ -139,7 +141,7 @@ class Problem:
     images: Float[Tensor, "image channel y x"]
     index: Int[Tensor, " image"]
     target: Int[Tensor, " image"]
-    baseline: Float[Tensor, "image channel y x"] | None
+    baseline: Float[Tensor, "reference channel y x"] | None
     seed: int
     maps: Mapping[str, Float[Tensor, "image y x"]] = field(default_factory=dict)
     evidence: UInt8[Tensor, "image y x"] | None = None

@@ -1,7 +1,7 @@
 """Run one method for all heads of a model and keep what was computed together with what it means."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,21 +10,23 @@ import xarray
 from torch import Tensor
 from tqdm import tqdm
 
-from clxai.attribution.base import METHODS, REDUCTIONS, Explanation, Pool, Problem, layer_name
+from clxai.attribution.base import METHODS, Explanation, Pool, Problem, layer_name
+from clxai.attribution.baselines import Baseline, drawn, filled
+from clxai.attribution.checking import check_finite, checked_maps
 from clxai.attribution.given import INHERITED, needed_maps, pools, provenance
 from clxai.attribution.truth import truth_of
 from clxai.errors import ClxaiError
-from clxai.fills.base import Fill, fill_images, fill_of
+from clxai.fills.base import fill_of
+from clxai.fills.baselines import PREVIEW, PREVIEW_AXES, Digest, baseline_record
 from clxai.heads.base import Head, log_odds
 from clxai.mask_bank.game import MaskBank, banks_of
-from clxai.mask_bank.removing import Removal, baseline_record
+from clxai.mask_bank.removing import Removal
 from clxai.registry import Entry
 from clxai.runs import Run
 from clxai.runtime.chunks import in_chunks
 from clxai.runtime.memory import at_once
 from clxai.units.removal import tie_fraction
 
-OF_BANK = ("baseline", "baseline_shape", "baseline_sha256")  # what a method that reads a mask bank has of it
 # Keywords of a method that are stored beside its maps.
 _STORED = (
     *("families", "payload", "aligned_to", "scope", "scope_defined_by", "signed", "seeding", "per_head", "complete", "reduction"),
@@ -33,12 +35,11 @@ _STORED = (
 
 @dataclass(frozen=True)
 class _Task:
-    """What is run: a method, its settings, its normalised baseline [image, channel, y, x], how it removes units, what it runs."""
+    """What is run: a method, its settings, its baseline, how it removes units, what it runs."""
 
     entry: Entry
     settings: Mapping[str, Any]
-    fill: Fill | None
-    baseline: Tensor | None
+    baseline: Baseline | None
     seed: int
     other: "_Task | None" = None
     removal: Removal | None = None
@@ -64,17 +65,19 @@ def explain(
     needed, task = needed_maps(run, entry, maps or {}), _task(run, entry, options, seed)
     lent, masks = pools(run, entry, task.settings, borrowed), _masks(run, task, bank)
     rows: dict[str, list[np.ndarray]] = {}
+    digests = []
     for name, head in tqdm(run.heads.items(), desc=entry.name, unit="head", mininterval=2):
         if rows and not entry.semantics["per_head"]:
             _append(rows, {column: rows[column][-1] for column in ("attribution", *entry.semantics["extras"])})
         else:
-            _append(rows, _explain_head(run, head, task, needed[name], lent[name], masks[name]))
-            check_map(rows["attribution"][-1], entry.name, name)
+            found, digest = _explain_head(run, head, task, needed[name], lent[name], masks[name])
+            digests.append(digest)
+            _append(rows, found)
+            check_finite(rows["attribution"][-1], entry.name, name)
         _append(rows, _targets(head, run.embeddings))
-    found = _labelled(rows, list(run.heads), run.index, task, provenance(run, entry, task.settings, borrowed))
-    if bank is not None:
-        found = found.assign_attrs({name: bank.attrs[name] for name in OF_BANK})
-    return found if run.evidence is None else found.assign(_truth(found, run.evidence))
+    stored = _labelled(rows, list(run.heads), run.index, task)
+    stored = _with_baseline(stored, task, digests, bank).assign_attrs(provenance(run, entry, task.settings, borrowed))
+    return stored if run.evidence is None else stored.assign(_truth(stored, run.evidence))
 
 
 def _truth(found: xarray.Dataset, evidence: Tensor) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
@@ -85,18 +88,24 @@ def _truth(found: xarray.Dataset, evidence: Tensor) -> dict[str, tuple[tuple[str
 
 def _task(run: Run, entry: Entry, options: Mapping[str, Any], seed: int) -> _Task:
     """Settle options, layer and baseline of a method; one that runs another takes the baseline of that."""
-    settings = entry.options(options, image_size=min(run.shape))
+    settings = entry.options(options, image_size=min(run.shape), training_images=len(run.data.indices("train")))
     if "layer" in settings:
         settings["layer"] = layer_name(run.encoder, settings["layer"])  # the record shall name it
     if entry.semantics["borrows"] == "method":
         named = settings["of"] if isinstance(settings["of"], Mapping) else {"method": settings["of"], "options": {}}
         other = _task(run, METHODS[named["method"]], named["options"], seed)
         settings["of"] = named.get("name", named["method"])
-        return _Task(entry, settings, other.fill, other.baseline, seed, other, other.removal)
+        return _Task(entry, settings, other.baseline, seed, other, other.removal)
+    baseline = _baseline(run, entry, settings, seed)
+    return _Task(entry, settings, baseline, seed, None, _removal(settings, seed) if entry.semantics["removes"] else None)
+
+
+def _baseline(run: Run, entry: Entry, settings: dict[str, Any], seed: int) -> Baseline | None:
+    """Return the baseline of a method, whose fill is taken out of the settings; None if it needs none."""
+    if entry.semantics["baseline_cardinality"] == "set":
+        return drawn(run, settings["references"], seed)
     mode = settings.pop("baseline", entry.semantics["baseline"])
-    fill = None if mode is None else fill_of(mode)
-    baseline = None if fill is None else _baseline(run, fill, seed)
-    return _Task(entry, settings, fill, baseline, seed, None, _removal(settings, seed) if entry.semantics["removes"] else None)
+    return None if mode is None else filled(run, fill_of(mode), seed)
 
 
 def _removal(settings: dict[str, Any], seed: int) -> Removal:
@@ -119,12 +128,6 @@ def _masks(run: Run, task: _Task, bank: xarray.Dataset | None) -> dict[str, Mask
     return banks_of(run, bank, reading[0]) if reading else dict.fromkeys(run.heads)
 
 
-def check_map(maps: np.ndarray, method_name: str, head_name: str) -> None:
-    """Raise ClxaiError if no map of a method is finite: that is a broken method, not a degenerate image."""
-    if not np.isfinite(maps).all(axis=(1, 2)).any():
-        raise ClxaiError(f"method {method_name!r}, head {head_name!r}: none of {len(maps)} maps is finite")
-
-
 def _append(rows: dict[str, list[np.ndarray]], values: Mapping[str, np.ndarray]) -> None:
     for name, value in values.items():
         rows.setdefault(name, []).append(value)
@@ -138,12 +141,13 @@ def _targets(head: Head, embeddings: Tensor) -> dict[str, np.ndarray]:
 
 def _explain_head(
     run: Run, head: Head, task: _Task, maps: Mapping[str, Tensor], pool: Pool | None, masks: MaskBank | None
-) -> dict[str, np.ndarray]:
-    """Explain one head batch by batch; each batch freezes its own neighbours."""
+) -> tuple[dict[str, np.ndarray], Digest]:
+    """Explain one head batch by batch; each batch freezes its own neighbours. Return also the digest of the baselines."""
     images, embeddings, target = run.images, run.embeddings, head.predict(run.embeddings)
-    evidence, other, semantics = run.evidence, task.other, task.entry.semantics
+    evidence, baseline, other, digest = run.evidence, task.baseline, task.other, Digest()
 
     def explained(rows: Tensor) -> Explanation:
+        nonlocal digest
         problem = Problem(
             encoder=run.encoder,
             checkpoint=run.checkpoint,
@@ -152,49 +156,62 @@ def _explain_head(
             images=images[rows],
             index=run.index[rows],
             target=target[rows],
-            baseline=None if task.baseline is None else task.baseline[rows],
+            baseline=None if baseline is None else baseline.of(rows),
             seed=task.seed,
             maps={name: values[rows] for name, values in maps.items()},
             evidence=None if evidence is None else evidence[rows],
             pool=pool,
             removal=task.removal,
             masks=None if masks is None else masks.at(rows),
-            other=None if other is None else lambda given: _reduced(other.entry, other.entry.definition(given, other.settings)),
+            other=None if other is None else lambda given: _maps_of(other, given),
         )
-        return task.entry.definition(problem, task.settings)
+        handed = digest if baseline is None else baseline.after(digest, problem.baseline, rows)
+        found = task.entry.definition(problem, task.settings)
+        own = checked_maps(task.entry, found, problem.images.shape)
+        digest = handed  # a batch that did not fit into the memory is not counted
+        return replace(found, maps=own[:, None])
 
     rows = torch.arange(len(images), device=images.device)
     parts = in_chunks(explained, rows, at_once("explained", images.shape), task.entry.name)
-    found = torch.cat([_reduced(task.entry, part) for part in parts])
-    values = {name: torch.cat([part.extras[name] for part in parts]) for name in semantics["extras"]}
-    return {name: value.float().cpu().numpy() for name, value in {"attribution": found, **values}.items()}
+    values = {name: torch.cat([part.extras[name] for part in parts]) for name in task.entry.semantics["extras"]}
+    values["attribution"] = torch.cat([part.maps[:, 0] for part in parts])
+    return {name: value.float().cpu().numpy() for name, value in values.items()}, digest
 
 
-def _reduced(entry: Entry, explanation: Explanation) -> Tensor:
-    """Return maps [image, y, x]."""
-    return REDUCTIONS[entry.semantics["reduction"]](explanation.maps)
+def _maps_of(task: _Task, problem: Problem) -> Tensor:
+    """Return the maps [image, y, x] of the method that another one runs."""
+    return checked_maps(task.entry, task.entry.definition(problem, task.settings), problem.images.shape)
 
 
-def _baseline(run: Run, fill: Fill, seed: int) -> Tensor:
-    return run.encoder.normalise(fill_images(fill, run.images, run.encoder.mean, run.index, seed))
-
-
-def _labelled(
-    rows: Mapping[str, Sequence[np.ndarray]], heads: list[str], index: Tensor, task: _Task, borrowed: Mapping[str, Any]
-) -> xarray.Dataset:
-    axes = {"attribution": ("head", "image", "y", "x")}
+def _labelled(rows: Mapping[str, Sequence[np.ndarray]], heads: list[str], index: Tensor, task: _Task) -> xarray.Dataset:
+    """Return what was computed by its axes, with how many values tie or are 0, and what is stored of the method."""
+    extras = task.entry.semantics["extras"]
+    axes = {name: ("head", *extra["axes"]) for name, extra in extras.items()} | {"attribution": ("head", "image", "y", "x")}
     variables = {name: (axes.get(name, ("head", "image")), np.stack(values)) for name, values in rows.items()}
     maps = torch.from_numpy(variables["attribution"][1]).flatten(2)
     variables["tie_fraction"] = (("head", "image"), torch.stack([tie_fraction(row) for row in maps]).numpy())
     variables["zero_fraction"] = (("head", "image"), (maps == 0).float().mean(-1).numpy())
-    attrs = _record(task) | dict(borrowed) | _baseline_of(task)
-    return xarray.Dataset(variables, coords={"head": heads, "image": index.cpu().numpy()}, attrs=attrs)
+    named = xarray.Dataset(variables, coords={"head": heads, "image": index.cpu().numpy()}, attrs=_record(task))
+    for name, extra in extras.items():
+        named[name].attrs["units"] = extra["unit"]
+    return named
 
 
-def _baseline_of(task: _Task) -> dict[str, Any]:
-    if task.baseline is None or task.fill is None:
-        return {"baseline": "none"}
-    return baseline_record(task.fill.name, task.baseline)
+def _with_baseline(stored: xarray.Dataset, task: _Task, digests: Sequence[Digest], bank: xarray.Dataset | None) -> xarray.Dataset:
+    """Return the maps with the record and the preview of what stood for nothing: a baseline, or that of the mask bank.
+
+    Raises ClxaiError if the heads were not handed the same.
+    """
+    if bank is not None:
+        record = {name: value for name, value in bank.attrs.items() if name.startswith("baseline")}
+        return stored.assign_attrs(record).assign({PREVIEW: bank[PREVIEW]})
+    if task.baseline is None:
+        return stored.assign_attrs(baseline="none")
+    if len({digest.sha256 for digest in digests}) > 1:
+        raise ClxaiError(f"method {task.entry.name!r}: heads were handed different baselines")
+    own = task.baseline
+    record = baseline_record(own.mode, digests[0], own.cardinality, own.source, own.index)
+    return stored.assign_attrs(record).assign({PREVIEW: (PREVIEW_AXES, own.shown)})
 
 
 def _record(task: _Task) -> dict[str, Any]:

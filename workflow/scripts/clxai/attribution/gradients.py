@@ -8,6 +8,7 @@ from captum import attr
 from torch import Tensor, nn
 
 from clxai.attribution.base import REDUCTIONS, Explanation, Problem, layer_of, method
+from clxai.attribution.completeness import completeness_error
 from clxai.keys import key_of
 from clxai.randomness import keyed_normal
 from clxai.runtime.chunks import halving, in_chunks
@@ -58,7 +59,7 @@ def input_x_gradient(problem: Problem, options: Mapping[str, Any]) -> Explanatio
 def integrated_gradients(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """(x - b) * integral of dm/dx from b to x [Sundararajan et al. 2017, eq. 1], Gauss-Legendre.
 
-    While the completeness error (see `_completeness_error`) has a median above `tolerance` over the batch, the number of steps
+    While the completeness error (see `completeness_error`) has a median above `tolerance` over the batch, the number of steps
     doubles for the images above it, up to `most_steps`. The error is returned and checked again over all images.
     """
     rows, steps = problem.rows, options["steps"]
@@ -66,22 +67,13 @@ def integrated_gradients(problem: Problem, options: Mapping[str, Any]) -> Explan
         at_image, at_baseline = (_values(problem, inputs) for inputs in (problem.inputs, problem.baseline))
     difference = at_image - at_baseline
     maps, delta = _integrate(problem, rows, steps)
-    error, n_steps = _completeness_error(maps, delta, difference), torch.full_like(delta, steps)
+    error, n_steps = completeness_error(delta, difference, REDUCTIONS["sum"](maps)), torch.full_like(delta, steps)
     while _upper_median(error) > options["tolerance"] and 2 * steps <= options["most_steps"]:
         steps *= 2
         poor = rows[error > options["tolerance"]]
         maps[poor], delta[poor] = _integrate(problem, poor, steps)
-        error, n_steps[poor] = _completeness_error(maps, delta, difference), steps
+        error, n_steps[poor] = completeness_error(delta, difference, REDUCTIONS["sum"](maps)), steps
     return Explanation(maps, {"convergence_delta": delta, "completeness_error": error, "n_steps": n_steps})
-
-
-def _completeness_error(maps: Tensor, delta: Tensor, difference: Tensor) -> Tensor:
-    """Return |sum - (m(x) - m(b))| / max(|m(x) - m(b)|, sum |map|), one per image, 1.
-
-    |m(x) - m(b)| alone vanishes where evidence for and against the class cancel, though the integral is as good as elsewhere.
-    """
-    amount = REDUCTIONS["sum"](maps).abs().sum(dim=(1, 2))  # of the map as it is stored
-    return delta.abs() / torch.maximum(difference.abs(), amount).clamp(min=1e-12)
 
 
 def _values(problem: Problem, inputs: Tensor) -> Tensor:

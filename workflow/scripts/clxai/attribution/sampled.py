@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from clxai.attribution.base import METHODS, Explanation, Problem, method
+from clxai.attribution.completeness import completeness_error
 from clxai.errors import ClxaiError
 from clxai.mask_bank.estimating import (
     Account,
@@ -73,6 +74,7 @@ def banzhaf(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     masks_per_unit=4,
     extras={
         "r2_held_out": {"axes": ("image",), "unit": "1"},
+        "completeness_error": {"axes": ("image",), "unit": "1"},
         "sampling_error": {"axes": ("image",), "unit": "nat"},
         "convergence": {"axes": ("image",), "unit": "1"},
     },
@@ -81,14 +83,16 @@ def banzhaf(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 def kernel_shap(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """Shapley values of units by least squares on pairs of masks; they add up to m(v) - m(b) [Lundberg, Lee 2017].
 
-    `sampling_error` is the root mean square over units of the standard error, `convergence` the largest one over the range of the
-    values [Covert, Lee 2021].
+    `completeness_error` is 0 but for rounding. `sampling_error` is the root mean square over units of the standard error,
+    `convergence` the largest one over the range of the values [Covert, Lee 2021].
     """
     game = _game(problem, "kernel_shap")
     account, error = constrained_regression(game)
     far = torch.where(game.there, account.values, torch.nan)
     span = far.nan_to_num(-torch.inf).amax(dim=1) - far.nan_to_num(torch.inf).amin(dim=1)
+    whole = game.whole - game.empty
     extras = {
+        "completeness_error": completeness_error(account.values.sum(dim=1) - whole, whole, account.values),
         "sampling_error": ((error**2).sum(dim=1) / game.n_units).sqrt(),
         "convergence": torch.where(span > 0, error.amax(dim=1) / span, torch.nan),
     }

@@ -10,9 +10,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clxai.fills.base import fill_of
+from clxai.fills.baselines import PREVIEW, PREVIEW_AXES, Digest, baseline_record, preview, source_of
 from clxai.heads.base import Head, log_odds
 from clxai.mask_bank.drawing import draw_masks, held_out_of, laws_of
-from clxai.mask_bank.removing import Removal, Removing, baseline_record
+from clxai.mask_bank.removing import Removal, Removing
 from clxai.mask_bank.sizes import pairs_of
 from clxai.networks.inference import prepared_for_flipping
 from clxai.runs import Run
@@ -41,10 +42,15 @@ def fill_bank(run: Run, settings: Mapping[str, Any]) -> xarray.Dataset:
     record = {"masks": settings["masks"], "held_out_share": settings["held_out"], "seed": settings["seed"]}
     record |= {"units": units["name"], "units_member": units["units"]}
     record |= {f"units_{name}": value for name, value in units["options"].items()} | {"fill_seed": fill["seed"]}
-    record |= baseline_record(fill["name"], removing.perturbing.empty(everyone))
-    return named.assign_coords(
-        law=("mask", split["law"]), held_out=("mask", np.array(split["held_out"], dtype=np.int8))
-    ).assign_attrs(record)
+    empty = removing.perturbing.empty(everyone)
+    source = source_of(fill["fill"], removal.fill.options, fill["seed"])
+    record |= baseline_record(fill["name"], Digest().then(empty), source=source)
+    pixels = (empty - encoder.normalise(torch.zeros_like(empty))) * encoder.scale
+    return (
+        named.assign({PREVIEW: (PREVIEW_AXES, preview(pixels))})
+        .assign_coords(law=("mask", split["law"]), held_out=("mask", np.array(split["held_out"], dtype=np.int8)))
+        .assign_attrs(record)
+    )
 
 
 @torch.no_grad()

@@ -1,6 +1,5 @@
 """Images without some units, by a cut and a fill, as the flipping removes them: for methods that do so and for the mask bank."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,9 +39,3 @@ class Removing:
     def without(self, gone: Bool[Tensor, "row unit"], image: Int[Tensor, " row"]) -> Float[Tensor, "row channel y x"]:
         """Return normalised images, `image` says which, without the units that are gone."""
         return self.perturbing(image, self.cut.masks((~gone).int(), torch.ones_like(image), image))
-
-
-def baseline_record(name: str, baseline: Float[Tensor, "image channel y x"]) -> dict[str, Any]:
-    """Return what is kept of the very images that stand for nothing: the fill, their shape, and SHA-256 of their numbers."""
-    digest = hashlib.sha256(baseline.cpu().contiguous().numpy().tobytes()).hexdigest()
-    return {"baseline": name, "baseline_shape": list(baseline.shape), "baseline_sha256": digest}

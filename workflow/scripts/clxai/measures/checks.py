@@ -1,8 +1,8 @@
 """Self-checks of a study: each is a row with its value and limits; one that fails stops the workflow, unless it is to warn.
 
-They hold what is known to go wrong without a trace: curves that do not add up, gradients that do not integrate, relevance that is
-not conserved, maps that rank nothing, a score that rewards noise, one that ranks a map above the truth, fills that tell the
-class, and heads that classify badly.
+They hold what is known to go wrong without a trace: curves that do not add up, maps that do not add up to what they claim to,
+relevance that is not conserved, maps that rank nothing, a score that rewards noise, one that ranks a map above the truth, fills
+that tell the class, and heads that classify badly.
 
 A new check is a function that returns rows made by `_row`, called in `check_table`; its setting is a key of `checks` in the
 schema, and `HELP` says which option helps when it does not pass.
@@ -21,9 +21,11 @@ from clxai.measures.statistics import as_cube, holm, two_way
 from clxai.names import REFERENCE
 
 IDENTITY_LIMIT = 1e-6
+COMPLETENESS = {"exact": "completeness", "expectation": "completeness_in_expectation"}  # by what a method declares: the setting
 HELP = {  # by setting: what to change when the check does not pass
     "identity": "no option: delete the curves of the study, and report it if the check fails again",
-    "ig_completeness": "raise methods.integrated_gradients.most_steps",
+    "completeness": "raise the steps of the method, as methods.integrated_gradients.most_steps",
+    "completeness_in_expectation": "raise the samples of the method",
     "lrp_conservation": "widen the limits for networks that absorb more relevance, or leave lrp out of study.methods",
     "degenerate_share": "choose another layer or baseline of the method, or leave it out of study.methods",
     "alpha": "raise the images of the study's sample, or look for what makes the fill favour some units",
@@ -74,19 +76,25 @@ def identity_checks(images: pd.DataFrame) -> list[dict[str, object]]:
 def explanation_checks(
     runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]], settings: Mapping[str, object]
 ) -> list[dict[str, object]]:
-    """IG completeness and LRP conservation: the median over images, for each model, seed and head that reports one."""
-    limits = {
-        "completeness_error": ("ig_completeness", 0.0, settings["ig_completeness"]),
-        "conservation_ratio": ("lrp_conservation", *settings["lrp_conservation"]),
-    }
+    """Completeness and LRP conservation: the median over images, for each model, seed, head and method that declares it."""
     rows = []
     for run, dataset in runs:
-        for name, (setting, low, high) in limits.items():
+        for name, (setting, low, high) in _limits_of(dataset, settings).items():
             if name in dataset:
                 for head in dataset["head"].values.tolist():
                     where = {**run, "head": head}
                     rows.append(_row(setting, name, where, float(np.median(dataset[name].sel(head=head))), low, high))
     return rows
+
+
+def _limits_of(dataset: xarray.Dataset, settings: Mapping[str, object]) -> dict[str, tuple[str, float, float]]:
+    """Return setting and limits of the numbers that the maps of a method are held to, by name."""
+    limits = {"conservation_ratio": ("lrp_conservation", *settings["lrp_conservation"])}
+    claim = dataset.attrs.get("complete", "none")
+    if claim != "none":
+        setting = COMPLETENESS[claim]
+        limits["completeness_error"] = (setting, 0.0, settings[setting])
+    return limits
 
 
 def degenerate_checks(maps: pd.DataFrame, most: float) -> list[dict[str, object]]:
