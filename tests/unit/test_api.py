@@ -4,6 +4,7 @@ import ast
 import doctest
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import clxai
@@ -19,9 +20,11 @@ from clxai.errors import ClxaiError
 from clxai.fitted import FittedHeads
 from clxai.flipping.curves import flip_curves
 from clxai.heads.base import HEADS
+from clxai.mask_bank import probing
+from clxai.mask_bank.sizes import HELD_OUT, MASKS
 from clxai.planning.provenance import code_of
 from clxai.registry import LIBRARY
-from project import grid
+from project import filled_config, grid
 from torch import nn
 
 N = 4  # images that are explained
@@ -112,6 +115,23 @@ def test_methods_that_are_made_of_maps_or_remove_units_run(run, heads):
     assert best["attribution"][0, 0].to_numpy().reshape(2, 8, 2, 8).std(axis=(1, 3)).max() == 0  # one value a unit
 
 
+def test_methods_that_read_a_mask_bank_have_it_filled(run, heads):
+    """The bank is the job's, byte for byte, and so are the maps; a bank that is given is read instead."""
+    few, tall = heads.only("linear"), {"units": "grid", "height": 8, "width": 8}
+    own = replace(run, heads=few.heads)
+    told = {"units": grid(8), "fill": {"name": "blur", "fill": "blur", "options": {"sigma": 0.2}, "seed": 3}, "seed": 3}
+    bank = probing.fill_bank(own, {**told, "masks": 1024, "held_out": 0.2, "batch_size": None})
+    expected = explain(own, "kernel_shap", {"units": "grid", "fill": "blur"}, 3, bank=bank)
+    options = {"units": tall, "fill": {"fill": "blur", "sigma": 0.2}}
+    found = api.explain(run.encoder, few, run.images, "kernel_shap", options=options, seed=3)
+    xarray.testing.assert_identical(found, expected)
+    small = api.fill_bank(run.encoder, few, run.images, units=tall, fill="zero", masks=64)
+    lent = api.explain(run.encoder, few, run.images, "rise", bank=small)
+    assert (lent.attrs["option_fill"], lent.attrs["baseline_sha256"]) == ("zero", small.attrs["baseline_sha256"])
+    other = api.explain(run.encoder, few, run.images, "wrong_class", options={"of": "rise"}, bank=small)
+    assert not np.allclose(other["attribution"], lent["attribution"])
+
+
 def test_given_maps_order_the_units_and_need_no_method(small, fitted, shades):
     """What decides is the upper left quarter: shown by a map it goes first, and the other way round it goes last."""
     images = shades[0][1::2][:5]
@@ -196,6 +216,24 @@ def test_summary_has_one_row_for_each_image_and_their_mean(small, fitted, shades
     assert set(alone.curves["quantity"]) >= {"probability", "kept"}
 
 
+def test_summary_measures_masks_where_a_bank_and_maps_are_given(small, fitted, shades):
+    """What decides is the mean of a quarter each, so that the log-odds of a quarter are nearly additive."""
+    images = shades[0][:8]
+    bank = api.fill_bank(small, fitted, images, units=TILES, fill="zero", masks=128)
+    maps = {name: api.explain(small, fitted, images, name, bank=bank) for name in ("kernel_shap", "leave_one_out")}
+    curves = {
+        name: api.flip(small, fitted, images, found, fills=["zero", "mean"], units=TILES, steps=4) for name, found in maps.items()
+    }
+    found = api.summarise(curves, None, maps=maps, banks=[bank])
+    means = found.means.query("explained_by == 'linear' and scored_by == 'linear' and metric == 'faithfulness_correlation'")
+    assert (means.query("fill == 'zero'")["mean"] > 0.9).all()
+    assert means.query("fill == 'mean'")["mean"].isna().all()
+    with pytest.raises(ClxaiError, match=r"metric 'infidelity' reads a mask bank\. Got none"):
+        api.summarise(curves, ["infidelity"])
+    with pytest.raises(ClxaiError, match=r"need the maps of method 'kernel_shap'\. Got those of leave_one_out"):
+        api.summarise(curves, ["infidelity"], maps=maps["leave_one_out"], banks=[bank])
+
+
 WRONG_IMAGES = [
     (lambda images: images[:, :, :6], r"images must be \[image, channel, y, x\] = \[n, 1, 8, 8\]\. Got \[60, 1, 6, 8\]"),
     (lambda images: images[0], r"Got \[1, 8, 8\]"),
@@ -250,6 +288,8 @@ WRONG_METHODS = [
     ("lrp", {}, "'lrp' has rules for trained networks of the library alone"),
     ("oracle", {}, "shows known evidence, of which images in memory have none"),
     ("grad_cam", {}, "layer"),
+    ("lime", {"fill": "nun"}, "fill 'nun' takes from the training images: a mask bank has none"),
+    ("lime", {"units": "squares"}, "unknown kind of units 'squares'"),
     ("degraded", {"of": "saliency"}, "borrows the maps of 'saliency'. Got none"),
 ]
 
@@ -304,6 +344,17 @@ def test_heads_of_another_network_are_refused(small, fitted, shades, heads):
         api.explain(small, heads, shades[0][:2], "saliency")
     with pytest.raises(ClxaiError, match=r"unknown head 'knn'\. Known: linear, softmax"):
         fitted.only("knn")
+
+
+def test_a_given_bank_says_its_own_units_and_fill(small, fitted, shades):
+    bank = api.fill_bank(small, fitted, shades[0][:2], units=TILES, masks=64)
+    with pytest.raises(ClxaiError, match=r"a given mask bank says its own fill: leave the option 'fill' out\. Got 'zero'"):
+        api.explain(small, fitted, shades[0][:2], "rise", options={"fill": "zero"}, bank=bank)
+
+
+def test_a_bank_has_as_many_masks_as_that_of_a_study():
+    defaults = filled_config()["mask_bank"]
+    assert (defaults["masks"], defaults["held_out"]) == (MASKS, HELD_OUT)
 
 
 def test_package_imports_nothing_until_it_is_asked():

@@ -14,6 +14,7 @@ __all__ = [
     "Summary",
     "as_network",
     "explain",
+    "fill_bank",
     "fit_heads",
     "flip",
     "load_study",

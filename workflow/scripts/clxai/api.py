@@ -5,6 +5,7 @@
     maps = clxai.explain(network, heads, some, "integrated_gradients")
     curves = clxai.flip(network, heads, some, maps, fills=["mean", "blur"], units={"units": "grid", "height": 16, "width": 16})
     clxai.summarise(curves).means
+    bank = clxai.fill_bank(network, heads, some, fill="blur")  # masked images, seen once, for methods and metrics that read them
 
 Images are tensors [image, channel, y, x], floats in [0, 1] or uint8, never normalised: the network does that. Everything is
 computed on the device of the network, arrays come back as xarray in main memory, with the axes of docs/architecture.md. Progress
@@ -28,7 +29,10 @@ from clxai.errors import ClxaiError
 from clxai.fills.base import FILLS
 from clxai.fitted import FittedHeads, classes_of, fitted_on, head_options, held_out, stored_pixels, taken
 from clxai.flipping.curves import flip_curves
-from clxai.measures.metrics.base import METRICS
+from clxai.mask_bank import probing
+from clxai.mask_bank.sizes import HELD_OUT, MASKS
+from clxai.measures.metrics.base import reading
+from clxai.measures.metrics.masks import Masks, masks_of
 from clxai.measures.summaries import mean_table, measure_runs
 from clxai.networks.base import NETWORKS
 from clxai.networks.inference import Encoder
@@ -46,6 +50,7 @@ __all__ = [
     "Summary",
     "as_network",
     "explain",
+    "fill_bank",
     "fit_heads",
     "flip",
     "load_study",
@@ -131,12 +136,15 @@ def explain(
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
     borrowed: xarray.Dataset | None = None,
+    bank: xarray.Dataset | None = None,
 ) -> xarray.Dataset:
     """Return maps [head, image, y, x] of the log-odds of the class that each head predicts, larger is more important.
 
     `method` is a registered one, or one of your own (`clxai.method`), `options` are its own. With the maps comes what a study
     records: `target` and `log_odds` [head, image], how many values tie or are 0, and what they mean, as attributes. `borrowed`
-    are the maps of another method, of the same images, for a method that is made of them, such as `degraded`.
+    are the maps of another method, of the same images, for a method that is made of them, such as `degraded`. `bank` is what
+    `fill_bank` returned for these images, for a method that reads a mask bank, such as `lime`; without one it is filled for this
+    call, with the options `units` and `fill` of the method, a grid and the mean colour where these are not given.
 
     Raises ClxaiError on an unknown method or option, if images, network and heads do not fit each other, and if the method needs
     what the network does not declare: layers for class activation maps, rules for `lrp`.
@@ -148,13 +156,53 @@ def explain(
     >>> maps = explain(network, heads, images[:4], "saliency")
     >>> maps["attribution"].dims, maps["attribution"].shape
     (('head', 'image', 'y', 'x'), (2, 4, 8, 8))
+    >>> sorted(explain(network, heads, images[:2], "lime", options={"fill": "zero"}).data_vars)[:2]
+    ['attribution', 'log_odds']
     """
     entry = METHODS[method] if isinstance(method, str) else method
     _check_needs(taken(network), heads, entry)
     with_training = entry.semantics["baseline_cardinality"] == "set"
     run, chosen = heads.run(network, images, with_training), _told(entry, options or {}, seed)
     needed = {name: explaining.explain(run, name, {}, seed) for name in entry.semantics["needs"]}
-    return explaining.explain(run, entry, chosen, seed, needed, borrowed)
+    reader = METHODS[chosen["of"]] if entry.semantics["borrows"] == "method" else entry
+    if reader.semantics["reads_masks"] != "nothing":
+        own = chosen if reader is entry else _told(reader, {}, seed)
+        bank = _filled(run, own["units"], own["fill"], seed) if bank is None else _agreeing(bank, options or {})
+        chosen |= {"units": bank.attrs["units"], "fill": bank.attrs["baseline"]} if reader is entry else {}
+    return explaining.explain(run, entry, chosen, seed, needed, borrowed, bank)
+
+
+def fill_bank(
+    network: nn.Module,
+    heads: FittedHeads,
+    images: Tensor,
+    *,
+    units: Choice = "grid",
+    fill: Choice = "mean",
+    masks: int = MASKS,
+    held_out: float = HELD_OUT,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> xarray.Dataset:
+    """Return a mask bank: what every head says of the images under many random masks, for `explain` and `summarise`.
+
+    `units` say how images are cut, `fill` what units that are gone become. Of `masks` for each image half are drawn by the
+    Shapley kernel, half by coins, and the share `held_out` is not fitted by any method; besides there are all units, none, and
+    all but one. The result has `log_odds` [image, mask, head, class] in nat, and `present` [image, mask, byte], eight units a
+    byte.
+
+    Raises ClxaiError on an unknown fill, unit or option, on a fill that takes from the training images, if there are too few
+    masks, and if images, network and heads do not fit each other.
+
+    >>> import torch
+    >>> images, labels = torch.rand(30, 1, 8, 8), torch.arange(30) % 3
+    >>> network = as_network(torch.nn.Sequential(torch.nn.AvgPool2d(2), torch.nn.Flatten()), images)
+    >>> bank = fill_bank(network, fit_heads(network, images, labels), images[:5], fill="zero", masks=64)
+    >>> dict(bank["log_odds"].sizes)
+    {'image': 5, 'mask': 70, 'head': 1, 'class': 3}
+    """
+    cut, filled = chosen_member(UNITS, units), chosen_member(FILLS, fill)
+    return _filled(heads.run(network, images), cut, filled, seed, masks, held_out, batch_size)
 
 
 def method(name: str, **semantics: Any) -> Callable[[Callable[..., Any]], Entry]:
@@ -234,14 +282,23 @@ class Summary(NamedTuple):
     curves: pd.DataFrame
 
 
-def summarise(curves: xarray.Dataset | Mapping[str, xarray.Dataset], metrics: Sequence[str] | None = METRICS_SHOWN) -> Summary:
+def summarise(
+    curves: xarray.Dataset | Mapping[str, xarray.Dataset],
+    metrics: Sequence[str] | None = METRICS_SHOWN,
+    *,
+    maps: xarray.Dataset | Mapping[str, xarray.Dataset] | None = None,
+    banks: Sequence[xarray.Dataset] = (),
+) -> Summary:
     """Return the metrics of curves, by image and on average, and mean curves; `curves` of one method, or by the name of each.
 
     The columns are those of `images.csv`, `summary.csv` and `curves.csv` of a study. `metrics` are registered ones, None for all;
     `better` says which direction is good. Intervals are for other images of the same training, by the t distribution. Where the
     method `random` is among them, `excess` is the mean difference to it, paired by image, with an interval of its own.
 
-    Raises ClxaiError on an unknown metric.
+    Metrics of masks, such as `infidelity`, need the `maps` as `explain` returned them, named as the curves are, and `banks`, what
+    `fill_bank` returned for fills of the curves; of other fills they are empty.
+
+    Raises ClxaiError on an unknown metric, and if one lacks what it reads.
 
     >>> import torch
     >>> images, labels = torch.rand(30, 1, 8, 8), torch.arange(30) % 3
@@ -251,16 +308,55 @@ def summarise(curves: xarray.Dataset | Mapping[str, xarray.Dataset], metrics: Se
     >>> curves = {name: flip(network, heads, images[:5], maps, steps=4) for name, maps in found.items()}
     >>> summarise(curves, ["srg"]).means[["method", "metric", "n_images"]].values.tolist()
     [['random', 'srg', 5], ['saliency', 'srg', 5]]
+    >>> bank = fill_bank(network, heads, images[:5], masks=128)
+    >>> summarise(curves, ["infidelity"], maps=found, banks=[bank]).images["infidelity"].shape
+    (10,)
     """
-    names = list(METRICS if metrics is None else metrics)
-    by_method = {str(curves.attrs["method"]): curves} if isinstance(curves, xarray.Dataset) else curves
+    every = [*reading("curves"), *(reading("masks") if banks else ())]
+    names = every if metrics is None else list(metrics)
+    by_method, explained = _by_method(curves), _by_method(maps)
     runs = [
         ({"model": "network", "seed": 0, "units": found.attrs["units"], "method": name}, found)
         for name, found in by_method.items()
     ]
-    images, averaged = measure_runs(runs, names)
+
+    def masks(run: Mapping[str, object], found: xarray.Dataset) -> Masks:
+        if run["method"] not in explained:
+            raise ClxaiError(f"metrics of masks need the maps of method {run['method']!r}. Got those of {', '.join(explained)}")
+        return masks_of(found, explained[run["method"]], {bank.attrs["baseline"]: bank for bank in banks})
+
+    images, averaged = measure_runs(runs, names, masks=masks if banks else None)
     tables = images, mean_table(images, names), averaged
     return Summary(*(table.drop(columns=["model", "seed"], errors="ignore") for table in tables))
+
+
+def _by_method(found: xarray.Dataset | Mapping[str, xarray.Dataset] | None) -> Mapping[str, xarray.Dataset]:
+    """Return curves or maps of one method, or of several by name, by name."""
+    return {str(found.attrs["method"]): found} if isinstance(found, xarray.Dataset) else found or {}
+
+
+def _filled(
+    run: Run,
+    units: Mapping[str, Any],
+    fill: Mapping[str, Any],
+    seed: int,
+    masks: int = MASKS,
+    held_out: float = HELD_OUT,
+    batch_size: int | None = None,
+) -> xarray.Dataset:
+    """Return the mask bank of a run as its job fills it. Raises ClxaiError on a fill that takes from the training images."""
+    if FILLS[fill["fill"]].semantics["needs"] == "bank":
+        raise ClxaiError(f"fill {fill['fill']!r} takes from the training images: a mask bank has none")
+    told = {"units": units, "fill": {**fill, "seed": seed}, "masks": masks, "held_out": held_out}
+    return probing.fill_bank(run, {**told, "seed": seed, "batch_size": batch_size})
+
+
+def _agreeing(bank: xarray.Dataset, options: Mapping[str, Any]) -> xarray.Dataset:
+    """Return a mask bank. Raises ClxaiError if the options of its reader say of which units or fill it is, as the bank does."""
+    for name in ("units", "fill"):
+        if name in options:
+            raise ClxaiError(f"a given mask bank says its own {name}: leave the option {name!r} out. Got {options[name]!r}")
+    return bank
 
 
 def _given(maps: Tensor, run: Run) -> xarray.Dataset:
@@ -296,13 +392,13 @@ def _check_needs(network: Encoder, heads: FittedHeads, entry: Entry) -> None:
 def _told(entry: Entry, given: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Return the options of a method as a job is told of them, fills and units with options of their own.
 
-    A method that removes units does so by the fill `mean` on the grid, unless told otherwise. Raises ClxaiError on a wrong
-    option.
+    A method that removes units or reads a mask bank does so by the fill `mean` on the grid, unless told otherwise. Raises
+    ClxaiError on a wrong option.
     """
     check_member(entry, given)
-    removes = entry.semantics["removes"]
-    families = {"baseline": FILLS, **({"fill": FILLS, "units": UNITS} if removes else {})}
-    options = {**({"fill": "mean", "units": "grid"} if removes else {}), **given}
+    cuts = entry.semantics["removes"] or entry.semantics["reads_masks"] != "nothing"
+    families = {"baseline": FILLS, **({"fill": FILLS, "units": UNITS} if cuts else {})}
+    options = {**({"fill": "mean", "units": "grid"} if cuts else {}), **given}
     settled = {key: chosen_member(families[key], options[key]) for key in families.keys() & options.keys()}
     if "fill" in settled:
         settled["fill"]["seed"] = seed

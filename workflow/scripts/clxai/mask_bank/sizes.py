@@ -12,6 +12,7 @@ LAWS = (SHAPLEY, BERNOULLI)  # of the masks that are drawn; each has half of the
 ALL, NONE, LEAVE_ONE_OUT = "all", "none", "leave_one_out"
 FIXED = (ALL, NONE, LEAVE_ONE_OUT)  # what every bank has besides, never held out
 GROUP = 4  # masks are drawn by so many: a pair of each law
+MASKS, HELD_OUT = 1024, 0.2  # drawn masks of an image and the share held out, where nothing else is asked for
 _JUDGING = 16  # masks of a law over which a correlation says something
 
 
