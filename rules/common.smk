@@ -32,6 +32,7 @@ from clxai.planning import params
 from clxai.planning.borrowing import bank_read, borrowed_maps
 from clxai.planning.brought import map_files_of, weights_of
 from clxai.planning.choices import heads_of, heads_of_all
+from clxai.planning.drawable import figure_semantics, methods_drawn
 from clxai.planning.extents import watch_files
 from clxai.planning.filling import fill
 from clxai.planning.needed import (
@@ -45,9 +46,10 @@ from clxai.planning.needed import (
 from clxai.planning.outputs import (
     banks_measured,
     banks_needed,
-    figure_semantics,
     figures_left_out,
     figures_of,
+    methods_left_out,
+    scope_of,
     tables_left_out,
 )
 from clxai.planning.provenance import assets_of, code_of, edited, own_files
@@ -74,6 +76,11 @@ try:
         watch_files(config)
         for name, reason in figures_left_out(config).items():
             logger.info(f"left out: figure {name}, which {reason}")
+        for name, refused in methods_left_out(config).items():
+            for reason, methods in refused.items():
+                logger.info(
+                    f"left out of figure {name}: {', '.join(methods)}; {reason}"
+                )
 except ClxaiError as error:
     raise WorkflowError(f"config: {error}") from None
 
@@ -132,14 +139,21 @@ def runs(pattern):
     return over_models(pattern, STUDY["models"], **levels)
 
 
-def over_models(pattern, models, **levels):
-    """A pattern expanded over models, levels and the methods that each model has, those of them that it names; each file once."""
+def over_models(pattern, models, among=None, **levels):
+    """A pattern expanded over models, levels and the methods that each model has, those of them that it names; each file once.
+
+    `among` leaves out the methods that are not among these.
+    """
     files = [
         expand(
             pattern,
             model=model,
             **levels,
-            method=methods_of(config, model),
+            method=[
+                method
+                for method in methods_of(config, model)
+                if among is None or method in among
+            ],
             allow_missing=True,
         )
         for model in models
@@ -157,7 +171,7 @@ def datasets_with(name):
     return [] if name in tables_left_out(config) else STUDY["datasets"]
 
 
-def figure(place, model):
+def figure(place):
     """A figure of a data set as an item of the report; its caption is the docstring of the function that draws it."""
     return report(
         f"{HOME}/figures/{place}.svg",
@@ -166,7 +180,11 @@ def figure(place, model):
         subcategory=lambda wildcards: figure_semantics(config, wildcards.figure)[
             "subcategory"
         ],
-        labels={"figure": "{figure}", "model": model},
+        labels=lambda wildcards: {
+            "figure": wildcards.figure,
+            "model": getattr(wildcards, "model", "all"),
+            "scope": scope_of(figure_semantics(config, wildcards.figure)),
+        },
     )
 
 
@@ -175,6 +193,7 @@ def figure_inputs(tables, **arrays):
 
     def inputs(wildcards):
         reads = figure_semantics(config, wildcards.figure)
+        drawn = methods_drawn(config, wildcards.figure)
         own = getattr(wildcards, "model", None)
         models = STUDY["models"] if own is None else [own]
         levels = {
@@ -185,7 +204,7 @@ def figure_inputs(tables, **arrays):
         read = {f"table_{name}": tables[name] for name in reads["tables"]}
         read |= {f"array_{name}": arrays[name] for name in reads["arrays"]}
         return {
-            name: over_models(files, models, dataset=wildcards.dataset, **levels)
+            name: over_models(files, models, drawn, dataset=wildcards.dataset, **levels)
             for name, files in read.items()
         }
 

@@ -12,6 +12,7 @@ rule plot_figure:
                     **dict(rules.assess_trust.output.items()),
                     **dict(rules.compare_maps.output.items()),
                     **dict(rules.summarise_stability.output.items()),
+                    "checks": rules.check_study.output,
                 },
                 images=[
                     rules.prepare_data.output.images,
@@ -25,7 +26,7 @@ rule plot_figure:
         checks=rules.check_study.output,
         code=code("plot_figure"),
     output:
-        svg=figure("{figure}", "all"),
+        svg=figure("{figure}"),
         pdf=f"{HOME}/figures/{{figure}}.pdf",
     log:
         f"{HOME}/logs/plot_{{figure}}.log",
@@ -49,7 +50,7 @@ rule plot_figure:
 use rule plot_figure as plot_figure_of_model with:
     # The same for figures that are drawn for each model.
     output:
-        svg=figure("{figure}_{model}", "{model}"),
+        svg=figure("{figure}_{model}"),
         pdf=f"{HOME}/figures/{{figure}}_{{model}}.pdf",
     log:
         f"{HOME}/logs/plot_{{figure}}_{{model}}.log",

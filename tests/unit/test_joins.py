@@ -309,6 +309,7 @@ def told(figure, **options):
     return {
         "figure": figure,
         "options": options,
+        "scope": "single images",
         "study": {**names, "seed": SEEDS[0], "fill": "zero", "units": "grid", "margin": 0.05},
     }
 

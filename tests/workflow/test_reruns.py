@@ -38,7 +38,7 @@ def test_new_time_stamps_rerun_nothing(finished):
     [
         ("figures/srg.py", {"plot_figure": 1}),
         ("figures/gallery.py", {"plot_figure_of_model": 2}),
-        ("figures/arrays.py", {"plot_figure": 1, "plot_figure_of_model": 2}),
+        ("figures/arrays.py", {"plot_figure": 1, "plot_figure_of_model": 4}),
         ("measures/checks.py", AFTER_CHECKS),
         ("verdict/wording.py", {"state_verdict": 1}),
         ("measures/trust/replication.py", AFTER_TRUST),

@@ -28,4 +28,5 @@ study = Study(
 )
 print(f"drawing {wildcards.figure} with {settings['options']}", flush=True)
 mark = warning_of(read_table(sources.checks[0]))
-save(figure.definition(study, **settings["options"]), snakemake.output.svg, snakemake.output.pdf, mark)
+sheet = figure.definition(study, **settings["options"])
+save(sheet, snakemake.output.svg, snakemake.output.pdf, mark, settings["scope"])

@@ -31,3 +31,5 @@ COMPLETENESS = ("none", "exact", "expectation")
 # Axes of the numbers that an explainer returns besides, and what these are measured in; log-odds are in nat.
 AXES = ("image", "reference", "channel", "y", "x", "head", "step", "fill", "order", "unit", "class", "feature", "mask", "seed")
 MEASURED_IN = ("nat", "1", "count")
+# Whether negative values mean evidence against the class.
+SIGNS = ("signed", "unsigned")

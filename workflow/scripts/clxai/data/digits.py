@@ -19,3 +19,8 @@ def check(entry: Mapping[str, Any], where: str) -> None:
 def extent(entry: Mapping[str, Any], where: str) -> tuple[dict[str, int], tuple[int, int]]:
     """Return the images by split, all in train, and their height and width."""
     return {"train": N_IMAGES}, (SIDE, SIDE)
+
+
+def channels(entry: Mapping[str, Any]) -> int:
+    """Return the channels of the images: they are grey."""
+    return 1

@@ -70,6 +70,11 @@ def extent(entry: Mapping[str, Any], where: str) -> tuple[dict[str, int], None]:
     return count_images(Path(entry["path"]), _MOST_COUNTED), None
 
 
+def channels(entry: Mapping[str, Any]) -> int:
+    """Return the channels of the images as they are read: colours unless `grey` is set."""
+    return 1 if entry["grey"] else 3
+
+
 def files(entry: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """Yield name and path of each image of a class: what planning watches."""
     root = Path(entry["path"])

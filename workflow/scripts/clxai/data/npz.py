@@ -80,6 +80,12 @@ def extent(entry: Mapping[str, Any], where: str) -> tuple[dict[str, int], tuple[
     return counts, (height, width)
 
 
+def channels(entry: Mapping[str, Any]) -> int:
+    """Return the channels of the images of the file."""
+    shape = read_headers(entry["path"])["train_images"].shape
+    return shape[3] if len(shape) == 4 else 1
+
+
 def content(entry: Mapping[str, Any]) -> dict[str, int]:
     """Return the checksums of the arrays of the file."""
     return checksums(entry["path"])

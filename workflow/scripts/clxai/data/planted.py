@@ -51,3 +51,8 @@ def extent(entry: Mapping[str, Any], where: str) -> tuple[dict[str, int], tuple[
 def parts(entry: Mapping[str, Any]) -> int:
     """Return how many parts the evidence has."""
     return VARIANTS[arguments_of(entry)["variant"]]
+
+
+def channels(entry: Mapping[str, Any]) -> int:
+    """Return the channels of the images: they are grey."""
+    return 1

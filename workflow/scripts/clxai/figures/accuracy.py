@@ -9,7 +9,7 @@ from clxai.figures.panels import legend, name_ticks, offsets
 from clxai.figures.style import PAGE_WIDTH, look_of
 
 
-@figure("accuracy", tables=["heads"])
+@figure("accuracy", tables=["heads"], produces="aggregated", over=["image", "seed"])
 def accuracy(study: Study) -> Figure:
     """Test accuracy (left) and expected calibration error, raw (middle) and at the temperature fitted on noisy validation
     images (right), by head and model. Dots are seeds ({n_seeds}), open marks their mean. A contrastively trained model has no

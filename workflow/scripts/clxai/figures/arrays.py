@@ -33,6 +33,11 @@ def maps_of(study: Study) -> dict[str, xarray.Dataset]:
     return {cell["method"]: maps for cell, maps in _runs(study, "attributions", "model", "seed", "method")}
 
 
+def maps_of_models(study: Study) -> dict[tuple[str, str], xarray.Dataset]:
+    """Return the attributions by (model, method)."""
+    return {(cell["model"], cell["method"]): maps for cell, maps in _runs(study, "attributions", "model", "seed", "method")}
+
+
 def _runs(study: Study, kind: str, *names: str, method: Sequence[str] | None = None) -> Any:
     """Read the files of one kind of arrays, one after the other, those of other methods left out."""
     models = study.models if study.model is None else [study.model]

@@ -1,11 +1,18 @@
 """Figures: each drawn by one function, from the tables and arrays of a study that it names.
 
-    @figure("name", tables=["summary"], metrics=["srg_matched"])
+    @figure("name", tables=["summary"], metrics=["srg_matched"], produces="aggregated", over=["image", "seed"])
     def name(study: Study) -> Figure
 
 tables, arrays: what the figure reads; they alone are inputs of its job. Arrays are those of the first seed, read by `arrays.py`.
 metrics: those that it shows, which a study with the figure must measure. cross: it shows explanations of one head scored by
 another, which not every study has. per: one figure for the study, or one for each model.
+
+What it accepts, each by words of `vocabularies`, and anything where none is named: payloads, scopes, alignments, families and
+signs of methods, channels of images; extras: the numbers that methods return besides, of which it shows those that there are.
+Planning refuses what it cannot draw, or leaves it out of a figure that the study does not name. What it makes: produces says
+whether it shows single images ("local") or numbers over many ("aggregated"), over along which axes these are taken,
+scope_defined_by who takes them. The caption and the picture say so.
+
 subcategory: where the report shows it. options: what `figures.<name>` of the config may set; one called `method` names one of
 the study's. The first paragraph of the docstring is the caption in the report; {fill}, {margin}, {n_seeds} and {model} in it are
 filled in.
@@ -18,6 +25,7 @@ import pandas as pd
 
 from clxai.names import REFERENCE
 from clxai.registry import Family
+from clxai.vocabularies import ALIGNMENTS, AXES, FAMILIES, PAYLOADS, RESERVED_SCOPES, SCOPE_STEPS, SCOPES, SIGNS
 
 FIGURES = Family(
     "figures",
@@ -38,6 +46,7 @@ FIGURES = Family(
                     "trust_contrasts",
                     "similarity",
                     "stability",
+                    "checks",
                 ]
             },
             "default": [],
@@ -50,6 +59,16 @@ FIGURES = Family(
         "metrics": {"type": "array", "items": {"type": "string"}, "default": []},
         "cross": {"type": "boolean", "default": False},
         "per": {"enum": ["study", "model"], "default": "study"},
+        "payloads": {"type": "array", "items": {"enum": PAYLOADS}, "uniqueItems": True, "default": []},
+        "scopes": {"type": "array", "items": {"enum": SCOPES}, "uniqueItems": True, "default": []},
+        "alignments": {"type": "array", "items": {"enum": ALIGNMENTS}, "uniqueItems": True, "default": []},
+        "families": {"type": "array", "items": {"enum": FAMILIES}, "uniqueItems": True, "default": []},
+        "signs": {"type": "array", "items": {"enum": SIGNS}, "uniqueItems": True, "default": []},
+        "extras": {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "default": []},
+        "channels": {"type": "array", "items": {"type": "integer", "minimum": 1}, "uniqueItems": True, "default": []},
+        "produces": {"enum": SCOPES, "reserved": RESERVED_SCOPES},
+        "scope_defined_by": {"enum": SCOPE_STEPS, "default": "summary"},
+        "over": {"type": "array", "items": {"enum": AXES}, "uniqueItems": True, "default": []},
         "subcategory": {"type": "string", "default": "Figures"},
     },
 )

@@ -18,7 +18,14 @@ _LARGEST = {"color": "0.35", "ls": (0, (4, 2)), "lw": 0.8}
 _BOX = {"color": "black", "ls": "", "marker": "s", "ms": 8, "mfc": "none", "mew": 0.8}
 
 
-@figure("contrasts", tables=["contrasts"], metrics=["srg_matched"])
+@figure(
+    "contrasts",
+    tables=["contrasts"],
+    metrics=["srg_matched"],
+    payloads=["attributions"],
+    produces="aggregated",
+    over=["image", "seed"],
+)
 def contrasts(study: Study) -> Figure:
     """Difference in SRG of the matched probability between models, by method and head (open marks: not different from 0 after
     Holm's correction), with 95 % random-effects intervals over seeds and images, paired by both. Black: mean over the heads
@@ -34,7 +41,7 @@ def contrasts(study: Study) -> Figure:
     heads = [*(head for head in study.heads if (rows["head"] == head).any()), ALL]
     n_columns = min(3, max(1, len(pairs)))
     n_rows = max(1, -(-len(pairs) // n_columns))
-    size = (PAGE_WIDTH, n_rows * (0.42 * len(methods + controls) + 0.4) + 1)
+    size = (PAGE_WIDTH, n_rows * (0.32 * len(methods + controls) + 0.4) + 1)
     sheet, axes = plt.subplots(n_rows, n_columns, figsize=size, sharex=True, sharey=True, squeeze=False)
     for axis in axes.flat[len(pairs) :]:
         axis.set_axis_off()

@@ -10,7 +10,15 @@ from clxai.figures.style import PAGE_WIDTH, short, title
 _ABREAST = 3  # models in one line
 
 
-@figure("cross", tables=["summary"], metrics=["srg_matched"], cross=True)
+@figure(
+    "cross",
+    tables=["summary"],
+    metrics=["srg_matched"],
+    cross=True,
+    payloads=["attributions"],
+    produces="aggregated",
+    over=["image", "seed"],
+)
 def cross(study: Study) -> Figure:
     """SRG of the matched probability when the explanation of one head (rows) is scored by another (columns), mean over the
     methods that are no controls. The diagonal is each head's own explanation; a diagonal no better than its column means that

@@ -8,7 +8,7 @@ from clxai.figures.panels import legend
 from clxai.figures.style import PAGE_WIDTH, look_of, title
 
 
-@figure("deletion", tables=["curves"])
+@figure("deletion", tables=["curves"], payloads=["attributions"], produces="aggregated", over=["image", "seed"])
 def deletion(study: Study) -> Figure:
     """Probability of the target class, at the fitted temperature, while units are replaced (fill: {fill}), most important
     first. Each head is explained and scored by itself. Bands: 95 % random-effects intervals over seeds and images. The grey
@@ -17,7 +17,7 @@ def deletion(study: Study) -> Figure:
     return _curve_grid(study, "probability_matched", "morf", "fraction removed, most important first", "probability (matched)")
 
 
-@figure("insertion", tables=["curves"])
+@figure("insertion", tables=["curves"], payloads=["attributions"], produces="aggregated", over=["image", "seed"])
 def insertion(study: Study) -> Figure:
     """Probability of the target class, at the fitted temperature, while the most important units are put back into a fully
     replaced image (fill: {fill}). Bands: 95 % random-effects intervals over seeds and images. A curve above the grey dotted
@@ -26,7 +26,7 @@ def insertion(study: Study) -> Figure:
     return _curve_grid(study, "probability_matched", "lerf", "fraction inserted, most important first", "probability (matched)")
 
 
-@figure("drift", tables=["curves"])
+@figure("drift", tables=["curves"], payloads=["attributions"], produces="aggregated", over=["image", "seed"])
 def drift(study: Study) -> Figure:
     """Distance of the embedding from the clean image's, in units of the mean distance between class centroids, while units
     are removed, most important first. A good explanation moves the embedding earlier than the random one.

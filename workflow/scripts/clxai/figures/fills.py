@@ -11,7 +11,15 @@ from clxai.figures.panels import BEST_CONTROL, MATCHED, forest, legend, name_met
 from clxai.figures.style import PAGE_WIDTH, look_of, title
 
 
-@figure("fills", tables=["summary"], metrics=["srg_matched"], options={"head": None})
+@figure(
+    "fills",
+    tables=["summary"],
+    metrics=["srg_matched"],
+    payloads=["attributions"],
+    produces="aggregated",
+    over=["image", "seed"],
+    options={"head": None},
+)
 def fills(study: Study, head: str | None) -> Figure:
     """SRG of the matched probability of every method, by fill (columns) and units (rows), with 95 % intervals, of the head that
     is named right above. Methods are in the order of their mean over all panels. Grey names: controls, which explain
@@ -21,7 +29,7 @@ def fills(study: Study, head: str | None) -> Figure:
     head = head or (*study.shared_heads, *study.heads)[0]
     rows = study.tables["summary"]
     own = (rows["explained_by"] == head) & (rows["scored_by"] == head) & (rows["metric"] == "srg_matched")
-    rows = rows[own & rows["method"].isin(study.methods)]
+    rows = rows[own]
     means = rows.groupby("method")["mean"].mean()
     methods = study.ordered(sorted(study.methods, key=lambda name: -means[name]))
     height = max(0.22, 0.07 * len(study.models)) * len(methods) + 0.4
@@ -42,9 +50,9 @@ def _panel(axis: Axes, study: Study, rows: pd.DataFrame, methods: list[str]) -> 
     looks, n_explained = look_of(study.models), sum(method not in study.controls for method in methods)
     for offset, model in zip(offsets(len(study.models)), study.models, strict=True):
         own = rows[rows["model"] == model]
-        places = np.array([methods.index(method) for method in own["method"]]) + offset
-        forest(axis, own, ("mean", "ci_low", "ci_high"), places, looks[model])
-        best = study.best_control(own, "mean")
+        shown, best = own[own["method"].isin(methods)], study.best_control(own, "mean")
+        places = np.array([methods.index(method) for method in shown["method"]]) + offset
+        forest(axis, shown, ("mean", "ci_low", "ci_high"), places, looks[model])
         axis.axvline(best, color=looks[model]["color"], ls=(0, (4, 2)), lw=0.8, zorder=0)
     axis.axvline(0, color="0.35", ls=":", lw=1)
     axis.axhline(n_explained - 0.5, color="0.5", lw=0.6)

@@ -21,7 +21,16 @@ _MAGNITUDES = plt.Line2D([], [], color="0.35", ls="--", lw=1, label="of magnitud
 _BETWEEN = plt.Line2D([], [], color="0.35", ls="", marker="D", mfc="none", label="one part alone, or labels")
 
 
-@figure("randomisation", tables=["summary", "similarity"], metrics=["srg_matched"], subcategory="Trust", options={"head": None})
+@figure(
+    "randomisation",
+    tables=["summary", "similarity"],
+    metrics=["srg_matched"],
+    subcategory="Trust",
+    payloads=["attributions"],
+    produces="aggregated",
+    over=["image", "seed"],
+    options={"head": None},
+)
 def randomisation(study: Study, head: str | None) -> Figure:
     """SRG on the trained network of its own maps and of those of copies with ever more parts drawn anew, the deepest part first
     (top), and how alike these maps are to the own ones: rank correlation of units and structural similarity (below). Means over

@@ -11,7 +11,14 @@ from clxai.figures.style import PAGE_WIDTH, look_of, title
 _FEW = 8  # methods whose names leave room for four panels beside each other
 
 
-@figure("ranking", tables=["summary"], metrics=["srg_matched"])
+@figure(
+    "ranking",
+    tables=["summary"],
+    metrics=["srg_matched"],
+    payloads=["attributions"],
+    produces="aggregated",
+    over=["image", "seed"],
+)
 def ranking(study: Study) -> Figure:
     """Methods ranked within each head by their SRG in excess of the random attribution (same model, seed, head and image),
     with 95 % intervals. Grey names: controls, which explain nothing. Dashed: the best control that knows nothing of the network,
@@ -21,7 +28,7 @@ def ranking(study: Study) -> Figure:
     methods = study.compared()
     n_columns = min(len(study.heads), 4 if len(methods) <= _FEW else 2)
     n_rows = -(-len(study.heads) // n_columns)
-    size = (PAGE_WIDTH, n_rows * (max(0.3 if n_rows == 1 else 0.2, 0.07 * len(study.models)) * len(methods) + 0.3) + 0.9)
+    size = (PAGE_WIDTH, n_rows * (max(0.3 if n_rows == 1 else 0.2, 0.055 * len(study.models)) * len(methods) + 0.3) + 0.9)
     sheet, axes = plt.subplots(n_rows, n_columns, figsize=size, sharex=True, squeeze=False)
     looks = look_of(study.models)
     for axis in axes.flat[len(study.heads) :]:
@@ -34,7 +41,8 @@ def ranking(study: Study) -> Figure:
             if len(line):
                 places = np.array([ranked.index(method) for method in line.index]) - offset
                 forest(axis, line, ("excess", "excess_ci_low", "excess_ci_high"), places, looks[model])
-                axis.axvline(study.best_control(line, "excess"), color=looks[model]["color"], ls=(0, (4, 2)), lw=0.8, zorder=0)
+                best = study.best_control(rows[(rows["head"] == head) & (rows["model"] == model)], "excess")
+                axis.axvline(best, color=looks[model]["color"], ls=(0, (4, 2)), lw=0.8, zorder=0)
         axis.axvline(0, color="0.35", ls=":", lw=1)
         name_methods(axis, ranked, study.controls)
         axis.set_title(title(head))

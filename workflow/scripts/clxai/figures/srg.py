@@ -1,5 +1,6 @@
 """SRG of every method, model and head."""
 
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -12,15 +13,24 @@ from matplotlib.figure import Figure
 from clxai.figures.base import Study, figure
 from clxai.figures.style import PAGE_WIDTH, short, title
 
+_LETTERS = 85  # that fit above all columns
 _ROOM = 12  # columns that are wide enough for intervals
 
 
-@figure("srg", tables=["summary"], metrics=["srg_matched", "srg_kept"])
+@figure(
+    "srg",
+    tables=["summary"],
+    metrics=["srg_matched", "srg_kept"],
+    payloads=["attributions"],
+    produces="aggregated",
+    over=["image", "seed"],
+)
 def srg(study: Study) -> Figure:
     """Symmetric relevance gain (insertion minus deletion area) by method, model and head: of the matched probability (top)
     and of kept predictions (bottom), mean over seeds and images, with its 95 % interval where there is room. Below the line:
-    controls, which explain nothing; random is 0 in expectation. Bold: surely above the best control that knows nothing of the
-    network. A dot: the baseline of the method is the fill, {fill}; such methods may lead for that reason alone.
+    controls, which explain nothing; random is 0 in expectation. Boxed: the best control that knows nothing of the network, which
+    an explanation has to exceed; bold: surely above it. A dot: the baseline of the method is the fill, {fill}; such methods may
+    lead for that reason alone.
     """
     cells, methods = study.cells(study.own("srg_matched")), study.ordered(study.methods)
     roomy = len(cells) <= _ROOM
@@ -42,6 +52,7 @@ def srg(study: Study) -> Figure:
         _heat(axis, mean, words, [f"{title(method)} ●" if method in matched else title(method) for method in methods])
         for text, above in zip(axis.texts, (sure > 0)[np.isfinite(mean)], strict=True):
             text.set_weight("bold" if above else "normal")
+        _box_best(axis, mean, [place for place, method in enumerate(methods) if method in study.blind])
         axis.axhline(sum(method not in study.controls for method in methods), color="black", lw=1, zorder=5)
         axis.set_title(label)
         _separate_models(axis, cells, len(methods))
@@ -49,14 +60,24 @@ def srg(study: Study) -> Figure:
     return sheet
 
 
+def _box_best(axis: Axes, values: np.ndarray, places: Sequence[int]) -> None:
+    """Draw a box around the highest number of each column among these rows."""
+    for column, own in enumerate(values[list(places)].T):
+        if np.isfinite(own).any():
+            corner = (column + 0.04, places[int(np.nanargmax(own))] + 0.06)
+            axis.add_patch(plt.Rectangle(corner, 0.92, 0.88, fill=False, ec="black", lw=1, zorder=4))
+
+
 def _separate_models(axis: Axes, cells: Sequence[tuple[str, str]], n_rows: int) -> None:
     """Draw a line between models and name each over its columns."""
-    names = [model for model, _ in cells]
+    names, lines = [model for model, _ in cells], 1
     for model in dict.fromkeys(names):
         first, count = names.index(model), names.count(model)
         axis.axvline(first, color="white", lw=3)
-        axis.text(first + count / 2, -0.05, title(model), ha="center", va="bottom", size=8)
-    axis.set_title(axis.get_title(), pad=14)
+        words = textwrap.fill(title(model), max(8, round(_LETTERS * count / len(cells))))
+        axis.text(first + count / 2, -0.05, words, ha="center", va="bottom", size=8)
+        lines = max(lines, words.count("\n") + 1)
+    axis.set_title(axis.get_title(), pad=4 + 10 * lines)
     axis.set_ylim(n_rows, 0)
 
 

@@ -12,7 +12,15 @@ _ABREAST = 3  # models
 _SHOWN = {"max_sensitivity": "largest relative change of the map", "rank_mean": "rank correlation of the orders"}
 
 
-@figure("stability", tables=["stability"], subcategory="Trust", options={"head": None})
+@figure(
+    "stability",
+    tables=["stability"],
+    subcategory="Trust",
+    payloads=["attributions"],
+    produces="aggregated",
+    over=["image", "seed"],
+    options={"head": None},
+)
 def stability(study: Study, head: str | None) -> Figure:
     """SRG of each method (fill {fill}) against the stability of its maps when a little noise is added to the image: the largest
     relative change of the map over all draws (top, further left is more stable) and the mean rank correlation of the orders of

@@ -126,11 +126,18 @@ def warning_of(checks: pd.DataFrame) -> str:
     return f"{n_warnings} of {len(checks)} self-checks warn: see checks.csv" if n_warnings else ""
 
 
-def save(figure: Figure, svg: str | Path, pdf: str | Path, mark: str = "") -> None:
-    """Write a figure as SVG and PDF, without dates, and close it; `mark` is a line added below everything, in red."""
-    margin = _MARK_INCHES if mark else 0.0
+def save(figure: Figure, svg: str | Path, pdf: str | Path, mark: str = "", scope: str = "") -> None:
+    """Write a figure as SVG and PDF, without dates, and close it.
+
+    Two lines are added below everything: `scope`, what the figure is about, small and grey, and `mark`, in red.
+    """
+    margin = _MARK_INCHES * (bool(mark) + bool(scope))
     width, height = figure.get_size_inches()
-    figure.text(0.5, -0.2 * margin / height, mark, ha="center", va="top", size=8, color="#b00000", in_layout=False)
+    above = 0.2 * _MARK_INCHES
+    if scope:
+        figure.text(1 - 0.05 / width, -above / height, scope, ha="right", va="top", size=6.5, color="0.4", in_layout=False)
+        above += _MARK_INCHES
+    figure.text(0.5, -above / height, mark, ha="center", va="top", size=8, color="#b00000", in_layout=False)
     whole = Bbox([[0, -margin], [width, height]])
     for path, metadata in ((svg, {"Date": None}), (pdf, {"CreationDate": None})):
         with atomic(path) as temporary:

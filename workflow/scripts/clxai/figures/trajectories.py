@@ -20,7 +20,15 @@ MOST_PATHS = 4  # more cannot be told apart
 _DASHES = ("-", "--", "-.", ":")
 
 
-@figure("trajectories", arrays=["images", "embeddings", "curves"], subcategory="Pictures", options={"method": None})
+@figure(
+    "trajectories",
+    arrays=["images", "embeddings", "curves"],
+    subcategory="Pictures",
+    payloads=["attributions"],
+    produces="local",
+    scope_defined_by="explainer",
+    options={"method": None},
+)
 def trajectories(study: Study, method: str | None) -> Figure:
     """Paths of up to four images of different classes through the plane of the first two principal components of the training
     embeddings (grey; the names stand at the classes' medians; first seed), as units are removed, most important first. Rows:
@@ -40,7 +48,7 @@ def shown_methods(study: Study, chosen: str | None) -> list[str]:
     others = [name for name in study.methods if name != REFERENCE]
     own = [name for name in others if name not in study.controls]
     first = next(iter([chosen] if chosen else [*own, *others]), REFERENCE)
-    return [first] if first == REFERENCE else [first, REFERENCE]
+    return [first] if first == REFERENCE or REFERENCE not in study.methods else [first, REFERENCE]
 
 
 def draw_paths(

@@ -21,7 +21,7 @@ _MOST_PARTS = 6
 _BELOW_TICKS = 0.23  # inches
 
 
-@figure("trust", tables=["trust"], subcategory="Trust")
+@figure("trust", tables=["trust"], subcategory="Trust", produces="aggregated", over=["image", "seed"])
 def trust(study: Study) -> Figure:
     """Trust measures by model with 95 % intervals, a panel for each measure and a mark for each of its parts, for the first head
     that all models have and the first fill and units (measures that run over them: all); at most six parts of a measure, the

@@ -24,10 +24,11 @@ from clxai.planning.choices import (
     semantics_of,
 )
 from clxai.planning.confirmatory import confirmatory_of
+from clxai.planning.drawable import figure_options
 from clxai.planning.extents import Extent, check_source, measure, parts_of
 from clxai.planning.needed import check_start, maps_needed, methods_run, models_explained, models_needed
 from clxai.planning.networks import check_image, check_methods
-from clxai.planning.outputs import banks_measured, check_figure_files, figure_options, metrics_of
+from clxai.planning.outputs import banks_measured, check_drawable, check_figure_files, metrics_of
 from clxai.planning.stability import check_stability
 from clxai.planning.trust import measure_of, references_of, trust_of
 from clxai.registry import declared
@@ -123,6 +124,7 @@ def _check_shown(config: Mapping[str, Any]) -> None:
     contrasts_of(config)
     for name in config["figures"]:
         figure_options(config, name)
+    check_drawable(config)
     for name in config["trust"]:
         measure_of(config, name)
     references_of(config)

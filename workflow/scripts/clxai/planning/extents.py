@@ -64,6 +64,12 @@ def parts_of(entry: Mapping[str, Any]) -> int:
     return told(entry) if told else _MOST_PARTS * declared("sources")[entry["source"]].semantics["evidence"]
 
 
+def channels_of(entry: Mapping[str, Any]) -> int | None:
+    """Return how many channels the images of an entry have; None where its source cannot tell before they are prepared."""
+    told = _told(entry, "channels")
+    return told(entry) if told else None
+
+
 def check_source(entry: Mapping[str, Any], where: str) -> None:
     """Raise ClxaiError unless an entry has what its source needs and nothing that only others take, and passes its own check."""
     known, name = declared("sources"), entry["source"]

@@ -8,6 +8,16 @@ from clxai.errors import ClxaiError, unknown_name
 from clxai.measures.identities import CHECKED_METRICS
 from clxai.planning.borrowing import Bank
 from clxai.planning.choices import chosen, semantics_of
+from clxai.planning.drawable import (
+    channels_refused,
+    check_asked,
+    check_scope,
+    figure_options,
+    figure_semantics,
+    methods_drawn,
+    methods_refused,
+)
+from clxai.planning.extents import channels_of
 from clxai.planning.needed import banks_read
 from clxai.planning.trust import lent_of, trust_metrics
 from clxai.registry import declared
@@ -101,15 +111,55 @@ def figures_of(config: Mapping[str, Any], per: str | None = None) -> list[str]:
 
 def figures_left_out(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the figures that the study cannot have, of those that it names or else of all, with the reason."""
-    named, absent = config["study"]["figures"], tables_left_out(config)
-    found = {}
-    for name in declared("figures") if named is None else named:
-        semantics = figure_semantics(config, name)
-        reasons = [absent[table] for table in semantics["tables"] if table in absent]
-        if semantics["cross"] and not config["statistics"]["cross"]:
-            reasons.append("shows explanations of one head scored by another: set statistics.cross to true")
-        found |= {name: reasons[0]} if reasons else {}
+    named = config["study"]["figures"]
+    names = list(declared("figures")) if named is None else named
+    return {name: reason for name in names if (reason := _lacking(config, name)) is not None}
+
+
+def _lacking(config: Mapping[str, Any], name: str) -> str | None:
+    """Return what the study lacks that a figure shows, and which setting helps; None if it lacks nothing."""
+    semantics = figure_semantics(config, name)
+    absent = tables_left_out(config)
+    reasons = [absent[table] for table in semantics["tables"] if table in absent]
+    if reasons:
+        return reasons[0]
+    if semantics["cross"] and not config["statistics"]["cross"]:
+        return "shows explanations of one head scored by another: set statistics.cross to true"
+    refused = channels_refused(semantics, {one: channels_of(config["datasets"][one]) for one in config["study"]["datasets"]})
+    if refused is not None:
+        return f"{refused}: take another data set"
+    if not methods_drawn(config, name):
+        first = next(iter(methods_refused(config, name).values()))
+        return f"can draw no method of the study ({first.words}): name one that it accepts in study.methods"
+    return None
+
+
+def methods_left_out(config: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
+    """Return, for figures of the study that leave methods of the study out, these by the reason."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name in figures_of(config):
+        for method, reason in methods_refused(config, name).items():
+            found.setdefault(name, {}).setdefault(reason.lack, []).append(method)
     return found
+
+
+def check_drawable(config: Mapping[str, Any]) -> None:
+    """Raise ClxaiError if the study asks for a figure of a method that it cannot draw, as its declaration says.
+
+    That is a method that `figures.<name>.methods` names, or, for a figure that `study.figures` names without them, any method of
+    the study. A figure that the study has by default leaves such methods out.
+    """
+    for name in {**config["figures"], **dict.fromkeys(config["study"]["figures"] or declared("figures"))}:
+        check_scope(figure_semantics(config, name), name)
+        check_asked(config, name)
+    figures_of(config)
+    for name in config["study"]["figures"] or ():
+        for method, reason in methods_refused(config, name).items():
+            if not reason.is_choice:
+                raise ClxaiError(
+                    f"study.figures: figure {name!r} cannot draw method {method!r}; {reason.words}. "
+                    f"Name in figures.{name}.methods those that it shall draw, or leave the figure out"
+                )
 
 
 def tables_left_out(config: Mapping[str, Any]) -> dict[str, str]:
@@ -130,22 +180,16 @@ def check_figure_files(config: Mapping[str, Any]) -> None:
             files[file] = what
 
 
-def figure_semantics(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return what the figure behind a name of the config declares."""
-    return declared("figures")[figure_options(config, name)[0]].semantics
-
-
-def figure_options(config: Mapping[str, Any], name: str) -> tuple[str, dict[str, Any]]:
-    """Return the figure behind a name of the config and its options; `method` and `head` must be ones of the study's."""
-    member, options = chosen(config, "figures", name, "study.figures")
-    for key, known in (("method", config["study"]["methods"]), ("head", config["study"]["heads"])):
-        if options.get(key) not in (None, *known):
-            raise ClxaiError(f"figures.{name}.{key}: {unknown_name(f'{key} of the study', options[key], known)}")
-    return member, options
+def scope_of(semantics: Mapping[str, Any]) -> str:
+    """Return what a figure is about, in words: single images, or what it is aggregated over and by whom."""
+    if semantics["produces"] == "local":
+        return "single images"
+    over = " and ".join(f"{axis}s" for axis in semantics["over"])
+    return f"aggregated over {over}{' by the method itself' if semantics['scope_defined_by'] == 'explainer' else ''}"
 
 
 def caption_of(config: Mapping[str, Any], name: str, model: str | None) -> str:
-    """Return the first paragraph of a figure's docstring, with the study's facts filled in."""
+    """Return the first paragraph of a figure's docstring, with the study's facts filled in, and what the figure is about."""
     facts = {
         "fill": config["flipping"]["fills"][0],
         "margin": config["statistics"]["margin"],
@@ -155,4 +199,4 @@ def caption_of(config: Mapping[str, Any], name: str, model: str | None) -> str:
     text = declared("figures")[figure_options(config, name)[0]].text
     for key, value in facts.items():
         text = text.replace(f"{{{key}}}", str(value))
-    return text
+    return f"{text} Scope: {scope_of(figure_semantics(config, name))}."

@@ -19,9 +19,10 @@ from clxai.planning.choices import (
     samples_before,
 )
 from clxai.planning.confirmatory import confirmatory_of, not_tested
+from clxai.planning.drawable import figure_options, figure_semantics, methods_drawn
 from clxai.planning.extents import content
 from clxai.planning.needed import absent_methods
-from clxai.planning.outputs import banks_measured, caption_of, figure_options, metrics_of
+from clxai.planning.outputs import banks_measured, caption_of, metrics_of, scope_of
 from clxai.planning.reading import plain
 from clxai.planning.trust import left_out, lent_of, measure_of, references_of, trust_methods, trust_metrics, trust_of
 from clxai.registry import PLACES, declared
@@ -164,14 +165,15 @@ def plot_figure(config: Mapping[str, Any], job: Any) -> Params:
     """Return a figure, its options and caption, and what it is told of the study: names in the order shown, fill and margin."""
     study, model = config["study"], getattr(job, "model", None)
     member, options = figure_options(config, job.figure)
-    names = {name: study[name] for name in ("models", "heads", "methods")}
+    names = {"models": study["models"], "heads": study["heads"], "methods": methods_drawn(config, job.figure)}
     shared = [name for name in study["heads"] if all(name in heads_of(config, model) for model in study["models"])]
     told = {**names, "controls": controls_of(config), "shared_heads": shared, "seed": study["seeds"][0]}
     fills, cuts = config["flipping"]["fills"], config["flipping"]["units"]
     told |= {"fill": fills[0], "units": cuts[0], "fills": fills, "cuts": cuts, "blind": blind_of(config)}
     told |= {"margin": config["statistics"]["margin"], "matched": matched_fills(config), "references": _references(config)}
     told["absent"] = absent_methods(config)
-    return plain({"figure": member, "options": options, "caption": caption_of(config, job.figure, model), "study": told})
+    texts = {"caption": caption_of(config, job.figure, model), "scope": scope_of(figure_semantics(config, job.figure))}
+    return plain({"figure": member, "options": options, **texts, "study": told})
 
 
 def _references(config: Mapping[str, Any]) -> list[str]:

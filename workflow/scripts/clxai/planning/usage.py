@@ -6,7 +6,8 @@ from typing import Any
 from clxai.names import NO_LOSS
 from clxai.planning.borrowing import method_run
 from clxai.planning.choices import chosen, heads_of, masks_of, network_of
-from clxai.planning.outputs import figure_options, metrics_of
+from clxai.planning.drawable import figure_options
+from clxai.planning.outputs import metrics_of
 from clxai.planning.trust import measure_of, trust_of
 from clxai.registry import declared
 
