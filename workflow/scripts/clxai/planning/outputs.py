@@ -7,7 +7,7 @@ from typing import Any
 from clxai.errors import ClxaiError, unknown_name
 from clxai.measures.identities import CHECKED_METRICS
 from clxai.planning.borrowing import Bank
-from clxai.planning.choices import chosen, semantics_of
+from clxai.planning.choices import semantics_of
 from clxai.planning.drawable import (
     channels_refused,
     check_asked,
