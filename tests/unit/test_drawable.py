@@ -108,7 +108,7 @@ def test_what_maps_are_made_of_says_whether_they_are_signed_and_what_they_belong
 
 
 REFUSED = {
-    "scopes": (["aggregated"], "its scope: local; accepted: aggregated"),
+    "scopes": (["aggregated"], "(accepted scope: aggregated): name one that it accepts in study.methods"),  # none is drawn
     "alignments": (["layer"], "its alignment: input; accepted: layer"),
     "families": (["cam", "shapley"], "its families: control; accepted: cam, shapley"),
     "signs": (["signed"], "its sign: unsigned; accepted: signed"),
@@ -120,8 +120,8 @@ def test_named_figure_of_a_method_that_it_cannot_draw_is_refused_before_any_job(
     accepted, words = REFUSED[keyword]
     found = refused(named(invented(tables=["summary"], **{keyword: accepted})))
     assert found.startswith("study.figures: ")
-    advice = "study.methods" if keyword == "scopes" else "'random'; its"  # no method of the study is drawn, or some are
-    for part in ("'invented'", words, advice, "leave the figure out"):
+    assert ("'random'; its" in found) == (keyword != "scopes")
+    for part in ("'invented'", words, "leave the figure out"):
         assert part in found, found
 
 
@@ -138,7 +138,7 @@ def test_figure_that_can_draw_nothing_is_left_out_and_refused_if_it_is_named(inv
     config = invented(tables=["summary"], scopes=["aggregated"])
     check(config)
     assert "invented" not in figures_of(config)
-    assert figures_left_out(config)["invented"].startswith("can draw no method of the study (its scope: local")
+    assert figures_left_out(config)["invented"].startswith("can draw no method of the study (accepted scope: aggregated)")
     assert "study.methods" in refused(named(config))
 
 

@@ -130,7 +130,7 @@ def _lacking(config: Mapping[str, Any], name: str) -> str | None:
         return f"{refused}: take another data set"
     if not methods_drawn(config, name):
         first = next(iter(methods_refused(config, name).values()))
-        return f"can draw no method of the study ({first.words}): name one that it accepts in study.methods"
+        return f"can draw no method of the study ({first.lack}): name one that it accepts in study.methods"
     return None
 
 
