@@ -17,7 +17,9 @@ COMPARED = entering("contrasts", list(METRICS))
 
 
 def test_models_are_compared_by_gains_that_do_not_depend_on_raw_confidence():
-    assert set(COMPARED) == {"srg_kept", "srg_matched", "srg_matched_low", "srg_matched_high"}
+    """Those of masks compare a map with the log-odds that it explains, on whatever scale these are."""
+    of_masks = {"faithfulness_correlation", "infidelity_scaled", "sensitivity_n"}
+    assert set(COMPARED) == {"srg_kept", "srg_matched", "srg_matched_low", "srg_matched_high", *of_masks}
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +217,9 @@ def test_declared_contrast_that_is_not_there_is_an_error(images):
 @pytest.mark.parametrize("margin", [0.05, 0.4])
 def test_noninferior_is_the_one_sided_test_against_the_margin(images, margin):
     table = contrast_table(images, COMPARED, [["ce", "supcon"]], margin)
-    shifted = (table["difference"] + margin) / ((table["ci_high"] - table["difference"]) / stats.t(table["df"]).ppf(0.975))
+    better = table["metric"].map(lambda name: METRICS[name].semantics["better"])
+    error = (table["ci_high"] - table["difference"]) / stats.t(table["df"]).ppf(0.975)
+    shifted = (better * table["difference"] + margin) / error
     np.testing.assert_allclose(table["p_noninferior"], stats.t(table["df"]).sf(shifted))
     np.testing.assert_array_equal(table["noninferior"], table["p_noninferior"] < 0.05)
 

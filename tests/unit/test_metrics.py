@@ -282,6 +282,7 @@ def real(tiny_run):
 
 
 MAY_BE_UNDEFINED = {"srg_inside"}  # of an image none of whose intervals lies inside
+MAY_BE_THE_SAME = {"never_flipped"}  # here the filled image is of another class for all
 
 
 @pytest.mark.parametrize("name", reading("curves"))
@@ -296,7 +297,7 @@ def test_metric_stays_in_its_declared_range_on_real_curves(real, name):
         assert known.any() if name in MAY_BE_UNDEFINED else known.all()
         assert values[known].min() >= low - 1e-6
         assert values[known].max() <= high + 1e-6
-        assert np.ptp(values[known]) > 0
+        assert np.ptp(values[known]) > 0 or name in MAY_BE_THE_SAME
 
 
 def test_srg_has_twice_the_range_of_its_areas():

@@ -24,7 +24,7 @@ def faithfulness_correlation(masks: Masks) -> PerCurve:
     return _correlations(told, lost, np.array([0]), np.array([told.shape[-1]]))[..., 0]
 
 
-@metric("infidelity", better=-1, low=0, high=None, reads="masks", tables=["contrasts"], options={"scaled": False})
+@metric("infidelity", better=-1, low=0, high=None, reads="masks", options={"scaled": False})
 @metric("infidelity_scaled", better=-1, low=0, high=1, reads="masks", tables=["contrasts"], options={"scaled": True})
 def infidelity(masks: Masks, scaled: bool) -> PerCurve:
     """Mean square of what the map says of a set of units less what m loses, over the mean square of that [Yeh et al. 2019].
