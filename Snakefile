@@ -6,6 +6,7 @@
 #   results/{dataset}/{model}/seed{seed}/heads/{head}.safetensors      + metrics.csv
 #   results/{dataset}/{model}/seed{seed}/masks/{sample}/{units}/{fill}.nc    for methods that read a mask bank
 #   results/{dataset}/{model}/seed{seed}/attributions/{sample}/{method}.nc
+#   results/{dataset}/{model}/seed{seed}/analyses/{sample}/{analysis}.nc    what analyses find beside maps
 #   results/{dataset}/{model}/seed{seed}/curves/{sample}/{units}/{method}.nc
 #   results/studies/{study}/{dataset}/tables/*.csv                     results/studies/{study}/{dataset}/figures/*.{svg,pdf}
 #   results/studies/{study}/{dataset}/verdict.{md,html}                what the tables allow to say
@@ -30,6 +31,7 @@ include: "rules/attribute.smk"
 include: "rules/flip.smk"
 include: "rules/summarise.smk"
 include: "rules/stability.smk"
+include: "rules/analyse.smk"
 include: "rules/verdict.smk"
 include: "rules/report.smk"
 include: "rules/explorer.smk"
@@ -66,4 +68,5 @@ rule all:
         rules.verdict_all.input,
         rules.figures_all.input,
         rules.explorer_all.input,
+        rules.analyses_all.input,
     localrule: True

@@ -29,6 +29,7 @@ if not os.path.samefile(os.path.dirname(clxai.__file__), SCRIPTS / "clxai"):
 from clxai.errors import ClxaiError
 from clxai.names import REFERENCE
 from clxai.planning import params
+from clxai.planning.analyses import analysed
 from clxai.planning.borrowing import bank_read, borrowed_maps
 from clxai.planning.brought import map_files_of, weights_of
 from clxai.planning.choices import heads_of, heads_of_all
@@ -301,6 +302,23 @@ def files_of_maps(pattern):
         for file in expand(
             pattern, **{**maps._asdict(), "seed": STUDY["seeds"]}, allow_missing=True
         )
+    ]
+
+
+def files_of_analyses(pattern):
+    """A pattern expanded over the analyses of all models and seeds of the study, in this order; the data set stays open."""
+    return [
+        expand(
+            pattern,
+            model=model,
+            seed=seed,
+            sample=sample,
+            analysis=name,
+            allow_missing=True,
+        )[0]
+        for model in STUDY["models"]
+        for seed in STUDY["seeds"]
+        for name, sample in analysed(config).items()
     ]
 
 

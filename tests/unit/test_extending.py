@@ -83,6 +83,18 @@ def test_method(example, tiny_run):
     assert np.isfinite(maps).all() and (maps >= 0).all() and (maps.max(("image", "y", "x")) > 0).all()
 
 
+def test_analysis(example, tiny_run):
+    """Training images are more typical of their class than of the others; the numbers are those of NumPy."""
+    from clxai.analyses.analysing import analyse
+
+    entry = example("analyses")
+    found = analyse(tiny_run, entry.name, {}, 0)["cosine"]
+    (bank, labels), own = tiny_run.training_bank(), tiny_run.embeddings[0].double().numpy()
+    mean = bank[labels == tiny_run.heads["knn"].predict(tiny_run.embeddings)[0]].double().mean(dim=0).numpy()
+    expected = own @ mean / np.linalg.norm(own) / np.linalg.norm(mean)
+    assert found.sel(head="knn")[0].item() == pytest.approx(expected, abs=1e-5)
+
+
 def test_metric(example):
     """Half of the probability is lost at a quarter removed; of a curve that stays up, never."""
     entry = example("metrics")

@@ -26,6 +26,7 @@ LAYERS = (
     ("runs",),
     ("mask_bank",),
     ("attribution",),
+    ("analyses",),
     ("flipping",),
     ("design",),
     ("measures",),

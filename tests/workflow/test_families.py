@@ -46,6 +46,10 @@ ADDITIONS = {
         replaced(("saliency, grad_cam]", "saliency, grad_cam, xgrad_cam]")),
         {"attribute": 2, "flip": 2, **AFTER_CURVES},
     ),
+    "analyses/typical.py": (
+        replaced(("grad_cam]", "grad_cam]\n  analyses: [typical]")),
+        {"analyse": 2, "summarise_analyses": 1},
+    ),
     "fills/checkered.py": (replaced(("fills: [mean, noise]", "fills: [mean, checkered]")), {"flip": 6, **AFTER_CURVES}),
     "units/quarters.py": (
         replaced(("flipping: {fills", "flipping: {units: [grid, quarters], fills")),

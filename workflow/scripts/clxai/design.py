@@ -11,7 +11,7 @@ import xarray
 from clxai.errors import ClxaiError
 from clxai.runtime.artefacts import read_arrays
 
-_FIELDS = {"model": "models", "seed": "seeds", "units": "units", "method": "methods"}
+_FIELDS = {"model": "models", "seed": "seeds", "units": "units", "method": "methods", "analysis": "analyses"}
 
 
 def design(settings: Mapping[str, Any], *names: str) -> list[dict[str, Any]]:
@@ -27,9 +27,9 @@ def design(settings: Mapping[str, Any], *names: str) -> list[dict[str, Any]]:
 def joined(cells: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> list[tuple[Mapping[str, Any], str]]:
     """Return each cell with its file, one after the other.
 
-    A file's place names it: `.../{model}/seed{seed}/{stage}/{sample}/{units}/{method}.nc`, `{fill}.nc` of a mask bank. Raises
-    ClxaiError if there are more files than cells or fewer, or if a file lies elsewhere: a wrong order would give the results of
-    one run the name of another.
+    A file's place names it: `.../{model}/seed{seed}/{stage}/{sample}/{units}/{method}.nc`, `{fill}.nc` of a mask bank,
+    `{analysis}.nc` of an analysis. Raises ClxaiError if there are more files than cells or fewer, or if a file lies elsewhere: a
+    wrong order would give the results of one run the name of another.
     """
     if len(cells) != len(paths):
         raise ClxaiError(f"{len(paths)} files for {len(cells)} runs of the study: the rule and its script disagree")
@@ -45,8 +45,8 @@ def joined(cells: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> list[tup
 
 
 def _named(path: Path, name: str) -> str | None:
-    """Return the model, seed, sample, units, method or fill that the place of a run's file names; None if it names none."""
-    if name in ("method", "fill"):
+    """Return the model, seed, sample, units, method, fill or analysis that the place of a run's file names; None if none."""
+    if name in ("method", "fill", "analysis"):
         return path.stem
     if name == "units":
         return path.parent.name

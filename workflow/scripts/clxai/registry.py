@@ -48,6 +48,7 @@ PLACES: Mapping[str, Place] = {
     "losses": Place("losses", "loss", "loss"),
     "heads": Place("heads", "head", "head"),
     "methods": Place("attribution", "method", "attribution method"),
+    "analyses": Place("analyses", "analysis", "analysis"),
     "fills": Place("fills", "fill", "fill"),
     "units": Place("units", "units", "kind of units"),
     "metrics": Place("measures/metrics", "metric", "metric"),

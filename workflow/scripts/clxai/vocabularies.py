@@ -8,7 +8,7 @@ starts, with the nearest one.
 # amortised: a network that was trained to explain. given: maps in files.
 FAMILIES = (
     *("gradient", "cam", "propagation", "perturbation", "shapley", "surrogate"),
-    *("counterfactual", "amortised", "control", "given"),
+    *("counterfactual", "concept", "amortised", "control", "given"),
 )
 # What values belong to before they are brought to pixels: a value of the input, a unit of the flipping, a place of a layer.
 ALIGNMENTS = ("input", "unit", "layer")
@@ -19,9 +19,12 @@ RESERVED_SCOPES = {
 }
 # Where the scope comes from: the explainer itself, or what summarised its results.
 SCOPE_STEPS = ("explainer", "summary")
-# What an explainer returns: maps of images; whoever owns the whole way from images to result adds kinds of its own.
+# What an explainer returns: maps of images; whoever owns the whole way from images to result, the kinds of analyses.
 MAPS = ("attributions",)
-PAYLOADS = (*MAPS,)
+STRUCTURED = ("table", "neighbours", "counterfactual", "layer_effects")
+PAYLOADS = (*MAPS, *STRUCTURED)
+# How the table of a study has the numbers of an analysis: their mean, those of each run, p-values of each run, or not at all.
+SHOWN = ("mean", "each", "test", "none")
 # How a result depends on chance: not at all, or by numbers keyed by purpose, seed and image; never by a global generator.
 SEEDINGS = ("none", "keyed")
 # How many images stand for nothing: one for each image that is explained, or a set of training images for all of them.
@@ -29,7 +32,11 @@ CARDINALITIES = ("single", "set")
 # In what sense values add up to m(x) - m(b): not at all, each time (but for what is integrated), or in expectation over a draw.
 COMPLETENESS = ("none", "exact", "expectation")
 # Axes of the numbers that an explainer returns besides, and what these are measured in; log-odds are in nat.
-AXES = ("image", "reference", "channel", "y", "x", "head", "step", "fill", "order", "unit", "class", "feature", "mask", "seed")
-MEASURED_IN = ("nat", "1", "count")
+AXES = (
+    *("image", "reference", "channel", "y", "x", "head", "step", "fill", "order", "unit", "class", "feature", "mask", "seed"),
+    *("layer", "concept", "features", "task", "direction"),
+)
+# own: a distance as a head measures it; class and image: a number of one.
+MEASURED_IN = ("nat", "1", "count", "embedding", "own", "class", "image")
 # Whether negative values mean evidence against the class.
 SIGNS = ("signed", "unsigned")

@@ -19,8 +19,12 @@ class _Affine(Head):
     def point_scores(self, points: Float[Tensor, "image feature"]) -> Float[Tensor, "image class"]:
         return functional.linear(points, self.weight, self.bias)
 
+    def planes(self) -> tuple[Float[Tensor, "class feature"], Float[Tensor, " class"]]:
+        """Return W and b."""
+        return self.weight.double(), self.bias.double()
 
-@head("softmax", needs_classifier=True)
+
+@head("softmax", needs_classifier=True, affine=True)
 class Softmax(_Affine):
     """The network's own classification layer: logits W z + b on the raw embedding."""
 
@@ -39,7 +43,7 @@ class Softmax(_Affine):
         return cls({"weight": classifier.weight.detach().clone(), "bias": classifier.bias.detach().clone()}, options)
 
 
-@head("linear", options={"C": 10.0})
+@head("linear", affine=True, options={"C": 10.0})
 class Linear(_Affine):
     """Multinomial logistic regression on the unit embedding, run to convergence (scikit-learn, L-BFGS); C as there."""
 

@@ -3,10 +3,11 @@
 A head maps embeddings z to scores s [image, class]. Its explanation target and flipping score is the log-odds
 m_c = s_c - logsumexp_{o != c} s_o. Heads declared `unit` work on z / |z|; their own coordinates are called `points` here.
 
-    @head("name", needs_classifier=False, options={...})
+    @head("name", needs_classifier=False, affine=False, options={...})
     class Name(Head)
 
-needs_classifier: whether the head is the network's own layer, which contrastive losses do not train.
+needs_classifier: whether the head is the network's own layer, which contrastive losses do not train. affine: whether differences
+of two scores are affine in the points, so that classes meet in planes, which `planes` gives.
 """
 
 from abc import ABC, abstractmethod
@@ -24,7 +25,10 @@ from clxai.networks.architecture import all_finite
 from clxai.registry import Family
 from clxai.runtime.artefacts import read_tensors, write_tensors
 
-HEADS = Family("heads", keywords={"needs_classifier": {"type": "boolean", "default": False}})
+HEADS = Family(
+    "heads",
+    keywords={"needs_classifier": {"type": "boolean", "default": False}, "affine": {"type": "boolean", "default": False}},
+)
 head = HEADS.register
 
 FrozenScores = Callable[[Tensor, Tensor], Tensor]
@@ -41,7 +45,8 @@ class Head(nn.Module, ABC):
     """Base of all heads: named tensors, a temperature for calibrated probabilities, and the two scoring paths.
 
     Subclasses give `fit` and `point_scores`; those whose scores depend on a search override `freeze` and `decide`, and, where
-    they search the training bank, `neighbours_in` and `decide_among`.
+    they search the training bank, `neighbours_in` and `decide_among`; those declared affine give `planes`, and those that measure
+    distances otherwise than between points `coordinates`.
     """
 
     unit = False
@@ -71,6 +76,14 @@ class Head(nn.Module, ABC):
     def points(self, embeddings: Float[Tensor, "image feature"]) -> Float[Tensor, "image feature"]:
         """Return the head's coordinates: the embeddings, on the unit sphere if the head is declared so."""
         return functional.normalize(embeddings, dim=-1) if self.unit else embeddings
+
+    def coordinates(self, embeddings: Float[Tensor, "image feature"]) -> Float[Tensor, "image feature"]:
+        """Return points whose Euclidean distances are those by which the head tells images apart."""
+        return self.points(embeddings)
+
+    def planes(self) -> tuple[Float[Tensor, "class feature"], Float[Tensor, " class"]]:
+        """Return W and b, float64, of scores w_c.x + b_c + what all classes share, x a point; of heads declared affine."""
+        raise NotImplementedError(f"{type(self).__name__} is not affine")
 
     @abstractmethod
     def point_scores(self, points: Float[Tensor, "image feature"]) -> Float[Tensor, "image class"]:

@@ -14,7 +14,7 @@ from clxai.heads.gaussians import fit_gaussian
 from clxai.networks.embeddings import class_means
 
 
-@head("mahalanobis")
+@head("mahalanobis", affine=True)
 class Mahalanobis(Head):
     """Tied-covariance Gaussian classes on the unit embedding: s_c = -1/2 (u - mu_c)' S^-1 (u - mu_c) [Lee et al. 2018].
 
@@ -60,6 +60,19 @@ class Mahalanobis(Head):
 
     def point_scores(self, points: Float[Tensor, "image feature"]) -> Float[Tensor, "image class"]:
         """Return minus half the squared Mahalanobis distance to each class mean."""
-        white = functional.linear(points - self.centre, self.whitening)
+        white = self._white(points)
         cross = white @ self.centroids.T
         return cross - 0.5 * (white.square().sum(1, keepdim=True) + self.centroids.square().sum(1))
+
+    def coordinates(self, embeddings: Float[Tensor, "image feature"]) -> Float[Tensor, "image feature"]:
+        """Return whitened points: their distances are Mahalanobis distances."""
+        return self._white(self.points(embeddings))
+
+    def planes(self) -> tuple[Float[Tensor, "class feature"], Float[Tensor, " class"]]:
+        """Return S^-1 mu_c and -1/2 mu_c' S^-1 mu_c, means from their centre: all classes share the square of the point."""
+        centroids, whitening = self.centroids.double(), self.whitening.double()
+        weight = centroids @ whitening
+        return weight, -weight @ self.centre.double() - 0.5 * centroids.square().sum(1)
+
+    def _white(self, points: Float[Tensor, "image feature"]) -> Float[Tensor, "image feature"]:
+        return functional.linear(points - self.centre, self.whitening)

@@ -20,7 +20,7 @@ from clxai.registry import (
 )
 
 # Families whose members have a section of options and may be given names of one's own, with the section that lists what runs.
-SECTIONS = {"methods": "study", "heads": "study", "fills": "flipping", "units": "flipping"}
+SECTIONS = {"methods": "study", "heads": "study", "analyses": "study", "fills": "flipping", "units": "flipping"}
 _BROUGHT = ("weights", "normalise")  # keys of a recipe that it lacks where they are not given
 # Networks of the library as others publish their weights: the names of weights are the same.
 PUBLISHED = {f"torchvision/{name}": (name, {"stem": "large", "width": 64}) for name in ("resnet18", "resnet50")}
@@ -97,10 +97,13 @@ def check_free_fill(config: Mapping[str, Any], fill: str, where: str, absent: tu
 
 
 def options_of(family: str, member: str) -> dict[str, Any]:
-    """Return the options of a member with their defaults; a method that needs a baseline has that for one more."""
+    """Return the options of a member with their defaults.
+
+    A method that needs a baseline has that for one more, and every analysis the sample that it looks at.
+    """
     semantics = declared(family)[member].semantics
-    baseline = semantics.get("baseline")
-    return {**semantics["options"], **({} if baseline is None else {"baseline": baseline})}
+    baseline, sample = semantics.get("baseline"), {"sample": None} if family == "analyses" else {}
+    return {**semantics["options"], **({} if baseline is None else {"baseline": baseline}), **sample}
 
 
 def semantics_of(config: Mapping[str, Any], family: str, name: str, where: str | None = None) -> Mapping[str, Any]:

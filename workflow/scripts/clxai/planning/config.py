@@ -10,6 +10,7 @@ from clxai.errors import ClxaiError, unknown_name
 from clxai.mask_bank.sizes import check_held_out, check_masks, pairs_of
 from clxai.names import ALL, FOLDERS, REFERENCE, STUDIES
 from clxai.options import check_bounds, check_options
+from clxai.planning.analyses import check_analyses, check_analyses_of_data
 from clxai.planning.borrowing import check_borrowed_heads
 from clxai.planning.brought import check_maps, check_weights
 from clxai.planning.choices import (
@@ -140,6 +141,7 @@ def _check_explained(config: Mapping[str, Any], name: str) -> None:
         heads, loss = config["study"]["heads"], config["models"][name]["loss"]
         raise ClxaiError(f"models.{name}: none of study.heads {heads} works with loss {loss}")
     check_methods(config, name)
+    check_analyses(config, name)
 
 
 def _check_checks(checks: Mapping[str, Any]) -> None:
@@ -175,6 +177,7 @@ def _check_dataset(config: Mapping[str, Any], name: str) -> None:
         raise ClxaiError(f"{where}.source: {unknown_name('data source', entry['source'], known)}")
     check_source(entry, where)
     _check_evidence(config, name)
+    check_analyses_of_data(config, name)
     extent = measure(entry, where)
     _check_size(config, entry, where, extent)
     _check_counts(config, name, extent)

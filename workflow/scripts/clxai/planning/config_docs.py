@@ -85,12 +85,12 @@ models:
     augmentation: {crop_padding: 2}
 ```
 
-## Options of heads, methods, fills and units
+## Options of heads, methods, analyses, fills and units
 
-`heads`, `methods`, `fills` and `units` hold options alone; what runs is listed in `study.heads`, `study.methods`,
-`flipping.fills` and `flipping.units`. Each may appear several times under names of your own, with `head`, `method`, `fill` or
-`units` naming the registered one. `layer` names a layer of the network, `last` its deepest; `baseline` is the name of a fill
-that needs neither the mask nor the bank.
+`heads`, `methods`, `analyses`, `fills` and `units` hold options alone; what runs is listed in `study.heads`, `study.methods`,
+`study.analyses`, `flipping.fills` and `flipping.units`. Each may appear several times under names of your own, with `head`,
+`method`, `analysis`, `fill` or `units` naming the registered one. `layer` names a layer of the network, `last` its deepest;
+`baseline` is the name of a fill that needs neither the mask nor the bank.
 
 ```yaml
 study:
@@ -138,6 +138,21 @@ of their options `units` and `fill`: names of these sections, by default the fir
 measured on the part of these banks that no method is fitted on; where `study.metrics` names them, banks of all units and fills
 are filled for them.
 
+Analyses look at a trained run as a whole; none is run by default. Each takes `sample`, a name from `samples`, and `tcav` the
+`concepts` that it asks for: `brightness`, classes, or for data whose evidence is known `left` and `upper`.
+
+```yaml
+study:
+  analyses: [margin, probes, tcav, tcav3]
+samples:
+  evaluation: {images: 30}
+  further: {images: 200} # shares of images of a class want more than a few
+analyses:
+  probes: {sample: further}
+  tcav: {sample: further, concepts: {bright: brightness, loops: {classes: [0, 6, 8, 9]}}}
+  tcav3: {analysis: tcav, sample: further, layers: [layer3]}
+```
+
 Every setting of units is flipped on its own and has rows of its own in the tables; figures show the first.
 
 A number must be above 0 if its default is, and a whole number if its default is.
@@ -154,6 +169,11 @@ _FAMILIES = {
         "Attribution methods",
         "`study.methods`; options go to `methods.<name>`. The formulae are in [docs/methods.md](../docs/methods.md).",
         {"families": "families"},
+    ),
+    "analyses": (
+        "Analyses",
+        "`study.analyses`; options go to `analyses.<name>`, `sample` too. Formulae are in [docs/methods.md](../docs/methods.md).",
+        {"payload": "returns", "scope": "scope", "families": "families"},
     ),
     "fills": (
         "Fills",

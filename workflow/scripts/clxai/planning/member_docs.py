@@ -56,6 +56,7 @@ COLUMNS: Mapping[str, Mapping[str, Cell | None]] = {
     "losses": {"formula": None, "top": _fact("top"), "source": None},
     "heads": {"works on": None, "`s_c`": None, "source": None},
     "methods": {"definition": None, "channels": _channels, "signed": _signed, "source": None},
+    "analyses": {"definition": None, "returns": _fact("payload"), "scope": _fact("scope"), "source": None},
     "units": {"an image is cut into": None},
     "fills": {"removed pixels become": None, "needs": _fact("needs")},
     "metrics": {"formula": None, "range": _range, "better": _better},

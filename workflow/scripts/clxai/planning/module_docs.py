@@ -16,11 +16,13 @@ BEGIN, END = "<!-- modules: generated -->\n", "<!-- end of modules -->\n"
 MOST_LETTERS = 70  # of a concept
 FLOW = (
     *("prepare_data", "sample_images", "train_model", "embed_images", "fit_heads", "mask_bank", "attribute", "flip"),
+    "analyse",
     "measure_stability",
     *(
         "summarise",
         "compare_maps",
         "summarise_stability",
+        "summarise_analyses",
         "assess_trust",
         "check_study",
         "state_verdict",

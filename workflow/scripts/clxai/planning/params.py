@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from clxai.planning.analyses import analysis_of
 from clxai.planning.borrowing import borrowed_maps, method_run
 from clxai.planning.brought import is_brought, map_pattern
 from clxai.planning.choices import (
@@ -85,6 +86,19 @@ def _settled(config: Mapping[str, Any], method: Params) -> Params:
     if "fill" in settled:
         settled["fill"]["seed"] = config["study"]["seed"]
     return {**method, "options": {**method["options"], **settled}}
+
+
+def analyse(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the registered analysis, its options and the run's own seed; a fill with the seed that it has in flipping."""
+    member, options = analysis_of(config, job.analysis)
+    if "fill" in options:
+        options["fill"] = {**_named(config, "fills", options["fill"]), "seed": config["study"]["seed"]}
+    return plain({"analysis": member, "options": options, "seed": config["study"]["seed"] + int(job.seed)})
+
+
+def summarise_analyses(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the design of the study, in the order of its input files."""
+    return plain({key: config["study"][key] for key in ("models", "seeds", "analyses")})
 
 
 def mask_bank(config: Mapping[str, Any], job: Any) -> Params:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from clxai.names import NO_LOSS
+from clxai.planning.analyses import analysis_of
 from clxai.planning.borrowing import method_run
 from clxai.planning.choices import chosen, heads_of, masks_of, network_of
 from clxai.planning.drawable import figure_options
@@ -69,6 +70,15 @@ def _method_units(config: Mapping[str, Any], job: Any) -> list[str]:
     return [chosen(config, "units", name)[0] for name in _of_methods(config, job, "units")]
 
 
+def _analysis(config: Mapping[str, Any], job: Any) -> list[str]:
+    return [analysis_of(config, job.analysis)[0]]
+
+
+def _analysis_fill(config: Mapping[str, Any], job: Any) -> list[str]:
+    options = analysis_of(config, job.analysis)[1]
+    return [chosen(config, "fills", options["fill"])[0]] if "fill" in options else []
+
+
 def _fills(config: Mapping[str, Any], job: Any) -> list[str]:
     return [chosen(config, "fills", name)[0] for name in config["flipping"]["fills"]]
 
@@ -104,6 +114,7 @@ USES: Mapping[str, Mapping[str, Names]] = {  # by script and family
     "fit_heads": {"networks": _network, "heads": _heads},
     "mask_bank": {"networks": _network, "heads": _heads, "fills": _fill, "units": _units},
     "attribute": {"networks": _network, "heads": _heads, "methods": _method, "fills": _method_fills, "units": _method_units},
+    "analyse": {"networks": _network, "heads": _heads, "analyses": _analysis, "fills": _analysis_fill},
     "flip": {"networks": _network, "heads": _heads, "fills": _fills, "units": _units},
     "measure_stability": {
         "networks": _network,
