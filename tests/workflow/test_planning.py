@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from project import TINY
 
 DEFAULT = None
 
@@ -28,6 +29,16 @@ def test_catalog_entry_plans_the_same_jobs(fresh):
 )
 def test_every_stage_is_a_target(fresh, target):
     assert fresh.planned(target)
+
+
+def test_copies_and_maps_of_noisy_images_are_planned_where_they_are_asked_for(fresh):
+    """Of two models an untrained copy each, whose one map is lent: (3 + 1) methods that are shown, and that of the copy."""
+    with (fresh.folder / TINY).open("a") as config:
+        config.write("\nrandomisation: {methods: [saliency], parts: [layer4]}\nstability: {methods: [random, saliency]}\n")
+    planned = fresh.planned()
+    assert planned["train_model"] == planned["embed_images"] == 2 * 2
+    assert (planned["attribute"], planned["flip"], planned["compare_maps"]) == (2 * (3 + 1 + 1), 2 * (3 + 1), 1)
+    assert (planned["measure_stability"], planned["summarise_stability"]) == (2 * 2, 1)
 
 
 def test_method_that_a_model_does_not_have_is_asked_of_the_others_by_every_stage(fresh):
