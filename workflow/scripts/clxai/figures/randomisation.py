@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from clxai.figures.base import Study, figure
-from clxai.figures.panels import legend
+from clxai.figures.panels import BEST_CONTROL, legend
 from clxai.figures.style import PAGE_WIDTH, look_of, title
 from clxai.names import ALL, REFERENCE
 
@@ -35,24 +35,29 @@ def randomisation(study: Study, head: str | None) -> Figure:
     """SRG on the trained network of its own maps and of those of copies with ever more parts drawn anew, the deepest part first
     (top), and how alike these maps are to the own ones: rank correlation of units and structural similarity (below). Means over
     seeds (trainings and re-initialisations) and images with 95 % intervals, fill {fill}, the first head that all models have. A
-    map to which training gave something falls towards random (dotted) at the top; whether it looks alike says little.
+    map to which training gave something falls at the top, towards random (dotted); whether it looks alike says little.
     """
     head = head or next(iter([*study.shared_heads, *study.heads]))
     rows = _worth(study, head)
     models = [model for model in study.models if model in set(rows["model"])][:_ABREAST]
-    size = (max(PAGE_WIDTH * len(models) / _ABREAST, 0.6 * PAGE_WIDTH), 6.2)
-    sheet, axes = plt.subplots(1 + len(_SIMILAR), len(models), figsize=size, sharex="col", sharey="row", squeeze=False)
+    sheet, axes = plt.subplots(
+        1 + len(_SIMILAR), len(models), figsize=(PAGE_WIDTH, 6.2), sharex="col", sharey="row", squeeze=False
+    )
     steps = _cascade(rows["random"])
     methods = [name for name in study.methods if name in set(rows["of"])]
     for column, model in enumerate(models):
         for line, measure in enumerate([_WORTH, *_SIMILAR]):
             _panel(axes[line, column], rows[(rows["model"] == model) & (rows["head"] == head)], measure, methods, steps)
-        axes[0, column].axhline(_chance(study, model, head), color="0.35", ls=":", lw=1)
+        own = _controls(study, model, head)
+        axes[0, column].axhline(float(own[own["method"] == REFERENCE]["mean"].iloc[0]), color="0.35", ls=":", lw=1)
+        if np.isfinite(best := study.best_control(own, "mean")):
+            axes[0, column].axhline(best, color="0.35", ls=BEST_CONTROL.get_linestyle(), lw=1)
         axes[0, column].set_title(title(model))
         axes[-1, column].set_xlabel("drawn anew, down to")
     for axis, label in zip(axes[:, 0], ["SRG on the trained network", *_SIMILAR.values()], strict=True):
         axis.set_ylabel(label)
-    legend(sheet, look_of(methods), methods, line=False, more=[_MAGNITUDES, _BETWEEN])
+    beside = [] if set(rows["random"]) <= {*steps} else [_BETWEEN]
+    legend(sheet, look_of(methods), methods, line=False, more=[BEST_CONTROL, _MAGNITUDES, *beside])
     return sheet
 
 
@@ -74,10 +79,10 @@ def _worth(study: Study, head: str) -> pd.DataFrame:
     return pd.concat([srg, *same, similar], ignore_index=True)
 
 
-def _chance(study: Study, model: str, head: str) -> float:
-    """Return the SRG of the random attribution."""
+def _controls(study: Study, model: str, head: str) -> pd.DataFrame:
+    """Return the rows of the SRG of what knows nothing of the network."""
     own = study.own("srg_matched")
-    return float(own[(own["model"] == model) & (own["head"] == head) & (own["method"] == REFERENCE)]["mean"].iloc[0])
+    return own[(own["model"] == model) & (own["head"] == head) & own["method"].isin([REFERENCE, *study.blind])]
 
 
 def _cascade(random: pd.Series) -> list[str]:

@@ -32,8 +32,7 @@ def stability(study: Study, head: str | None) -> Figure:
     rows = table[(table["units"] == study.units) & (table["head"] == head)]
     models = [model for model in study.models if model in set(rows["model"])][:_ABREAST]
     methods = [name for name in study.methods if name in set(rows["method"])]
-    size = (max(PAGE_WIDTH * len(models) / _ABREAST, 0.6 * PAGE_WIDTH), 4.6)
-    sheet, axes = plt.subplots(len(_SHOWN), len(models), figsize=size, sharex="row", sharey=True, squeeze=False)
+    sheet, axes = plt.subplots(len(_SHOWN), len(models), figsize=(PAGE_WIDTH, 4.6), sharex="row", sharey=True, squeeze=False)
     looks = look_of(methods)
     for line, (measure, label) in enumerate(_SHOWN.items()):
         for column, model in enumerate(models):
