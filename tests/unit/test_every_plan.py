@@ -13,6 +13,7 @@ from clxai.data.datasets import ImageData
 from clxai.errors import ClxaiError
 from clxai.figures.base import FIGURES, Study
 from clxai.figures.gallery import draw_maps
+from clxai.figures.overlay import draw_overlays
 from clxai.figures.style import use_style
 from clxai.figures.trajectories import draw_paths, shown_methods
 from clxai.measures.contrasts import Settings, contrast_tables
@@ -130,17 +131,17 @@ def maps_of(heads, signed):
     """The maps of a method that are zero everywhere."""
     maps, targets = np.zeros((len(heads), 2, SIZE, SIZE)), np.zeros((len(heads), 2), int)
     variables = {"attribution": (("head", "image", "y", "x"), maps), "target": (("head", "image"), targets)}
-    return xarray.Dataset(variables, coords={"head": heads, "image": [4, 5]}, attrs={"signed": signed})
+    return xarray.Dataset(variables, coords={"head": heads, "image": [4, 5]}, attrs={"signed": signed, "aligned_to": "unit"})
 
 
 def is_filled(figure):
-    """Lay a figure out as it is saved; does every axis show a line, a picture, a heat map or at least words?"""
+    """Lay a figure out as it is saved; does every axis that is shown have a line, a picture, a heat map or at least words?"""
     figure.draw_without_rendering()
-    return all(axis.lines or axis.images or axis.collections or axis.texts for axis in figure.axes)
+    return all(axis.lines or axis.images or axis.collections or axis.texts or not axis.axison for axis in figure.axes)
 
 
 def draw_pictures(config, study):
-    """Draw the trajectories and the gallery of each model."""
+    """Draw the trajectories, the gallery of each model and the overlay of one."""
     models, fills = config["study"]["models"], config["flipping"]["fills"]
     data, methods, head = image_data(), shown_methods(study, None), study.shared_heads[0]
     paths = {(model, method): paths_of(config["study"]["heads"], fills) for model in models for method in methods}
@@ -149,6 +150,7 @@ def draw_pictures(config, study):
     for model in models:
         maps = {name: maps_of(heads_of(config, model), place % 2) for place, name in enumerate(config["study"]["methods"])}
         assert is_filled(draw_maps(data, maps, 2))
+    assert is_filled(draw_overlays(data, maps, head, 1))
 
 
 @settings(max_examples=3, deadline=None, derandomize=True)

@@ -7,7 +7,8 @@ from project import AFTER_CHECKS, AFTER_CURVES, AFTER_TRUST, TINY, replaced
 
 pytestmark = pytest.mark.xdist_group("finished")  # one tiny study serves both files
 
-ADDED_METHOD = {"attribute": 2, "flip": 2, **AFTER_CURVES}
+# LRP, of which the figure `quality` has something to show.
+ADDED_METHOD = {"attribute": 2, "flip": 2, **AFTER_CURVES, "plot_figure": 12}
 
 
 KEYS, OTHERS = "{loss: supcon, epochs: 2, network_options: {width: 4}", "{network_options: {width: 4}, epochs: 2, loss: supcon"
@@ -151,7 +152,7 @@ RETRAINED = {
     [
         ("workflow/scripts/clxai/figures/srg.py", comment, {"plot_figure": 1}),
         ("workflow/scripts/clxai/measures/metrics/base.py", comment, AFTER_CURVES),
-        ("workflow/scripts/plot_figure.py", comment, {"plot_figure": 11, "plot_figure_of_model": 2}),
+        ("workflow/scripts/plot_figure.py", comment, {"plot_figure": 11, "plot_figure_of_model": 4}),
         (TINY, replaced(("saliency, grad_cam", "saliency, grad_cam, lrp")), ADDED_METHOD),
         (TINY, replaced(("supcon, epochs: 2", "supcon, epochs: 3")), RETRAINED),
         (TINY, REORDERED, {}),

@@ -45,7 +45,19 @@ def test_trust_measures_are_there_or_left_out_with_a_reason(finished):
     assert {row["n_routes"] for row in rows(tables / "trust_claims.csv")} == {"4"}  # no search of orders, no NAOPC
 
 
-FIGURES = ("accuracy", "deletion", "insertion", "srg", "cross", "ranking", "trust", "drift", "trajectories", "gallery_ce")
+FIGURES = (
+    "accuracy",
+    "deletion",
+    "insertion",
+    "srg",
+    "cross",
+    "ranking",
+    "trust",
+    "drift",
+    "trajectories",
+    "gallery_ce",
+    "overlay_ce",
+)
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -16,6 +16,7 @@ from clxai.figures.base import Study, figure
 from clxai.figures.style import COLOURS, PAGE_WIDTH, title
 from clxai.names import REFERENCE
 
+_ABREAST = 4  # models in one line
 MOST_PATHS = 4  # more cannot be told apart
 _DASHES = ("-", "--", "-.", ":")
 
@@ -59,29 +60,43 @@ def draw_paths(
     head: str,
     fill: str,
 ) -> Figure:
-    """Draw the first images of each class, MoRF: rows are methods, columns models; `curves` by (model, method) explain `head`."""
-    models = list(embeddings)
-    sheet, axes = plt.subplots(
-        len(methods), len(models), figsize=(PAGE_WIDTH, 2.25 * len(methods) + 0.5), squeeze=False, sharex="col", sharey="col"
-    )
-    train = data.indices("train")
-    for column, model in enumerate(models):
+    """Draw the first images of each class, MoRF: rows are methods, columns models, of which more than fit go below.
+
+    `curves` by (model, method) explain `head`.
+    """
+    models, train = list(embeddings), data.indices("train")
+    lines, columns = -(-len(models) // _ABREAST), min(len(models), _ABREAST)
+    size = (PAGE_WIDTH, 2.25 * len(methods) * lines + 0.5)
+    sheet, axes = plt.subplots(lines * len(methods), columns, figsize=size, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for place, model in enumerate(models):
+        line, column = divmod(place, columns)
+        own = axes[line * len(methods) : (line + 1) * len(methods), column]
         plane = PCA(2, random_state=0).fit(embeddings[model][train])
         background = plane.transform(embeddings[model][train])
-        share = 100 * plane.explained_variance_ratio_
-        for row, method in enumerate(methods):
-            axis = axes[row, column]
+        for axis, method in zip(own, methods, strict=True):
+            axis.set_axis_on()
             _draw_bank(axis, background, data.labels[train], data.class_names)
             if (model, method) in curves:
                 chosen = curves[model, method].sel(explained_by=head, fill=fill, order="morf")
                 _draw_shown(axis, data, chosen, plane)
-            axis.grid(False)
-            if row == 0:
-                axis.set_title(title(model))
-            if row == len(methods) - 1:
-                axis.set_xlabel(f"PC 1 ({share[0]:.0f} %)")
-            axis.set_ylabel(f"{title(method)}\nPC 2 ({share[1]:.0f} %)" if column == 0 else f"PC 2 ({share[1]:.0f} %)")
+        _frame(own, model, methods if column == 0 else [], 100 * plane.explained_variance_ratio_)
     return sheet
+
+
+def _frame(axes: ndarray, model: str, methods: Sequence[str], share: ndarray) -> None:
+    """Name the panels of a model, of which the first column is named by methods, and give them the same range."""
+    names = [f"{title(method)}\n" for method in methods] or [""] * len(axes)
+    for axis, name in zip(axes, names, strict=True):
+        axis.grid(False)
+        axis.set_ylabel(f"{name}PC 2 ({share[1]:.0f} %)")
+        axis.tick_params(labelbottom=axis is axes[-1])
+    for axis in axes[1:]:
+        axis.sharex(axes[0])
+        axis.sharey(axes[0])
+    axes[0].set_title(title(model))
+    axes[-1].set_xlabel(f"PC 1 ({share[0]:.0f} %)")
 
 
 def _draw_shown(axis: Axes, data: ImageData, curves: xarray.Dataset, plane: PCA) -> None:
