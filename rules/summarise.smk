@@ -120,6 +120,40 @@ rule check_study:
         "../workflow/scripts/check_study.py"
 
 
+rule rank_methods:
+    """Rank the methods beside their cost. Among the benchmarks, since seconds differ from run to run; what was not timed stays empty."""
+    input:
+        summary=rules.summarise.output.summary,
+        maps=rules.summarise.output.maps,
+        code=code("rank_methods"),
+    output:
+        report(
+            f"{HOME}/benchmarks/ranking.csv",
+            caption="../workflow/report/table_ranking.rst",
+            category="{dataset}",
+            subcategory="Tables",
+            labels={"figure": "table: ranking", "model": "all"},
+        ),
+    log:
+        f"{HOME}/logs/rank_methods.log",
+    benchmark:
+        f"{HOME}/benchmarks/rank_methods.tsv"
+    localrule: True
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        config=params_of("rank_methods"),
+        seconds=lambda wildcards: expand(
+            runs(str(rules.attribute.benchmark)), dataset=wildcards.dataset
+        ),
+    script:
+        "../workflow/scripts/rank_methods.py"
+
+
 rule tables_all:
     """Target: all tables, checked."""
     input:
@@ -127,4 +161,5 @@ rule tables_all:
         expand(rules.assess_trust.output, dataset=STUDY["datasets"]),
         expand(rules.check_study.output, dataset=STUDY["datasets"]),
         expand(rules.compare_maps.output, dataset=datasets_with("similarity")),
+        expand(rules.rank_methods.output, dataset=STUDY["datasets"]),
     localrule: True

@@ -31,6 +31,7 @@ QUICK = {
     "integrated_gradients": {"steps": 8, "most_steps": 8},
     "smoothgrad": {"samples": 4},
     "smoothgrad_sq": {"samples": 4},
+    "gradient_shap": {"samples": 32, "references": 4},
     "occlusion": {"window": 8, "stride": 8},
     "ablation_cam": {"layer": "layer1"},
     "borrowed": {"model": "ce", "seed": 1},  # as planning resolves them
@@ -222,7 +223,7 @@ def test_file_holds_the_declared_extras_and_semantics(explained, name, tmp_path)
     semantics = METHODS[name].semantics
     write_arrays(explained[name], tmp_path / "map.nc")
     stored = read_arrays(tmp_path / "map.nc")
-    fixed = {"attribution", "target", "log_odds", "tie_fraction", "zero_fraction"}
+    fixed = {"attribution", "target", "log_odds", "tie_fraction", "zero_fraction", "forward_equivalents"}
     truth = {"relevance_mass", "relevance_rank", "evidence_share"}  # the images of this run are marked
     shown = {"baseline_preview"} if stored.attrs["baseline"] != "none" else set()
     assert set(stored.data_vars) == fixed | truth | shown | set(semantics["extras"])

@@ -174,6 +174,8 @@ OPTIONS = {
     ("smoothgrad", "sigma"): (0.5, {}, differs),
     ("smoothgrad_sq", "samples"): (3, {}, differs),
     ("smoothgrad_sq", "sigma"): (0.5, {}, differs),
+    ("gradient_shap", "samples"): (32, {}, differs),
+    ("gradient_shap", "references"): (4, {}, differs),
     ("guided_grad_cam", "layer"): ("layer2", {}, differs),
     ("grad_cam", "layer"): ("layer3", {}, differs),
     ("grad_cam_pp", "layer"): ("layer3", {}, differs),

@@ -6,6 +6,7 @@ Models, seeds and methods are in an order that is not sorted, and their numbers 
 import json
 import runpy
 from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -111,7 +112,9 @@ def attributions_of(model, seed, method):
     )
     values["attribution"] = (("head", "image", "y", "x"), np.full((2, 2, 4, 4), code))
     values["target"] = (("head", "image"), np.zeros((2, 2), dtype=int))
-    return xarray.Dataset(values, coords={"head": HEADS, "image": IMAGES}, attrs={"signed": 1, "method": method})
+    values["forward_equivalents"] = ("head", [2.0, 2.0])
+    semantics = {"signed": 1, "complete": "exact", "method": method}
+    return xarray.Dataset(values, coords={"head": HEADS, "image": IMAGES}, attrs=semantics)
 
 
 @pytest.fixture(scope="module")
@@ -145,11 +148,11 @@ class Named(list):
         self.__dict__.update(named)
 
 
-def run_script(name, settings, sources, outputs, **wildcards):
+def run_script(name, settings, sources, outputs, told=None, **wildcards):
     job = SimpleNamespace(
         scriptdir=str(ROOT / "workflow" / "scripts"),
         log=["job.log"],
-        params=SimpleNamespace(config=settings),
+        params=SimpleNamespace(config=settings, **(told or {})),
         input=Named(**sources, code=[]),
         output=outputs,
         wildcards=SimpleNamespace(dataset="digits", **wildcards),
@@ -278,6 +281,23 @@ def test_check_study_gives_every_explanation_its_own_names(results, summarised):
     assert len(found["test accuracy"]) == 6 * 2
     for row in found["test accuracy"]:
         assert row["value"] == pytest.approx(code_of(row["model"], int(row["seed"])) + 0.1 * HEADS.index(row["head"]), abs=1e-6)
+
+
+def test_rank_methods_gives_every_job_its_own_seconds(results, summarised):
+    timed = files(
+        results, "{model}/seed{seed}/benchmarks/attribute/sample/{method}.tsv", model=MODELS, seed=SEEDS, method=METHODS
+    )
+    for path, (model, seed, method) in zip(timed, product(MODELS, SEEDS, METHODS), strict=True):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(f"s\tmax_rss\n{code_of(model, seed, method)}\t-\n")
+    tables = {name: str(results / "tables" / f"{name}.csv") for name in ("summary", "maps")}
+    run_script("rank_methods", SETTINGS, tables, [str(results / "ranking.csv")], {"seconds": timed})
+    found = read_table(results / "ranking.csv")
+    assert len(found) == 3 * 3 * 2 * 2 * 2
+    for row in found.to_dict("records"):
+        expected = np.mean([code_of(row["model"], seed, row["method"]) for seed in SEEDS])
+        assert row["seconds"] == pytest.approx(expected, abs=1e-6)
+        assert row["forward_equivalents"] == 2
 
 
 @pytest.fixture(scope="module")

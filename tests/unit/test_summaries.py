@@ -320,18 +320,21 @@ def test_map_table_has_the_share_of_each_run_and_head_under_its_own_name():
             )
         )
         axes, pixels = ("head", "image"), {"tie_fraction": base + 0.5, "zero_fraction": base + 0.6}
-        maps.append((cell, xarray.Dataset({name: (axes, value) for name, value in pixels.items()}, {"head": HEADS})))
+        values = {name: (axes, value) for name, value in pixels.items()}
+        values["forward_equivalents"] = ("head", [3.0 + number, 7.0 + number])
+        maps.append((cell, xarray.Dataset(values, {"head": HEADS})))
     table = map_table(curves, maps).drop(columns="units").set_index(["model", "seed", "method", "head"])
     assert len(table) == 8
-    np.testing.assert_allclose(table.loc[("ce", 0, "lrp", "linear")], [0.75, 0.31, 0.81, 0.91, 0, 4])
-    np.testing.assert_allclose(table.loc[("ce", 1, "random", "linear")], [0.5, 0.01, 0.51, 0.61, 0, 4])
-    np.testing.assert_allclose(table.loc[("ce", 1, "lrp", "knn")], [0.25, 0.1, 0.6, 0.7, 0, 4])
+    np.testing.assert_allclose(table.loc[("ce", 0, "lrp", "linear")], [0.75, 0.31, 0.81, 0.91, 0, 10, 4])
+    np.testing.assert_allclose(table.loc[("ce", 1, "random", "linear")], [0.5, 0.01, 0.51, 0.61, 0, 7, 4])
+    np.testing.assert_allclose(table.loc[("ce", 1, "lrp", "knn")], [0.25, 0.1, 0.6, 0.7, 0, 4, 4])
 
 
 def test_map_table_counts_the_images_whose_map_is_0_everywhere():
     cell = {"model": "ce", "seed": 0, "units": "grid", "method": "grad_cam"}
     curve = xarray.Dataset({name: (("explained_by", "image"), np.ones((1, 4))) for name in ("degenerate", "tie_fraction")})
     zeros = {"tie_fraction": (("head", "image"), np.ones((1, 4))), "zero_fraction": (("head", "image"), [[1, 0.99, 1, 1]])}
+    zeros["forward_equivalents"] = ("head", [1.0])
     table = map_table([(cell, curve.assign_coords(explained_by=["knn"]))], [(cell, xarray.Dataset(zeros, {"head": ["knn"]}))])
     assert table["all_zero"].tolist() == [0.75]
 

@@ -113,7 +113,7 @@ def test_borrowed_maps_are_those_of_the_other_model_and_of_another_sample(grown)
         assert not (run_of(grown, lender) / "curves/evaluation/grid/average.nc").exists()
 
 
-AFTER_MAPS = {"summarise": 1, "assess_trust": 1, "check_study": 1}
+AFTER_MAPS = {"summarise": 1, "assess_trust": 1, "check_study": 1, "rank_methods": 1}
 LENDERS = ("{tuned: broken, broken: tuned}", "{tuned: broken, broken: broken}")
 DOCSTRING = ("One map for all", "The map for all")
 

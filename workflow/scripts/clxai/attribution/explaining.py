@@ -13,6 +13,7 @@ from tqdm import tqdm
 from clxai.attribution.base import METHODS, Explanation, Pool, Problem, layer_name
 from clxai.attribution.baselines import Baseline, drawn, filled
 from clxai.attribution.checking import check_finite, checked_maps
+from clxai.attribution.costing import counted_products, of_one_pass
 from clxai.attribution.given import INHERITED, needed_maps, pools, provenance
 from clxai.attribution.truth import truth_of
 from clxai.errors import ClxaiError
@@ -27,6 +28,7 @@ from clxai.runtime.chunks import in_chunks
 from clxai.runtime.memory import at_once
 from clxai.units.removal import tie_fraction
 
+COST = "forward_equivalents"  # of a map, an image, those of the mask bank that it is made from among them
 # Keywords of a method that are stored beside its maps.
 _STORED = (
     *("families", "payload", "aligned_to", "scope", "scope_defined_by", "signed", "seeding", "per_head", "complete", "reduction"),
@@ -68,7 +70,7 @@ def explain(
     digests = []
     for name, head in tqdm(run.heads.items(), desc=entry.name, unit="head", mininterval=2):
         if rows and not entry.semantics["per_head"]:
-            _append(rows, {column: rows[column][-1] for column in ("attribution", *entry.semantics["extras"])})
+            _append(rows, {column: rows[column][-1] for column in ("attribution", COST, *entry.semantics["extras"])})
         else:
             found, digest = _explain_head(run, head, task, needed[name], lent[name], masks[name])
             digests.append(digest)
@@ -172,10 +174,13 @@ def _explain_head(
         return replace(found, maps=own[:, None])
 
     rows = torch.arange(len(images), device=images.device)
-    parts = in_chunks(explained, rows, at_once("explained", images.shape), task.entry.name)
+    with counted_products() as counted:
+        parts = in_chunks(explained, rows, at_once("explained", images.shape), task.entry.name)
+    passes = counted.total / (of_one_pass(run.encoder) * len(images)) + (0 if masks is None else masks.packed.shape[1])
     values = {name: torch.cat([part.extras[name] for part in parts]) for name in task.entry.semantics["extras"]}
     values["attribution"] = torch.cat([part.maps[:, 0] for part in parts])
-    return {name: value.float().cpu().numpy() for name, value in values.items()}, digest
+    stored = {name: value.float().cpu().numpy() for name, value in values.items()}
+    return {**stored, COST: np.float32(passes)}, digest
 
 
 def _maps_of(task: _Task, problem: Problem) -> Tensor:
@@ -186,7 +191,8 @@ def _maps_of(task: _Task, problem: Problem) -> Tensor:
 def _labelled(rows: Mapping[str, Sequence[np.ndarray]], heads: list[str], index: Tensor, task: _Task) -> xarray.Dataset:
     """Return what was computed by its axes, with how many values tie or are 0, and what is stored of the method."""
     extras = task.entry.semantics["extras"]
-    axes = {name: ("head", *extra["axes"]) for name, extra in extras.items()} | {"attribution": ("head", "image", "y", "x")}
+    axes = {"attribution": ("head", "image", "y", "x"), COST: ("head",)}
+    axes |= {name: ("head", *extra["axes"]) for name, extra in extras.items()}
     variables = {name: (axes.get(name, ("head", "image")), np.stack(values)) for name, values in rows.items()}
     maps = torch.from_numpy(variables["attribution"][1]).flatten(2)
     variables["tie_fraction"] = (("head", "image"), torch.stack([tie_fraction(row) for row in maps]).numpy())

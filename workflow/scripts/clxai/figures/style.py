@@ -35,6 +35,7 @@ _NAMES = {
     "integrated_gradients": "IG",
     "smoothgrad": "SmoothGrad",
     "smoothgrad_sq": "SmoothGrad squared",
+    "gradient_shap": "GradientSHAP",
     "guided_grad_cam": "guided Grad-CAM",
     "occlusion": "occlusion",
     "grad_cam": "Grad-CAM",

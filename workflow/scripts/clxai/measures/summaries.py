@@ -190,8 +190,9 @@ def map_table(
     """Return how far maps rank anything at all: one row per model, seed, units, method and head, each number a mean over images.
 
     `degenerate` is the share of images ranked at random, `unit_ties` and `pixel_ties` the shares of tied units and pixels,
-    `zeros` that of pixels that are 0, `all_zero` the share of images whose map is 0 everywhere. Where the evidence is known,
-    those of `truth` too. `maps` are those that the curves were made from, one per model, seed and method.
+    `zeros` that of pixels that are 0, `all_zero` the share of images whose map is 0 everywhere, `forward_equivalents` what a map
+    cost. Where the evidence is known, those of `truth` too. `maps` are those that the curves were made from, one per model, seed
+    and method.
     """
     rows, by_run = [], {(run["model"], run["seed"], run["method"]): explained for run, explained in maps}
     for run, curve in curves:
@@ -204,6 +205,7 @@ def map_table(
                 "pixel_ties": pixels["tie_fraction"],
                 "zeros": pixels["zero_fraction"],
                 "all_zero": pixels["zero_fraction"] == 1,
+                "forward_equivalents": pixels["forward_equivalents"],
             }
             numbers |= {name: pixels[name] for name in (*SHARES, CHANCE) if name in pixels}
             means = {name: float(values.astype(float).mean()) for name, values in numbers.items()}

@@ -29,7 +29,7 @@ FLOW = (
         "plot_figure",
         "build_explorer",
     ),
-    *("export_virelay", "export_images"),
+    *("export_virelay", "export_images", "rank_methods"),
 )
 
 

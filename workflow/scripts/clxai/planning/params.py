@@ -157,6 +157,12 @@ def check_study(config: Mapping[str, Any], job: Any) -> Params:
     return plain({**design, **told})
 
 
+def rank_methods(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the design of the study."""
+    design = {key: config["study"][key] for key in ("models", "seeds", "methods")}
+    return plain({**design, "absent": absent_methods(config)})
+
+
 def assess_trust(config: Mapping[str, Any], job: Any) -> Params:
     """Return the trust measures of the study, what is left out, and what they are told of methods, models and set-ups."""
     setups = [[units, fill] for units in config["flipping"]["units"] for fill in config["flipping"]["fills"]]
