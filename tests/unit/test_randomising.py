@@ -7,11 +7,14 @@ import pytest
 from clxai.errors import ClxaiError
 from clxai.planning import params
 from clxai.planning.choices import recipe_of
+from clxai.planning.filling import merged
 from clxai.planning.needed import models_explained, models_needed
+from clxai.planning.outputs import figures_of
 from clxai.planning.randomising import expand, random_part
-from clxai.planning.trust import left_out, randomised_of, trust_of
-from project import changed, check, filled_config
+from clxai.planning.trust import left_out, lent_of, randomised_of, trust_of
+from project import ROOT, changed, check, filled_config
 
+SCHEMA_FILE = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 SECTION = {"methods": ["lrp"], "kinds": ["cascading", "independent"], "parts": ["layer4", "stem"]}
 
 
@@ -118,3 +121,14 @@ def test_permuted_labels_without_training_are_refused():
 def test_recipe_tells_of_labels_only_where_they_are_not_the_given_ones(config):
     assert "labels" not in recipe_of(config, "ce")
     assert recipe_of(changed(config, {"models.ce.labels": "permuted"}), "ce")["labels"] == "permuted"
+
+
+def test_committed_study_asks_for_copies_of_both_models_and_for_networks_that_learnt_permuted_labels():
+    config = merged([ROOT / "config" / name for name in ("config.yaml", "randomisation.yaml")], SCHEMA_FILE)
+    lent = lent_of(config)
+    assert {one["model"] for one in lent} == {"ce", "supcon"}
+    assert {one["of"] for one in lent} == {"saliency", "integrated_gradients", "grad_cam", "lrp"}
+    cascade = [one["random"] for one in lent if one["model"] == "ce" and one["of"] == "lrp"]
+    parts = ["layer4", "layer3", "layer2", "layer1", "stem"]
+    assert cascade == ["labels", *("+".join(parts[: place + 1]) for place in range(len(parts)))]
+    assert "randomisation" in trust_of(config) and "randomisation" in figures_of(config)
