@@ -48,6 +48,7 @@ def finished(tmp_path):
             for name in ("ig", "ink")
         ]
         write_table(pd.DataFrame(maps), study / "tables" / "maps.csv")
+        write_table(pd.DataFrame({"analysis": ["margin"]}), study / "tables" / "analyses.csv")
         write_record({key: value for key, value in asdict(found).items() if key != "tables"}, study / "verdict.json")
         files = [
             study / "logs" / "summarise.log",
@@ -59,8 +60,10 @@ def finished(tmp_path):
                 run / "model.safetensors",
                 run / "logs" / "train_model.log",
                 run / "curves" / "evaluation" / "grid" / "ig.nc",
+                run / "analyses" / "evaluation" / "margin.nc",
             ]
             files += [
+                run / "analyses" / "evaluation" / "of_another_study.nc",
                 run / "curves" / "evaluation" / "grid" / "of_another_study.nc",
                 run / "curves" / "evaluation" / "coarse" / "ig.nc",
             ]
@@ -159,6 +162,7 @@ def test_inventory_is_what_belongs_to_the_study(finished):
     assert found["data/labels.nc"].sha256 == hashlib.sha256(b"weights").hexdigest()
     assert found["ce/seed0/model.safetensors"].size == 7
     assert "ce/seed4/curves/evaluation/grid/ig.nc" in found
+    assert "ce/seed4/analyses/evaluation/margin.nc" in found
     foreign = ("logs", "watch", "another", "coarse", "other/")
     assert [name for name in found if any(word in name for word in foreign)] == []
 
@@ -265,7 +269,7 @@ def test_export_refuses_a_folder_that_holds_something_and_leaves_nothing_half_do
     ("changes", "code", "says"),
     [
         ({}, 0, "verdict: equal"),
-        ({"weights": b"others"}, 0, "differ: ce/seed0/curves/evaluation/grid/ig.nc"),
+        ({"weights": b"others"}, 0, "differ: ce/seed0/analyses/evaluation/margin.nc"),
         ({"trust_claims": claims("higher")}, 4, "verdict: differ"),
     ],
 )

@@ -29,6 +29,8 @@ def place(tmp_path_factory):
     home, rows = root / "studies" / "mine" / "dots", []
     for model in ("ce", "supcon"):
         for seed in (0, 1):
+            found = xarray.Dataset({"ratio": (("image",), np.full(2, seed, np.float32))}, {"image": [4, 7]})
+            write_arrays(found, root / "dots" / model / f"seed{seed}" / "analyses" / "evaluation" / "margin.nc")
             for method in ("lrp", "saliency", "other"):
                 run = root / "dots" / model / f"seed{seed}"
                 write_arrays(maps_of(model, seed, method), run / "attributions" / "evaluation" / f"{method}.nc")
@@ -132,3 +134,9 @@ def test_a_folder_without_a_study_or_with_several_is_refused(tmp_path, content):
     message = r"Found several data sets: one, two" if content else r"results/studies/\{study\}/\{dataset\}\. Found no tables"
     with pytest.raises(ClxaiError, match=message):
         load_study(tmp_path)
+
+
+def test_what_an_analysis_found_is_read_by_its_name(study):
+    assert study.analysis("margin", "supcon", 1)["ratio"].values.tolist() == [1, 1]
+    with pytest.raises(ClxaiError, match="unknown analysis 'margins'"):
+        study.analysis("margins", "ce", 0)

@@ -106,6 +106,13 @@ class StudyResults:
         """
         return self._arrays("curves", where)
 
+    def analysis(self, name: str, model: str, seed: int) -> xarray.Dataset:
+        """Return what an analysis found of one training. Raises ClxaiError, with the nearest name, if it has not been run."""
+        found = {file.stem: file for file in sorted((self.folder(model, seed) / "analyses").glob("*/*.nc"))}
+        if name not in found:
+            raise unknown_name("analysis", name, found)
+        return read_arrays(found[name])
+
     def embeddings(self, model: str, seed: int) -> xarray.Dataset:
         """Return the embeddings [image, feature] of all images of the data set by one training."""
         return read_arrays(self.folder(model, seed) / "embeddings.nc")

@@ -34,8 +34,8 @@ def inventory(study: Path) -> list[Artefact]:
     """Return the artefacts of a finished study, `results/studies/{study}/{dataset}`, sorted: its own, then those of its runs.
 
     Its own are all files of its folder; of the shared ones the prepared data and samples, and of each model and seed in its
-    tables the weights, records, embeddings and heads, and the maps and curves of its methods and units. Logs and benchmarks are
-    left out. Raises ClxaiError if the folder is not that of a study.
+    tables the weights, records, embeddings and heads, the maps and curves of its methods and units, and what its analyses found.
+    Logs and benchmarks are left out. Raises ClxaiError if the folder is not that of a study.
     """
     tables = study / "tables"
     if not (tables / "models.csv").is_file():
@@ -46,7 +46,8 @@ def inventory(study: Path) -> list[Artefact]:
         return own  # moved, or a copy of the tables alone
     home = results / study.resolve().name
     models, maps = (read_table(tables / f"{name}.csv") for name in ("models", "maps"))
-    return own + [_artefact(path, home, False) for path in _shared(home, models, maps)]
+    analyses = {*read_table(tables / "analyses.csv")["analysis"]} if (tables / "analyses.csv").is_file() else set()
+    return own + [_artefact(path, home, False) for path in _shared(home, models, maps, analyses)]
 
 
 def compared(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, list[str]]:
@@ -71,8 +72,8 @@ def _files(folder: Path) -> list[Path]:
     return [path for path, names in parts if names[0] not in _PASSING and not any(name.startswith(".") for name in names)]
 
 
-def _shared(home: Path, models: pd.DataFrame, maps: pd.DataFrame) -> Iterator[Path]:
-    """Yield the files of a data set that belong to a study, by its tables of models and maps."""
+def _shared(home: Path, models: pd.DataFrame, maps: pd.DataFrame, analyses: set[str]) -> Iterator[Path]:
+    """Yield the files of a data set that belong to a study, by its tables of models and maps and the names of its analyses."""
     methods, units = {*maps["method"]}, {*maps["units"]}
     yield from _files(home / _DATA) if (home / _DATA).is_dir() else ()
     for model, seed in models[["model", "seed"]].itertuples(index=False):
@@ -80,5 +81,7 @@ def _shared(home: Path, models: pd.DataFrame, maps: pd.DataFrame) -> Iterator[Pa
         for path in _files(run):
             kind = path.relative_to(run).parts[0]
             of_method = kind not in ("attributions", "curves", "stability") or path.stem in methods
+            if kind == "analyses" and path.stem not in analyses:
+                continue
             if of_method and (kind not in ("curves", "stability") or path.parent.name in units):
                 yield path

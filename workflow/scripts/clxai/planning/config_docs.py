@@ -140,6 +140,7 @@ are filled for them.
 
 Analyses look at a trained run as a whole; none is run by default. Each takes `sample`, a name from `samples`, and `tcav` the
 `concepts` that it asks for: `brightness`, classes, or for data whose evidence is known `left` and `upper`.
+[analyses.yaml](analyses.yaml) has all of them, to be added to any study.
 
 ```yaml
 study:
