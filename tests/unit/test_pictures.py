@@ -140,7 +140,14 @@ def test_overlay_folds_many_methods_and_says_where_a_model_lacks_the_head(data):
     assert words_in(absent.axes[0]) == ["this model has no head softmax"]
 
 
-CHECKS = pd.DataFrame({"check": ["conservation_ratio", "accuracy"], "low": [0.3, 0.9], "high": [1.5, np.inf]})
+CHECKS = pd.DataFrame(
+    {
+        "check": ["conservation_ratio", "completeness_error", "accuracy"],
+        "method": ["lrp", "ig", "all"],
+        "low": [0.3, 0.0, 0.9],
+        "high": [1.5, 0.01, np.inf],
+    }
+)
 REPORTED = {"completeness_error": [0.0, 0.5, np.nan], "conservation_ratio": [0.5, 0.7, 0.9]}
 
 
@@ -169,14 +176,25 @@ def test_quality_shows_each_number_of_each_image_and_its_median_between_its_limi
     assert [label.get_text() for label in complete.get_yticklabels()] == ["ig, linear", "ig, kNN"]
     assert [label.get_text() for label in conserved.get_yticklabels()] == ["LRP, linear", "LRP, kNN"]
     assert (complete.get_xscale(), conserved.get_xscale()) == ("log", "linear")
-    limits = {line.get_xdata()[0] for axis in (complete, conserved) for line in axis.lines if line.get_linestyle() == "--"}
-    assert limits == {0.3, 1.5}
+    limits = [
+        sorted({line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == "--"}) for axis in (complete, conserved)
+    ]
+    assert limits == [[0.01], [0.3, 1.5]]
     found = {(round(float(line.get_ydata()[0])), line.get_marker()): line.get_xdata() for line in conserved.lines[:4]}
     for row, factor in enumerate((1, 2)):
         np.testing.assert_allclose(found[row, "."], np.multiply(REPORTED["conservation_ratio"], factor))
         np.testing.assert_allclose(found[row, looks["ce"]["marker"]], [0.7 * factor])
     dots = complete.lines[0].get_xdata()
     np.testing.assert_allclose(dots, [1e-6, 0.5])  # none where it is not finite
+
+
+def test_limits_of_one_number_stand_in_the_rows_of_their_method(study):
+    other = CHECKS[CHECKS["method"] == "ig"].assign(method="shap", high=0.2)
+    study.tables["checks"] = pd.concat([CHECKS, other])
+    axis = FIGURES["quality"].definition(study).axes[0]
+    quality._limits(axis, study.tables["checks"], "completeness_error", [("ig", "knn"), ("shap", "knn")])
+    found = {(line.get_xdata()[0], np.mean(line.get_ydata())) for line in axis.lines[-2:]}
+    assert found == {(0.01, 0), (0.2, 1)}
 
 
 def test_quality_shows_what_it_declares(study):

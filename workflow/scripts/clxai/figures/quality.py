@@ -26,7 +26,7 @@ class _Panel(NamedTuple):
 
 
 PANELS: Mapping[str, _Panel] = {
-    "completeness_error": _Panel("completeness error, share of m(x) - m(baseline)", "log"),
+    "completeness_error": _Panel("completeness error, share of |m(x) - m(baseline)| or of the sum of |values|", "log"),
     "conservation_ratio": _Panel("conservation: relevance at the input / at the embedding"),
     "r2_held_out": _Panel("explained variance of held-out masks"),
     "sampling_error": _Panel("standard error of a unit's value (log-odds)", "log"),
@@ -60,7 +60,7 @@ def quality(study: Study) -> Figure:
     sheet, axes = plt.subplots(len(shown), 1, figsize=size, height_ratios=heights, squeeze=False)
     for axis, (name, rows) in zip(axes.flat, shown.items(), strict=True):
         _draw(axis, maps, name, rows, models)
-        _limits(axis, study.tables["checks"], name)
+        _limits(axis, study.tables["checks"], name, rows)
     legend(sheet, look_of(models), models, line=False)
     return sheet
 
@@ -112,9 +112,11 @@ def _values(maps: xarray.Dataset | None, name: str, head: str) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
-def _limits(axis: Axes, checks: pd.DataFrame, name: str) -> None:
-    """Draw the limits of a number that the self-checks hold it to."""
-    rows = checks[checks["check"] == name]
-    for limit in {*rows["low"], *rows["high"]}:
-        if np.isfinite(limit) and (limit > 0 or axis.get_xscale() == "linear"):
-            axis.axvline(limit, color="0.35", ls="--", lw=1)
+def _limits(axis: Axes, checks: pd.DataFrame, name: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Draw the limits of a number that the self-checks hold it to, over the rows of each method: claims differ by method."""
+    own = checks[checks["check"] == name]
+    for place, (method, _) in enumerate(rows):
+        held = own[own["method"] == method]
+        for limit in {*held["low"], *held["high"]}:
+            if np.isfinite(limit) and (limit > 0 or axis.get_xscale() == "linear"):
+                axis.plot([limit, limit], [place - 0.5, place + 0.5], color="0.35", ls="--", lw=1)
