@@ -115,7 +115,7 @@ def test_overlay_shows_each_map_of_a_head_over_the_image_and_alone(data):
     maps["lime"]["attribution"][1, :, :2] = -1
     sheet = overlay.draw_overlays(data, maps, "knn", 2)
     panels = np.reshape(sheet.axes[:16], (4, 4))
-    assert [axis.get_title() for axis in panels[0]] == ["image", "LRP", "Grad-CAM\n(interpolated)", "lime\n(by unit)"]
+    assert [axis.get_title() for axis in panels[0]] == ["image", "LRP", "Grad-CAM\n(interpolated)", "LIME\n(by unit)"]
     assert [axis.get_ylabel() for axis in panels[::2, 0]] == ["kNN\neven", "kNN\neven [odd]"]
     for place, image in enumerate((6, 9)):
         assert (panels[2 * place, 0].images[0].get_array() == image).all()
@@ -171,7 +171,7 @@ def study(monkeypatch):
 
 
 def test_quality_shows_each_number_of_each_image_and_its_median_between_its_limits(study):
-    complete, conserved = FIGURES["quality"].definition(study).axes
+    complete, conserved = FIGURES["quality"].definition(study, None).axes
     looks = look_of(["supcon", "ce"])
     assert [label.get_text() for label in complete.get_yticklabels()] == ["ig, linear", "ig, kNN"]
     assert [label.get_text() for label in conserved.get_yticklabels()] == ["LRP, linear", "LRP, kNN"]
@@ -191,17 +191,29 @@ def test_quality_shows_each_number_of_each_image_and_its_median_between_its_limi
 def test_limits_of_one_number_stand_in_the_rows_of_their_method(study):
     other = CHECKS[CHECKS["method"] == "ig"].assign(method="shap", high=0.2)
     study.tables["checks"] = pd.concat([CHECKS, other])
-    axis = FIGURES["quality"].definition(study).axes[0]
+    axis = FIGURES["quality"].definition(study, None).axes[0]
     quality._limits(axis, study.tables["checks"], "completeness_error", [("ig", "knn"), ("shap", "knn")])
     found = {(line.get_xdata()[0], np.mean(line.get_ydata())) for line in axis.lines[-2:]}
     assert found == {(0.01, 0), (0.2, 1)}
+
+
+def test_quality_of_many_methods_shows_one_head_and_cuts_what_lies_far_below(monkeypatch):
+    names = [f"map{number}" for number in range(40)]
+    found = {("ce", name): reported(r2_held_out=[-90.0, 0.5, 0.9]) for name in names}
+    monkeypatch.setattr(quality, "maps_of_models", lambda study: found)
+    many = Study("made up", ["ce"], HEADS, names, "mean", "grid", 0.05, shared_heads=["knn"], tables={"checks": CHECKS})
+    sheet = FIGURES["quality"].definition(many, None)
+    (axis,) = sheet.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == [f"{name}, kNN" for name in names]
+    assert (sheet.get_size_inches()[1] < 9, min(axis.lines[0].get_xdata())) == (True, -1)
+    assert FIGURES["quality"].definition(many, "linear").axes[0].get_yticklabels()[0].get_text() == "map0, linear"
 
 
 def test_quality_shows_what_it_declares(study):
     assert set(FIGURES["quality"].semantics["extras"]) == set(quality.PANELS)
     study.methods.remove("lrp")
     study.methods.remove("ig")
-    assert "no method" in words_in(FIGURES["quality"].definition(study).axes[0])[0]
+    assert "no method" in words_in(FIGURES["quality"].definition(study, None).axes[0])[0]
 
 
 def test_saved_picture_says_what_it_is_about(tmp_path):

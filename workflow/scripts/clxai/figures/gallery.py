@@ -27,7 +27,7 @@ from clxai.figures.pictures import (
 )
 from clxai.figures.style import PAGE_WIDTH, title
 
-TITLE_WIDTH = 9  # letters over a column of the gallery
+TITLE_WIDTH = 10  # letters over a column of the gallery
 COLUMNS = 10  # methods side by side; more go below
 
 
@@ -66,9 +66,9 @@ def draw_maps(data: ImageData, maps: Mapping[str, xarray.Dataset], n_images: int
     for block, own in zip(blocks, np.split(axes, len(blocks)), strict=True):
         for row, (head, place) in zip(own, rows, strict=True):
             _draw_row(row, data, block, head, place)
-        own[0, 0].set_title(textwrap.fill(image_title(data.images.shape[1]), TITLE_WIDTH), size=7)
+        own[0, 0].set_title(textwrap.fill(image_title(data.images.shape[1]), TITLE_WIDTH), size=6.5)
         for axis, (method, dataset) in zip(own[0, 1:], block.items(), strict=False):
-            axis.set_title(column_title(method, dataset, TITLE_WIDTH), size=7)
+            axis.set_title(column_title(method, dataset, TITLE_WIDTH), size=6.5)
     sheet.supxlabel(count_flaws(maps), size=7)
     return sheet
 

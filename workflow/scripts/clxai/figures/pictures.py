@@ -38,8 +38,8 @@ def class_names(data: ImageData, maps: xarray.Dataset, head: str, place: int) ->
 
 def column_title(method: str, maps: xarray.Dataset, letters: int) -> str:
     """Return the name of a method in lines of so many letters, marked where its map is not of one image alone."""
-    mark = " (over images)" if maps.attrs.get("scope") == "aggregated" else ""
-    return textwrap.fill(f"{title(method)}{mark}", letters)
+    mark = textwrap.fill("(over images)", letters + 2) if maps.attrs.get("scope") == "aggregated" else ""
+    return textwrap.fill(title(method), letters, break_long_words=False) + (f"\n{mark}" if mark else "")
 
 
 def flaws(maps: Float[ndarray, "*maps y x"]) -> Shaped[ndarray, "*maps"]:

@@ -9,28 +9,30 @@ import pandas as pd
 import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from clxai.figures.arrays import maps_of_models
 from clxai.figures.base import Study, figure
 from clxai.figures.panels import legend
 from clxai.figures.style import PAGE_WIDTH, look_of, title
 
-_FLOOR = 1e-6  # on a logarithmic axis: float32 adds up no better
+_MOST_INCHES = 9.0  # of a page's height, above which one head is shown
 
 
 class _Panel(NamedTuple):
-    """What a number is called, and the scale of its axis."""
+    """What a number is called, the least that is drawn, and the scale of its axis."""
 
     label: str
+    least: float = -np.inf
     scale: str = "linear"
 
 
 PANELS: Mapping[str, _Panel] = {
-    "completeness_error": _Panel("completeness error, share of |m(x) - m(baseline)| or of the sum of |values|", "log"),
+    "completeness_error": _Panel("completeness error, share of |m(x) - m(baseline)| or of the sum of |values|", 1e-6, "log"),
     "conservation_ratio": _Panel("conservation: relevance at the input / at the embedding"),
-    "r2_held_out": _Panel("explained variance of held-out masks"),
-    "sampling_error": _Panel("standard error of a unit's value (log-odds)", "log"),
-    "convergence": _Panel("largest standard error / range of the values", "log"),
+    "r2_held_out": _Panel("explained variance of held-out masks (at least -1)", -1.0),
+    "sampling_error": _Panel("standard error of a unit's value (log-odds)", 1e-6, "log"),
+    "convergence": _Panel("largest standard error / range of the values", 1e-6, "log"),
 }
 
 
@@ -42,27 +44,40 @@ PANELS: Mapping[str, _Panel] = {
     extras=["completeness_error", "conservation_ratio", "r2_held_out", "sampling_error", "convergence"],
     produces="aggregated",
     over=["image"],
+    options={"head": None},
 )
-def quality(study: Study) -> Figure:
+def quality(study: Study, head: str | None) -> Figure:
     """What methods report of their own maps (first seed), by method, head and model: dots are images, open marks their
-    median. Dashed: the limits that the self-checks hold medians to, where they do. Numbers below 1e-6 stand at that. A map that
-    breaks them is not what the method promises, whatever its SRG.
+    median. Dashed: the limits that the self-checks hold medians to, where they do. What is below the axis stands at its end
+    (1e-6 on a logarithmic one). A map that breaks its limits is not what the method promises, whatever its SRG. Where all heads
+    would not fit a page, the first that all models have is shown.
     """
     maps = maps_of_models(study)
-    shown = {name: _rows(study, maps, name) for name in PANELS}
-    shown = {name: rows for name, rows in shown.items() if rows}
+    heads = study.heads if head is None else [head]
+    if _height(study, maps, heads) > _MOST_INCHES:
+        heads = [*study.shared_heads, *study.heads][:1]
+    shown = {name: rows for name in PANELS if (rows := _rows(study, maps, name, heads))}
     if not shown:
         return _nothing()
-    models = [model for model in study.models if any(one == model for one, _ in maps)]
-    row = max(0.2, 0.075 * len(models))
-    heights = [row * len(rows) for rows in shown.values()]
-    size = (PAGE_WIDTH, sum(heights) + 0.55 * len(shown) + 0.4)
+    heights = [_row_height(study) * len(rows) for rows in shown.values()]
+    size = (PAGE_WIDTH, _height(study, maps, heads))
     sheet, axes = plt.subplots(len(shown), 1, figsize=size, height_ratios=heights, squeeze=False)
     for axis, (name, rows) in zip(axes.flat, shown.items(), strict=True):
-        _draw(axis, maps, name, rows, models)
+        _draw(axis, maps, name, rows, study.models)
         _limits(axis, study.tables["checks"], name, rows)
-    legend(sheet, look_of(models), models, line=False)
+    legend(sheet, look_of(study.models), study.models, line=False)
     return sheet
+
+
+def _row_height(study: Study) -> float:
+    """Return the height in inches of a row of dots for each model."""
+    return max(0.16, 0.075 * len(study.models))
+
+
+def _height(study: Study, maps: Mapping[tuple[str, str], xarray.Dataset], heads: Sequence[str]) -> float:
+    """Return the height in inches of the figure of these heads."""
+    rows = [len(_rows(study, maps, name, heads)) for name in PANELS]
+    return _row_height(study) * sum(rows) + 0.55 * sum(map(bool, rows)) + 0.4
 
 
 def _nothing() -> Figure:
@@ -72,10 +87,10 @@ def _nothing() -> Figure:
     return sheet
 
 
-def _rows(study: Study, maps: Mapping[tuple[str, str], xarray.Dataset], name: str) -> list[tuple[str, str]]:
+def _rows(study: Study, maps: Mapping[tuple[str, str], xarray.Dataset], name: str, heads: Sequence[str]) -> list[tuple[str, str]]:
     """Return the (method, head) pairs that report a number, in the order shown."""
     found = {(method, head) for (_, method), own in maps.items() if name in own for head in own["head"].values.tolist()}
-    return [(method, head) for method in study.methods for head in study.heads if (method, head) in found]
+    return [(method, head) for method in study.methods for head in heads if (method, head) in found]
 
 
 def _draw(
@@ -91,14 +106,15 @@ def _draw(
     for place, (method, head) in enumerate(rows):
         for shift, model in zip(shifts, models, strict=True):
             values = _values(maps.get((model, method)), name, head)
-            if panel.scale == "log":
-                values = np.maximum(values, _FLOOR)
+            values = np.maximum(values, panel.least)
             if len(values):
                 look = {"color": looks[model]["color"], "ls": ""}
                 axis.plot(values, np.full(len(values), place + shift), marker=".", ms=3, alpha=0.5, mew=0, **look)
                 axis.plot(np.median(values), place + shift, marker=looks[model]["marker"], ms=4, mfc="white", **look)
     axis.set_xscale(panel.scale)
-    axis.xaxis.set_major_formatter("{x:g}")
+    if panel.scale == "log":
+        axis.xaxis.set_major_formatter(LogFormatter())
+        axis.xaxis.set_minor_formatter(LogFormatter())
     axis.set_yticks(range(len(rows)), [f"{title(method)}, {title(head)}" for method, head in rows])
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xlabel(panel.label, size=8)

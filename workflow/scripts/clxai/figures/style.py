@@ -45,6 +45,11 @@ _NAMES = {
     "eigen_cam": "Eigen-CAM",
     "ablation_cam": "Ablation-CAM",
     "lrp": "LRP",
+    "lime": "LIME",
+    "banzhaf": "Banzhaf",
+    "kernel_shap": "Kernel SHAP",
+    "rise": "RISE",
+    "leave_one_out": "leave-one-out",
     "all": "mean",
 }
 # Seaborn's palette `colorblind`; importing it would double the time of most figures.
