@@ -9,13 +9,14 @@ import pandas as pd
 import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import NullFormatter
 
 from clxai.figures.arrays import maps_of_models
 from clxai.figures.base import Study, figure
 from clxai.figures.panels import legend
 from clxai.figures.style import PAGE_WIDTH, look_of, title
 
+_FEW_DECADES = 20  # between the ends of an axis whose powers of ten alone would not tell where a mark is
 _MOST_INCHES = 9.0  # of a page's height, above which one head is shown
 
 
@@ -113,8 +114,9 @@ def _draw(
                 axis.plot(np.median(values), place + shift, marker=looks[model]["marker"], ms=4, mfc="white", **look)
     axis.set_xscale(panel.scale)
     if panel.scale == "log":
-        axis.xaxis.set_major_formatter(LogFormatter())
-        axis.xaxis.set_minor_formatter(LogFormatter())
+        low, high = axis.get_xlim()
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("{x:g}" if high < _FEW_DECADES * low else NullFormatter())
     axis.set_yticks(range(len(rows)), [f"{title(method)}, {title(head)}" for method, head in rows])
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xlabel(panel.label, size=8)
