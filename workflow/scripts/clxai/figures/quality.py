@@ -32,8 +32,8 @@ PANELS: Mapping[str, _Panel] = {
     "completeness_error": _Panel("completeness error, share of |m(x) - m(baseline)| or of the sum of |values|", 1e-6, "log"),
     "conservation_ratio": _Panel("conservation: relevance at the input / at the embedding"),
     "r2_held_out": _Panel("explained variance of held-out masks (at least -1)", -1.0),
-    "sampling_error": _Panel("standard error of a unit's value (log-odds)", 1e-6, "log"),
-    "convergence": _Panel("largest standard error / range of the values", 1e-6, "log"),
+    "sampling_error": _Panel("standard error by sampling (log-odds)", 1e-6, "log"),
+    "convergence": _Panel("largest standard error by sampling / range of the values", 1e-6, "log"),
 }
 
 
