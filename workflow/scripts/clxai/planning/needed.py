@@ -45,7 +45,7 @@ def maps_needed(config: Mapping[str, Any]) -> list[Maps]:
 
 def methods_of(config: Mapping[str, Any], model: str) -> list[str]:
     """Return the methods of the study that a model has: not those that need the maps of a start where there is none."""
-    return [name for name in config["study"]["methods"] if _there(config, _first(config, model, name))]
+    return [name for name in config["study"]["methods"] if has_maps(config, _first(config, model, name))]
 
 
 def absent_methods(config: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -60,12 +60,12 @@ def _first(config: Mapping[str, Any], model: str, method: str) -> Maps:
     return Maps(model, config["study"]["seeds"][0], config["study"]["sample"], method)
 
 
-def _there(config: Mapping[str, Any], maps: Maps) -> bool:
+def has_maps(config: Mapping[str, Any], maps: Maps) -> bool:
     """Say whether maps can be had: their method has whom it borrows of, and so have those that it needs in turn."""
     if not has_lender(config, maps):
         return False
     lent = borrowed_maps(config, maps)
-    return lent is None or _there(config, lent)
+    return lent is None or has_maps(config, lent)
 
 
 def banks_read(config: Mapping[str, Any]) -> list[Bank]:

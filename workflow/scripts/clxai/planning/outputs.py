@@ -112,14 +112,16 @@ def figures_of(config: Mapping[str, Any], per: str | None = None) -> list[str]:
 def figures_left_out(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the figures that the study cannot have, of those that it names or else of all, with the reason."""
     named = config["study"]["figures"]
-    names = list(declared("figures")) if named is None else named
-    return {name: reason for name in names if (reason := _lacking(config, name)) is not None}
+    names, tables = list(declared("figures")) if named is None else named, tables_left_out(config)
+    return {name: reason for name in names if (reason := _lacking(config, name, tables)) is not None}
 
 
-def _lacking(config: Mapping[str, Any], name: str) -> str | None:
-    """Return what the study lacks that a figure shows, and which setting helps; None if it lacks nothing."""
+def _lacking(config: Mapping[str, Any], name: str, absent: Mapping[str, str]) -> str | None:
+    """Return what the study lacks that a figure shows, and which setting helps; None if it lacks nothing.
+
+    `absent` are the tables that the study does not have, with the reason.
+    """
     semantics = figure_semantics(config, name)
-    absent = tables_left_out(config)
     reasons = [absent[table] for table in semantics["tables"] if table in absent]
     if reasons:
         return reasons[0]

@@ -6,7 +6,7 @@ from typing import Any
 from clxai.errors import ClxaiError, unknown_name
 from clxai.planning.borrowing import Maps, borrowed_maps
 from clxai.planning.choices import chosen, controls_of, semantics_of
-from clxai.planning.needed import absent_methods, methods_of
+from clxai.planning.needed import absent_methods, has_maps
 from clxai.planning.randomising import LEAST, random_part
 from clxai.registry import declared
 
@@ -132,9 +132,8 @@ def trust_methods(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _lenders(config: Mapping[str, Any], name: str) -> dict[str, list[Any]]:
     """Return by model whose maps its runs borrow, and whether of another seed; empty for a method that borrows no maps."""
-    study = config["study"]
-    models = [model for model in study["models"] if name in methods_of(config, model)]
-    cells = [Maps(model, study["seeds"][0], study["sample"], name) for model in models]
+    cells = [_maps(config, model, name) for model in config["study"]["models"]]
+    cells = [cell for cell in cells if has_maps(config, cell)]
     lent = {cell.model: (cell, borrowed_maps(config, cell)) for cell in cells}
     return {model: [maps.model, maps.seed != cell.seed] for model, (cell, maps) in lent.items() if maps is not None}
 
@@ -151,13 +150,18 @@ def lent_of(config: Mapping[str, Any]) -> list[dict[str, str]]:
 
     Those are left out whose own map the study does not have.
     """
-    own = {name: methods_of(config, name) for name in config["study"]["models"]}
+    methods = _methods(config)
     return [
         {"model": model, "method": name, "of": options["of"], "random": part}
-        for name, (_, options) in _methods(config).items()
+        for name, (_, options) in methods.items()
         for model, part in randomised_of(config, name).items()
-        if options["of"] in own[model]
+        if options["of"] in methods and has_maps(config, _maps(config, model, options["of"]))
     ]
+
+
+def _maps(config: Mapping[str, Any], model: str, method: str) -> Maps:
+    """Return the maps of a model and method of the study's first seed."""
+    return Maps(model, config["study"]["seeds"][0], config["study"]["sample"], method)
 
 
 def _methods(config: Mapping[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
