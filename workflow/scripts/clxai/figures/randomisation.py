@@ -34,8 +34,9 @@ _BETWEEN = plt.Line2D([], [], color="0.35", ls="", marker="D", mfc="none", label
 def randomisation(study: Study, head: str | None) -> Figure:
     """SRG on the trained network of its own maps and of those of copies with ever more parts drawn anew, the deepest part first
     (top), and how alike these maps are to the own ones: rank correlation of units and structural similarity (below). Means over
-    seeds (trainings and re-initialisations) and images with 95 % intervals, fill {fill}, the first head that all models have. A
-    map to which training gave something falls at the top, towards random (dotted); whether it looks alike says little.
+    seeds (trainings and re-initialisations) and images with 95 % intervals, fill {fill}, the first head that all models have,
+    three models at most. A map to which training gave something falls at the top, towards random (dotted; dashed: the best
+    control); whether it looks alike says little.
     """
     head = head or next(iter([*study.shared_heads, *study.heads]))
     rows = _worth(study, head)

@@ -24,8 +24,9 @@ _SHOWN = {"max_sensitivity": "largest relative change of the map", "rank_mean": 
 def stability(study: Study, head: str | None) -> Figure:
     """SRG of each method (fill {fill}) against the stability of its maps when a little noise is added to the image: the largest
     relative change of the map over all draws (top, further left is more stable) and the mean rank correlation of the orders of
-    removal (below, further right is more stable), the first head that all models have. Means with 95 % intervals over seeds and
-    images. Open: controls. Only what is high is worth being stable: a map that is the same for all images lies at the edge.
+    removal (below, further right is more stable), the first head that all models have, three models at most. Means with 95 %
+    intervals over seeds and images. Open: controls. Only what is high is worth being stable: a map that is the same for all
+    images lies at the edge.
     """
     head = head or next(iter([*study.shared_heads, *study.heads]))
     table = study.tables["stability"]
