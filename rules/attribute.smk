@@ -14,7 +14,8 @@ rule attribute:
         own=own("attribute"),
         code=code("attribute"),
     output:
-        f"{RUN}/attributions/{{sample}}/{{method}}.nc",
+        maps=f"{RUN}/attributions/{{sample}}/{{method}}.nc",
+        record=f"{RUN}/attributions/{{sample}}/{{method}}.json",
     log:
         f"{RUN}/logs/attribute/{{sample}}/{{method}}.log",
     benchmark:
@@ -35,5 +36,5 @@ rule attribute:
 rule attributions_all:
     """Target: all attributions, those that others need too."""
     input:
-        expand(files_of_maps(rules.attribute.output), dataset=STUDY["datasets"]),
+        expand(files_of_maps(rules.attribute.output.maps), dataset=STUDY["datasets"]),
     localrule: True

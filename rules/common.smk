@@ -233,6 +233,16 @@ def verdict_page():
     )
 
 
+def methods_page():
+    """The page of a data set's methods, beside the verdict."""
+    return report(
+        f"{HOME}/methods.html",
+        caption="../workflow/report/methods.rst",
+        category="(Methods)",
+        labels={"data set": "{dataset}"},
+    )
+
+
 def own(script):
     """The files of a user that declare members which a job uses, and what they import: inputs by content, as the library's code."""
     return lambda wildcards: relative(own_files(*members(config, script, wildcards)))

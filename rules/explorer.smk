@@ -7,7 +7,7 @@ rule build_explorer:
             rules.sample_images.output, sample=STUDY["sample"], allow_missing=True
         ),
         embeddings=runs(rules.embed_images.output),
-        attributions=runs(rules.attribute.output),
+        attributions=runs(rules.attribute.output.maps),
         curves=runs(rules.flip.output),
         images_table=rules.summarise.output.images,
         summary_table=rules.summarise.output.summary,
@@ -58,7 +58,7 @@ rule export_virelay:
         embeddings=rules.embed_images.output,
         heads=own_head_files,
         attributions=lambda wildcards: over_models(
-            rules.attribute.output, [wildcards.model], sample=STUDY["sample"]
+            rules.attribute.output.maps, [wildcards.model], sample=STUDY["sample"]
         ),
         code=code("export_virelay"),
     output:

@@ -6,7 +6,7 @@ rule flip:
         model=rules.train_model.output.model,
         embeddings=rules.embed_images.output,
         heads=own_head_files,
-        attributions=rules.attribute.output,
+        attributions=rules.attribute.output.maps,
         own=own("flip"),
         code=code("flip"),
     output:

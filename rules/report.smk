@@ -19,7 +19,7 @@ rule plot_figure:
                     rules.prepare_data.output.labels,
                 ],
                 embeddings=rules.embed_images.output,
-                attributions=rules.attribute.output,
+                attributions=rules.attribute.output.maps,
                 curves=rules.flip.output,
             )
         ),

@@ -2,7 +2,7 @@ rule summarise:
     """Measure every curve, then means with random-effects intervals, contrasts of models, variance components, and what maps rank."""
     input:
         curves=runs(rules.flip.output),
-        attributions=runs(rules.attribute.output),
+        attributions=runs(rules.attribute.output.maps),
         banks=files_of_banks(rules.mask_bank.output, banks_measured(config)),
         heads=runs(f"{RUN}/heads/metrics.csv"),
         records=runs(rules.train_model.output.record),
@@ -15,6 +15,7 @@ rule summarise:
         power=table("power"),
         variance=table("variance"),
         maps=table("maps"),
+        methods=table("methods"),
         heads=table("heads"),
         models=table("models"),
     log:
@@ -63,7 +64,7 @@ rule compare_maps:
     """Measure how alike the maps of trained networks and of their randomised copies look; for studies that have such copies."""
     input:
         attributions=runs_of_methods(
-            rules.attribute.output, params.compare_maps(config, None)["methods"]
+            rules.attribute.output.maps, params.compare_maps(config, None)["methods"]
         ),
         curves=expand(
             rules.flip.output,
@@ -100,7 +101,7 @@ rule check_study:
         heads=rules.summarise.output.heads,
         maps=rules.summarise.output.maps,
         curves=rules.summarise.output.curves,
-        attributions=runs(rules.attribute.output),
+        attributions=runs(rules.attribute.output.maps),
         code=code("check_study"),
     output:
         table("checks"),

@@ -33,8 +33,39 @@ rule state_verdict:
         "../workflow/scripts/state_verdict.py"
 
 
+rule describe_methods:
+    """Say what each method of the study is, what it was made with, what stood for nothing, and how many of its maps say nothing."""
+    input:
+        methods=rules.summarise.output.methods,
+        attributions=over_models(
+            rules.attribute.output.maps,
+            STUDY["models"],
+            seed=STUDY["seeds"][0],
+            sample=STUDY["sample"],
+        ),
+        code=code("describe_methods"),
+    output:
+        methods_page(),
+    log:
+        f"{HOME}/logs/describe_methods.log",
+    benchmark:
+        f"{HOME}/benchmarks/describe_methods.tsv"
+    localrule: True
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        config=params_of("describe_methods"),
+    script:
+        "../workflow/scripts/describe_methods.py"
+
+
 rule verdict_all:
-    """Target: the page of every data set, from checked tables."""
+    """Target: the pages of every data set: the verdict, from checked tables, and its methods."""
     input:
         expand(rules.state_verdict.output, dataset=STUDY["datasets"]),
+        expand(rules.describe_methods.output, dataset=STUDY["datasets"]),
     localrule: True

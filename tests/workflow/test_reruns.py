@@ -42,6 +42,7 @@ def test_new_time_stamps_rerun_nothing(finished):
         ("figures/arrays.py", {"plot_figure": 1, "plot_figure_of_model": 4}),
         ("measures/checks.py", AFTER_CHECKS),
         ("verdict/wording.py", {"state_verdict": 1}),
+        ("verdict/methods.py", {"describe_methods": 1}),
         ("measures/trust/replication.py", AFTER_TRUST),
         ("measures/trust/specificity.py", {}),  # which the study leaves out
         ("measures/metrics/base.py", AFTER_CURVES),

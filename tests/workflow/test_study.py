@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from clxai.flipping.curves import flip_curves
+from clxai.runtime.artefacts import read_record, read_table
 from project import TINY, grid
 
 pytestmark = pytest.mark.xdist_group("finished")  # one tiny study serves both files
@@ -83,6 +84,19 @@ def test_study_leaves_a_page_that_says_what_one_training_cannot_say(finished):
     assert (finished.folder / "results/studies/tiny/digits/verdict.html").read_text().startswith("<!DOCTYPE html>")
 
 
+def test_every_method_is_described_in_a_table_a_page_and_beside_its_maps(finished):
+    home = finished.folder / "results/studies/tiny/digits"
+    table = read_table(home / "tables/methods.csv").set_index("method")
+    assert list(table.index) == ["grad_cam", "random", "saliency"]
+    assert table.loc["grad_cam", ["families", "aligned_to", "options"]].tolist() == ["cam, gradient", "layer", "layer: layer4"]
+    assert table.loc["random", ["signed", "seeding", "n_maps"]].tolist() == [0, "keyed", 2 * 12 + 12]  # softmax and knn, knn
+    page = (home / "methods.html").read_text()
+    assert all(f"<code>{method}</code>" in page for method in table.index)
+    record = read_record(finished.folder / "results/digits/ce/seed0/attributions/evaluation/grad_cam.json")
+    assert record["meaning"]["option_layer"] == "layer4"
+    assert record["maps"]["knn"].keys() == {"not_finite", "constant", "all_zero"}
+
+
 def test_every_log_is_filled(finished):
     logs = sorted((finished.folder / "results").rglob("logs/**/*.log"))
     names = [str(log).rpartition("/logs/")[2] for log in logs]
@@ -105,6 +119,7 @@ def test_report_builds(finished):
     with zipfile.ZipFile(finished.folder / "report.zip") as report:
         (page,) = (name for name in report.namelist() if name.endswith("/verdict.html"))
         assert b"What this study cannot say" in report.read(page)
+        assert any(name.endswith("/methods.html") for name in report.namelist())
         assert '"(Verdict)"' in report.read(next(name for name in report.namelist() if name.endswith("report.html"))).decode()
     (finished.folder / "report.zip").unlink()
 

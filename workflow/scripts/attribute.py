@@ -14,9 +14,10 @@ log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take l
 
 from clxai.attribution.explaining import explain
 from clxai.attribution.given import read_borrowed, read_maps
+from clxai.attribution.metadata import metadata_of
 from clxai.mask_bank.game import read_bank
 from clxai.runs import open_run
-from clxai.runtime.artefacts import write_arrays
+from clxai.runtime.artefacts import write_arrays, write_record
 from clxai.runtime.devices import describe, select_device
 
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
@@ -25,4 +26,6 @@ print(f"{snakemake.wildcards.method}: {len(run.index)} images, heads {', '.join(
 settings = snakemake.params.config
 borrowed = read_borrowed(snakemake.input.borrowed, run, settings["method_name"], settings["options"])
 maps, bank = read_maps(snakemake.input.maps), read_bank(snakemake.input.bank)
-write_arrays(explain(run, **settings, maps=maps, borrowed=borrowed, bank=bank), snakemake.output[0])
+found = explain(run, **settings, maps=maps, borrowed=borrowed, bank=bank)
+write_arrays(found, snakemake.output.maps)
+write_record(metadata_of(found), snakemake.output.record)

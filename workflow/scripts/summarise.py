@@ -15,6 +15,7 @@ log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take l
 from clxai.design import design, read_runs
 from clxai.measures.banks import masks_reader
 from clxai.measures.contrasts import Settings, contrast_tables
+from clxai.measures.methods import method_table
 from clxai.measures.summaries import (
     head_table,
     keep,
@@ -48,5 +49,6 @@ write_table(contrasts, snakemake.output.contrasts)
 write_table(power, snakemake.output.power)
 write_table(variance_table(images, metrics), snakemake.output.variance)
 write_table(map_table(ranked, maps), snakemake.output.maps)
+write_table(method_table(ranked, maps), snakemake.output.methods)
 write_table(head_table(trainings, snakemake.input.heads), snakemake.output.heads)
 write_table(model_table(trainings, snakemake.input.records), snakemake.output.models)

@@ -198,8 +198,8 @@ def _labelled(rows: Mapping[str, Sequence[np.ndarray]], heads: list[str], index:
     variables["tie_fraction"] = (("head", "image"), torch.stack([tie_fraction(row) for row in maps]).numpy())
     variables["zero_fraction"] = (("head", "image"), (maps == 0).float().mean(-1).numpy())
     named = xarray.Dataset(variables, coords={"head": heads, "image": index.cpu().numpy()}, attrs=_record(task))
-    for name, extra in extras.items():
-        named[name].attrs["units"] = extra["unit"]
+    for name, unit in {"log_odds": "nat", **{name: extra["unit"] for name, extra in extras.items()}}.items():
+        named[name].attrs["units"] = unit
     return named
 
 
@@ -226,6 +226,9 @@ def _record(task: _Task) -> dict[str, Any]:
     record = {name: entry.semantics[name] for name in _STORED} | {"method": entry.name, "seed": task.seed}
     record |= {f"option_{name}": value for name, value in task.settings.items() if value is not None}
     record |= {"needs": ", ".join(needs)} if needs else {}
+    record["extras"] = "; ".join(
+        f"{name} [{', '.join(of['axes'])}] {of['unit']}" for name, of in entry.semantics["extras"].items()
+    )
     if task.other is not None:
         other = _record(task.other)
         record |= {name: other[name] for name in INHERITED} | {"borrowed_method": other["method"]}

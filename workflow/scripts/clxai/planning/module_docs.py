@@ -26,6 +26,7 @@ FLOW = (
         "assess_trust",
         "check_study",
         "state_verdict",
+        "describe_methods",
         "plot_figure",
         "build_explorer",
     ),

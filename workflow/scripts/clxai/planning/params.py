@@ -223,6 +223,14 @@ def state_verdict(config: Mapping[str, Any], job: Any) -> Params:
     return plain(told)
 
 
+def describe_methods(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the methods of the study in the order shown, what the first sentence of each says, and the design of their files."""
+    study = config["study"]
+    texts = {name: declared("methods")[chosen(config, "methods", name)[0]].text for name in study["methods"]}
+    told = {"models": study["models"], "methods": study["methods"], "absent": absent_methods(config)}
+    return plain({**told, "name": study["name"], "texts": texts})
+
+
 def build_explorer(config: Mapping[str, Any], job: Any) -> Params:
     """Return what the page of a study is told: names in the order shown, how images are cut and filled, what metrics mean."""
     study, flipping = config["study"], config["flipping"]

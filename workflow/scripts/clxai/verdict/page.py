@@ -1,15 +1,15 @@
 """The page of a study: its question, an answer in few sentences, what was found, what was not, what cannot be said, tables.
 
-A page is a list of blocks, which `rendering` writes as Markdown and as HTML. Every sentence has a number; the answer gives that
+Every sentence has a number; the answer gives that
 of the sentence in the sections below it, where the table and the rows of its figures stand too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 
 from clxai.names import ALL
+from clxai.verdict.blocks import Block
 from clxai.verdict.phrasing import interval, source
 from clxai.verdict.records import Kind, Statement, Study, evidence_of
 from clxai.verdict.trusting import spoken
@@ -26,17 +26,6 @@ CELLS = (
 )
 INSTRUMENT = ("oracle", "instrument", "controls", "baseline")
 _HEADINGS = {Kind.FOUND: "What was found", Kind.NOT_FOUND: "What was not found", Kind.CANNOT_SAY: "What this study cannot say"}
-
-
-@dataclass(frozen=True)
-class Block:
-    """A piece of a page: a heading (`level`), a paragraph, a list of (sentence, rows) or a table (`header`, rows)."""
-
-    text: str = ""
-    level: int = 0
-    items: tuple[tuple[str, str], ...] = ()
-    header: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
 
 
 def page_of(study: Study, statements: Sequence[Statement], runs: Mapping[str, Study] | None = None) -> list[Block]:
