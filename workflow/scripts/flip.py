@@ -18,7 +18,7 @@ from clxai.runtime.artefacts import read_arrays, write_arrays
 from clxai.runtime.devices import describe, select_device
 
 device = select_device(snakemake.threads, snakemake.resources, snakemake.log[0])
-attributions = read_arrays(snakemake.input.attributions[0])
+attributions = read_arrays(snakemake.input.attributions)
 run = open_run(snakemake.input, snakemake.wildcards.dataset, device)
 print(f"{snakemake.wildcards.method}: {attributions.sizes['image']} images, heads {', '.join(run.heads)}, on {describe(device)}")
 write_arrays(flip_curves(run, attributions, snakemake.params.config), snakemake.output[0])
