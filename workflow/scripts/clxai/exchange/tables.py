@@ -24,6 +24,7 @@ INTERVALS = {
     "excess": ("excess_ci_low", "excess_ci_high"),
     "excess_best": ("excess_best_low", "excess_best_high"),
     "temperature": ("temperature_low", "temperature_high"),
+    "srg": ("srg_ci_low", "srg_ci_high"),
 }
 LEFT_OUT = ("images",)
 NAMES = ["table", *KEYS, "n_seeds", "n_images", "number"]  # of the tidy table: which number it is
