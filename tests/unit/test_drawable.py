@@ -18,7 +18,7 @@ METHODS, REAL = declared("methods"), declared("figures")
 MADE_OF_OTHERS = {"borrowed", "degraded", "mean_map", "class_mean", "wrong_image", "wrong_class"}
 AGGREGATED = {"produces": "aggregated", "over": ["image"]}
 WORDS = {
-    "payloads": [*vocabularies.PAYLOADS, "counterfactual"],
+    "payloads": vocabularies.PAYLOADS,
     "scopes": vocabularies.SCOPES,
     "alignments": vocabularies.ALIGNMENTS,
     "families": vocabularies.FAMILIES,

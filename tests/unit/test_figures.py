@@ -91,7 +91,16 @@ def tables():
         for (model, head), method, measure in product(CELLS, METHODS, ("max_sensitivity", "rank_mean"))
         for value in [number(model, head, head, method) + (measure == "rank_mean")]
     ]
-    rows = {"heads": heads, "trust": trust, "similarity": similarity, "stability": stability, **cut}
+    analyses = [
+        {"model": model, "seed": "all", "analysis": "probes", "quantity": "accuracy", "unit": "1", "head": head, "layer": layer}
+        | {"class": np.nan, **dict.fromkeys(("features", "task", "direction", "concept"))}
+        | {"value": value, "ci_low": value - 0.02, "ci_high": value + 0.03}
+        for (model, head), layer in product(CELLS, ("layer3", "layer4"))
+        for value in [number(model, head, head, "lrp") + (layer == "layer4")]
+    ]
+    others = [{"quantity": "same", "value": 1.0}, {"seed": 0}, {"class": 3}]  # which no panel shows
+    analyses += [{**analyses[0], **other} for other in others] + [{**analyses[0], "quantity": "same", "value": 1.0}]
+    rows = {"heads": heads, "trust": trust, "similarity": similarity, "stability": stability, "analyses": analyses, **cut}
     frames = {name: pd.DataFrame(table).sample(frac=1, random_state=0) for name, table in rows.items()}
     everything = {
         "fills": FILLS,
@@ -114,6 +123,23 @@ def test_stability_stands_against_the_srg_of_the_same_maps(tables):
         assert found == {
             tuple(np.round((value + (measure == "rank_mean"), (value + (measure == "rank_mean")) / 2), 6)) for value in values
         }
+
+
+def test_analyses_have_a_panel_for_each_quantity_that_differs_and_a_line_for_each_place(tables):
+    first, second = FIGURES["analyses"].definition(tables).axes
+    assert first.get_title() == "probes\naccuracy" and not second.axison
+    places = [label.get_text() for label in first.get_yticklabels()]
+    assert set(places) == {f"{title(head)}, {layer}" for head in HEADS for layer in ("layer3", "layer4")}
+    found = {
+        (places[round(y)], round(x, 6))
+        for line in first.lines
+        if line.get_marker() not in ("", "None", "_", "|", None)
+        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
+    }
+    assert found == {
+        (f"{title(head)}, {layer}", round(number(model, head, head, "lrp") + (layer == "layer4"), 6))
+        for (model, head), layer in product(CELLS, ("layer3", "layer4"))
+    }
 
 
 ALIKE = ("spearman", "spearman_abs", "ssim", "ssim_abs")

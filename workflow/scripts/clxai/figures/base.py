@@ -46,6 +46,7 @@ FIGURES = Family(
                     "trust_contrasts",
                     "similarity",
                     "stability",
+                    "analyses",
                     "checks",
                 ]
             },

@@ -124,8 +124,13 @@ def methods_asked(config: Mapping[str, Any], name: str) -> list[str]:
 
 
 def methods_refused(config: Mapping[str, Any], name: str) -> dict[str, Refusal]:
-    """Return the methods, of those that a figure is asked to draw, that it cannot draw, with the reason."""
+    """Return the methods, of those that a figure is asked to draw, that it cannot draw, with the reason.
+
+    None for a figure that reads what holds no methods.
+    """
     accepts = figure_semantics(config, name)
+    if (accepts["tables"] or accepts["arrays"]) and not _draws_methods(accepts):
+        return {}
     reasons = {method: refusal(accepts, traits_of(config, method)) for method in methods_asked(config, name)}
     return {method: reason for method, reason in reasons.items() if reason is not None}
 

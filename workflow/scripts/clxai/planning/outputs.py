@@ -167,6 +167,8 @@ def check_drawable(config: Mapping[str, Any]) -> None:
 def tables_left_out(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the tables that a study without what they are about does not have, with what a figure of them lacks."""
     absent = {} if lent_of(config) else {"similarity": "shows maps of randomised copies: set randomisation.methods"}
+    if not config["study"]["analyses"]:
+        absent["analyses"] = "shows what analyses found: name some in study.analyses"
     asked = config["stability"]["methods"]
     return absent if asked else {**absent, "stability": "shows maps of images with noise: set stability.methods"}
 
