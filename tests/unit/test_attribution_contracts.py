@@ -13,7 +13,7 @@ from clxai.fills.base import fill_images, fill_of
 from clxai.fills.baselines import Digest, preview
 from clxai.planning.choices import chosen
 from clxai.planning.contracts import check_cardinality, check_declaration
-from clxai.registry import Entry, checked_keywords
+from clxai.registry import Entry, checked_keywords, declared
 from clxai.runtime.memory import AT_ONCE, Most
 from project import filled_config
 
@@ -206,7 +206,23 @@ def test_mismatch_of_cardinality_is_refused(keywords, given, message):
         check_cardinality(trial(print, **keywords).semantics, given, "methods.mine")
 
 
-def test_mismatch_of_cardinality_is_refused_while_planning():
-    config = filled_config(methods={"occlusion": {"references": 8}})
-    with pytest.raises(ClxaiError, match=re.escape("methods.occlusion.references: it takes one image for each")):
-        chosen(config, "methods", "occlusion")
+GIVEN = {"baseline": "zero", "references": 8}
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return filled_config()
+
+
+@pytest.mark.parametrize("option", GIVEN)
+@pytest.mark.parametrize("name", declared("methods"))
+def test_every_method_takes_the_baseline_that_it_declares_and_no_other_while_planning(plain, name, option):
+    semantics = declared("methods")[name].semantics
+    takes = {"baseline": semantics["baseline"] is not None, "references": semantics["baseline_cardinality"] == "set"}
+    config = {**plain, "methods": {name: {option: GIVEN[option]}}}
+    if takes[option]:
+        assert chosen(config, "methods", name)[1][option] == GIVEN[option]
+        return
+    reason = "it takes " if any(takes.values()) else f"unknown option {option!r}"
+    with pytest.raises(ClxaiError, match=re.escape(f"methods.{name}") + f".*{reason}"):
+        chosen(config, "methods", name)
