@@ -120,9 +120,10 @@ def test_figures_of_tables_that_a_study_lacks_are_left_out_of_it(config):
     reasons = figures_left_out(config)
     assert reasons["randomisation"] == "shows maps of randomised copies: set randomisation.methods"
     assert reasons["stability"] == "shows maps of images with noise: set stability.methods"
+    assert reasons["analyses"] == "shows what analyses found: name some in study.analyses"
     assert not {*reasons} & {*figures_of(config)}
-    config["stability"]["methods"] = ["lrp"]
-    assert "stability" in figures_of(config)
+    config["stability"]["methods"], config["study"]["analyses"] = ["lrp"], ["margin"]
+    assert {"analyses", "stability"} <= {*figures_of(config)}
     config["study"]["figures"] = ["randomisation"]
     with pytest.raises(ClxaiError, match=r"study\.figures: 'randomisation' shows maps of randomised copies: set randomisation"):
         figures_of(config)
@@ -131,7 +132,7 @@ def test_figures_of_tables_that_a_study_lacks_are_left_out_of_it(config):
 def test_figures_of_cross_cells_are_left_out_of_a_study_without_them(config):
     assert "cross" in figures_of(config)
     config["statistics"]["cross"] = False
-    absent = ("cross", "randomisation", "stability")
+    absent = ("analyses", "cross", "randomisation", "stability")
     assert figures_of(config) == [name for name in declared("figures") if name not in absent]
     assert set(figures_left_out(config)) == set(absent)
     config["study"]["figures"] = ["srg"]
