@@ -136,6 +136,16 @@ def anchor_share(cell):
     return 0.0 if step is None else 1 - FRACTION[max(step - 1, 0)]
 
 
+def within_sizes(cell):
+    """Of each mask less the mean of those of its size."""
+    told, lost, gone = cell.masks("bernoulli")
+    left = [
+        [v - np.mean([w for w, m in zip(values, gone, strict=True) if m == n]) for v, n in zip(values, gone, strict=True)]
+        for values in (told, lost)
+    ]
+    return correlation(*left)
+
+
 def infidelity(scaled):
     def formula(cell):
         told, lost, _ = cell.masks("bernoulli")
@@ -262,7 +272,7 @@ EXPECTED = {
     "flip_size": (flip_share, -1, 0, 1),
     "never_flipped": (lambda cell: float(first_lost(cell, "morf") is None), 0, 0, 1),
     "anchor_size": (anchor_share, -1, 0, 1),
-    "faithfulness_correlation": (lambda cell: correlation(*cell.masks("bernoulli")[:2]), 1, -1, 1),
+    "faithfulness_correlation": (within_sizes, 1, -1, 1),
     "infidelity": (infidelity(scaled=False), -1, 0, None),
     "infidelity_scaled": (infidelity(scaled=True), -1, 0, 1),
     "sensitivity_n": (sensitivity(0, 1), 1, -1, 1),

@@ -18,10 +18,11 @@ _FEWEST = 3  # masks of one size that have a correlation: of two it is 1 or -1
 def faithfulness_correlation(masks: Masks) -> PerCurve:
     """Pearson's correlation of the attributions of the units that are gone with what m loses [Bhatt et al. 2020].
 
-    Over masks drawn by coins, of whatever size they are; undefined where either is the same for all of them.
+    Over masks drawn by coins, both less their mean over the masks without as many units: however many are gone says nothing of
+    where. Undefined where one of them is then the same for all.
     """
-    told, lost = masks.of(BERNOULLI)
-    return _correlations(told, lost, np.array([0]), np.array([told.shape[-1]]))[..., 0]
+    grouped = _grouped(masks.of(BERNOULLI))
+    return _correlations(grouped, np.arange(len(masks.gone)) * (grouped.told.shape[-1] // len(masks.gone)))
 
 
 @metric("infidelity", better=-1, low=0, high=None, reads="masks", options={"scaled": False})
@@ -32,7 +33,8 @@ def infidelity(masks: Masks, scaled: bool) -> PerCurve:
     Over masks drawn by coins. 0: exact, 1: as good as a map of zeros. Scaled: the map times the factor of at least 0 that
     makes it least, so that only its shape counts.
     """
-    told, lost = masks.of(BERNOULLI)
+    coins = masks.of(BERNOULLI)
+    told, lost = coins.told, coins.lost
     both = np.einsum("eim,sfim->esfi", told, lost)
     own, whole = (told**2).sum(axis=-1)[:, None, None], (lost**2).sum(axis=-1)[None]
     factor = np.where(own > 0, np.maximum(both, 0) / np.where(own > 0, own, 1), own) if scaled else 1.0
@@ -72,22 +74,38 @@ class BySize(NamedTuple):
 
 def by_size(masks: Masks) -> BySize:
     """Return the correlation over the masks of each size of each image."""
+    grouped = _grouped(masks)
+    return BySize(_correlations(grouped, grouped.start), grouped.image, grouped.n, grouped.count)
+
+
+class _Grouped(NamedTuple):
+    """Masks in order of image and number of units gone, what is told and lost less the mean of their group.
+
+    Of each group its first mask, the place of its image, the number of units gone, and the number of masks.
+    """
+
+    told: Float[ndarray, "explained_by mask"]
+    lost: Float[ndarray, "scored_by fill mask"]
+    start: Int[ndarray, " group"]
+    image: Int[ndarray, " group"]
+    n: Int[ndarray, " group"]
+    count: Int[ndarray, " group"]
+
+
+def _grouped(masks: Masks) -> _Grouped:
+    """Return all masks of all images, grouped."""
     n_sizes = int(masks.gone.max()) + 1
     group = (np.arange(len(masks.gone))[:, None] * n_sizes + masks.gone).ravel()
     order = np.argsort(group, kind="stable")
     groups, start, count = np.unique(group[order], return_index=True, return_counts=True)
-    told, lost = (values.reshape(*values.shape[:-2], 1, -1)[..., order] for values in (masks.told, masks.lost))
-    return BySize(_correlations(told, lost, start, count)[..., 0, :], groups // n_sizes, groups % n_sizes, count)
+    told, lost = (values.reshape(*values.shape[:-2], -1)[..., order] for values in (masks.told, masks.lost))
+    centred = (_centred(values, start, count) for values in (told, lost))
+    return _Grouped(*centred, start, groups // n_sizes, groups % n_sizes, count)
 
 
-def _correlations(
-    told: Float[ndarray, "explained_by image mask"],
-    lost: Float[ndarray, "scored_by fill image mask"],
-    start: Int[ndarray, " group"],
-    count: Int[ndarray, " group"],
-) -> Float[ndarray, "explained_by scored_by fill image group"]:
-    """Return Pearson's correlation over each run of masks, in [-1, 1]; NaN where one side is constant."""
-    one, other = _centred(told, start, count)[:, None, None], _centred(lost, start, count)[None]
+def _correlations(grouped: _Grouped, start: Int[ndarray, " run"]) -> Float[ndarray, "explained_by scored_by fill run"]:
+    """Return the correlation over each run of masks, in [-1, 1]; NaN where one side is 0."""
+    one, other = grouped.told[:, None, None], grouped.lost[None]
     norm = np.sqrt(np.add.reduceat(one**2, start, axis=-1) * np.add.reduceat(other**2, start, axis=-1))
     return np.clip(np.add.reduceat(one * other, start, axis=-1) / defined(norm), -1, 1)
 

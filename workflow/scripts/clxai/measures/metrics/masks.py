@@ -31,10 +31,10 @@ class Masks:
     n_units: Int[ndarray, " image"]
     law: ndarray
 
-    def of(self, law: str) -> tuple[Float[ndarray, "explained_by image mask"], Float[ndarray, "scored_by fill image mask"]]:
-        """Return what is told and what is lost of the masks of one law."""
+    def of(self, law: str) -> "Masks":
+        """Return the masks of one law."""
         own = self.law == law
-        return self.told[..., own], self.lost[..., own]
+        return Masks(self.told[..., own], self.lost[..., own], self.gone[:, own], self.n_units, self.law[own])
 
 
 def masks_of(curves: xarray.Dataset, maps: xarray.Dataset, banks: Mapping[str, xarray.Dataset]) -> Masks:
