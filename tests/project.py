@@ -94,6 +94,16 @@ def problem_of(run, name, seed=0):
     return Problem(run.encoder, run.checkpoint, head, frozen, run.images, run.index, target, None, seed)
 
 
+def installed_methods():
+    """The declared methods but those whose optional package is not there."""
+    from importlib.util import find_spec
+
+    from clxai.registry import declared
+
+    packages = {name: entry.semantics["package"] for name, entry in declared("methods").items()}
+    return {name: declared("methods")[name] for name, package in packages.items() if package is None or find_spec(package)}
+
+
 def marked(run):
     """A run whose images have evidence of two parts: a corner of 3 x 2 px and one pixel."""
     evidence = np.zeros((len(run.data.images), *run.data.images.shape[2:]), np.uint8)

@@ -29,6 +29,7 @@ KEYWORDS = {
     "extras",
     "needs",
     "needs_evidence",
+    "package",
     "borrows",
     "removes",
     "reads_masks",

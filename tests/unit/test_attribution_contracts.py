@@ -15,7 +15,7 @@ from clxai.planning.choices import chosen
 from clxai.planning.contracts import check_cardinality, check_declaration
 from clxai.registry import Entry, checked_keywords, declared
 from clxai.runtime.memory import AT_ONCE, Most
-from project import filled_config
+from project import filled_config, installed_methods
 
 ERROR = {"completeness_error": {"axes": ("image",), "unit": "1"}}
 SET = {"baseline_cardinality": "set", "options": {"references": 4}}
@@ -215,7 +215,7 @@ def plain():
 
 
 @pytest.mark.parametrize("option", GIVEN)
-@pytest.mark.parametrize("name", declared("methods"))
+@pytest.mark.parametrize("name", installed_methods())
 def test_every_method_takes_the_baseline_that_it_declares_and_no_other_while_planning(plain, name, option):
     semantics = declared("methods")[name].semantics
     takes = {"baseline": semantics["baseline"] is not None, "references": semantics["baseline_cardinality"] == "set"}

@@ -17,12 +17,12 @@ from clxai.heads.base import log_odds
 from clxai.mask_bank.probing import fill_bank
 from clxai.networks.models import lay_out
 from clxai.planning.choices import options_of, reads_masks
-from clxai.registry import Entry, declared, fill_keywords
+from clxai.registry import Entry, fill_keywords
 from clxai.runtime.artefacts import read_arrays, write_arrays
 from clxai.runtime.memory import AT_ONCE, Most
-from project import grid, marked
+from project import grid, installed_methods, marked
 
-METHODS = {name: entry for name, entry in declared("methods").items() if entry.semantics["borrows"] != "file"}
+METHODS = {name: entry for name, entry in installed_methods().items() if entry.semantics["borrows"] != "file"}
 REMOVAL = {"units": grid(8), "fill": {"name": "zero", "fill": "zero", "options": {}}}
 QUICK = {
     **{name: {"units": "grid", "fill": "zero"} for name in METHODS if reads_masks(name)},
@@ -32,6 +32,8 @@ QUICK = {
     "smoothgrad": {"samples": 4},
     "smoothgrad_sq": {"samples": 4},
     "gradient_shap": {"samples": 32, "references": 4},
+    "shap_gradient": {"samples": 8, "references": 4},
+    "shap_partition": {"max_evals": 20},
     "occlusion": {"window": 8, "stride": 8},
     "ablation_cam": {"layer": "layer1"},
     "borrowed": {"model": "ce", "seed": 1},  # as planning resolves them
@@ -174,8 +176,10 @@ def small_memory(few, monkeypatch):
     assert hooks_of(few.encoder) == []
 
 
-NETWORK_METHODS = [
-    name for name, entry in METHODS.items() if "control" not in entry.semantics["families"] and not reads_masks(name)
+NETWORK_METHODS = [  # those of other packages make batches of their own
+    name
+    for name, entry in METHODS.items()
+    if "control" not in entry.semantics["families"] and not reads_masks(name) and entry.semantics["package"] is None
 ]
 
 

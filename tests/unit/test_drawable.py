@@ -12,9 +12,9 @@ from clxai.planning.config import check_values
 from clxai.planning.drawable import ACCEPTS, check_scope, methods_drawn, refusal, traits_of
 from clxai.planning.outputs import caption_of, check_drawable, figures_left_out, figures_of, methods_left_out, scope_of
 from clxai.registry import Declaration, checked_keywords, declared, files_of, keywords_of
-from project import changed, filled_config
+from project import changed, filled_config, installed_methods
 
-METHODS, REAL = declared("methods"), declared("figures")
+METHODS, REAL = installed_methods(), declared("figures")
 MADE_OF_OTHERS = {"borrowed", "degraded", "mean_map", "class_mean", "wrong_image", "wrong_class"}
 AGGREGATED = {"produces": "aggregated", "over": ["image"]}
 WORDS = {

@@ -26,7 +26,7 @@ from clxai.planning.outputs import figures_of
 from clxai.registry import declared
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from project import filled_config
+from project import filled_config, installed_methods
 
 CONFIG = filled_config()
 CONFIG["samples"]["training"] = {"images": 20, "split": "train"}  # of which some controls are made
@@ -38,8 +38,8 @@ def some(names):
     return st.lists(st.sampled_from(sorted(names)), min_size=1, max_size=3, unique=True)
 
 
-NEEDY = [name for name, entry in declared("methods").items() if entry.semantics["needs_evidence"] or name == "file"]
-WITHOUT_EVIDENCE = [name for name in declared("methods") if name not in NEEDY]
+NEEDY = [name for name, entry in installed_methods().items() if entry.semantics["needs_evidence"] or name == "file"]
+WITHOUT_EVIDENCE = [name for name in installed_methods() if name not in NEEDY]
 STUDIES = st.fixed_dictionaries(
     {
         "models": some(CONFIG["models"]),

@@ -18,9 +18,10 @@ way. "file", if its maps are a user's, see `brought`. removes: it removes units 
 `units` and `fill`, names of the config, by default the first of the study. reads_masks: the masks of the mask bank that it is a
 mean of or a regression on, by their law ("shapley", "bernoulli" or "leave_one_out"); its options `units` and `fill` say which
 bank, by default that of the study's first. masks_per_unit: how many fitted masks of that law it needs for each unit of an
-image. needs_evidence: works on data alone whose evidence is known. blind: the map knows nothing of the network that it is
-scored on; an explanation must exceed the best of these. options: allowed keys with their defaults; `layer` is one that the
-network declares, or `last`. at_most (may be left out): upper bounds of options, each a number or the name of another option.
+image. needs_evidence: works on data alone whose evidence is known. package: an optional one that it needs. blind: the map knows
+nothing of the network that it is scored on; an explanation must exceed the best of these. options: allowed keys with their
+defaults; `layer` is one that the network declares, or `last`. at_most (may be left out): upper bounds of options, each a number
+or the name of another option.
 """
 
 from collections.abc import Callable, Mapping
@@ -84,6 +85,7 @@ METHODS = Family(
         },
         "needs": {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "default": []},
         "needs_evidence": {"type": "boolean", "default": False},
+        "package": {"type": ["null", "string"], "default": None},
         "reads_masks": {"enum": ["nothing", "shapley", "bernoulli", "leave_one_out"], "default": "nothing"},
         "masks_per_unit": {"type": "integer", "minimum": 0, "default": 0},
         "removes": {"type": "boolean", "default": False},

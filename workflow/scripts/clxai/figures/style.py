@@ -36,6 +36,8 @@ _NAMES = {
     "smoothgrad": "SmoothGrad",
     "smoothgrad_sq": "SmoothGrad squared",
     "gradient_shap": "GradientSHAP",
+    "shap_gradient": "SHAP's gradients",
+    "shap_partition": "SHAP's partitions",
     "guided_grad_cam": "guided Grad-CAM",
     "occlusion": "occlusion",
     "grad_cam": "Grad-CAM",

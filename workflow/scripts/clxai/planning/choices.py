@@ -7,6 +7,7 @@ from clxai.errors import ClxaiError, unknown_name
 from clxai.names import NO_LOSS
 from clxai.networks.geometry import check_stem
 from clxai.options import check_options
+from clxai.packages import check_package
 from clxai.planning.contracts import check_cardinality, check_declaration
 from clxai.registry import (
     DATA_BOUNDS,
@@ -45,6 +46,7 @@ def chosen(config: Mapping[str, Any], family: str, name: str, where: str | None 
     if name in known and member != name:
         raise ClxaiError(f"{family}.{name}: {name!r} is a registered {what} and cannot stand for {member!r}; choose another name")
     if family == "methods":
+        check_package(member, known[member].semantics)
         check_declaration(member, known[member].semantics)
         check_cardinality(known[member].semantics, given, f"{family}.{name}")
     defaults = options_of(family, member)
