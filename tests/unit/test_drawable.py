@@ -77,6 +77,17 @@ def test_every_figure_draws_every_method_of_the_library_that_has_what_it_shows(c
     assert shown >= {"integrated_gradients", "lrp", "kernel_shap"}
 
 
+@pytest.mark.parametrize("payload", vocabularies.STRUCTURED)
+def test_figures_of_maps_refuse_what_is_no_map(config, payload):
+    """Whatever else it is: a table or a counterfactual has no order of units that could be flipped, and no pixels to colour."""
+    other = {**traits_of(config, "integrated_gradients"), "payloads": (payload,)}
+    of_maps = [name for name, entry in REAL.items() if "attributions" in entry.semantics["payloads"]]
+    assert {"srg", "ranking", "fills", "deletion", "gallery", "overlay", "quality", "trajectories"} <= {*of_maps}
+    for name in of_maps:
+        found = refusal(REAL[name].semantics, other)
+        assert (found.keyword, found.words) == ("payloads", f"its payload: {payload}; accepted: attributions")
+
+
 @pytest.mark.parametrize("keyword", ACCEPTS)
 def test_figure_draws_a_method_if_they_have_a_word_in_common(keyword):
     """Over all words that a method may have and all that a figure may accept, one or two of each."""
