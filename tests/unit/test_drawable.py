@@ -10,6 +10,7 @@ from clxai.figures.base import FIGURES
 from clxai.planning import params
 from clxai.planning.config import check_values
 from clxai.planning.drawable import ACCEPTS, check_scope, methods_drawn, refusal, traits_of
+from clxai.planning.extents import channels_of
 from clxai.planning.outputs import caption_of, check_drawable, figures_left_out, figures_of, methods_left_out, scope_of
 from clxai.registry import Declaration, checked_keywords, declared, files_of, keywords_of
 from project import changed, filled_config, installed_methods
@@ -202,6 +203,11 @@ def test_images_with_other_channels_than_a_figure_draws_are_refused(invented):
     colours = {"datasets.digits.source": "folder", "datasets.digits.path": "."}
     assert "invented" not in figures_left_out(changed(config, colours))
     assert "invented" in figures_left_out(changed(config, {**colours, "datasets.digits.grey": True}))
+
+
+@pytest.mark.parametrize("source", ["npz", "folder", "digit"])
+def test_data_set_that_is_wrong_is_left_to_its_own_check(config, source):
+    assert channels_of({**config["datasets"]["digits"], "source": source, "path": None}) is None
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -65,7 +65,13 @@ def parts_of(entry: Mapping[str, Any]) -> int:
 
 
 def channels_of(entry: Mapping[str, Any]) -> int | None:
-    """Return how many channels the images of an entry have; None where its source cannot tell before they are prepared."""
+    """Return how many channels the images of an entry have; None where its source cannot tell before they are prepared.
+
+    Nor can it of an entry that lacks what its source needs, or has none: the check of the data set says so.
+    """
+    source = declared("sources").get(entry["source"])
+    if source is None or not all(entry[key] for key in source.semantics["needs"]):
+        return None
     told = _told(entry, "channels")
     return told(entry) if told else None
 

@@ -127,7 +127,8 @@ def _lacking(config: Mapping[str, Any], name: str, absent: Mapping[str, str]) ->
         return reasons[0]
     if semantics["cross"] and not config["statistics"]["cross"]:
         return "shows explanations of one head scored by another: set statistics.cross to true"
-    refused = channels_refused(semantics, {one: channels_of(config["datasets"][one]) for one in config["study"]["datasets"]})
+    datasets = config["study"]["datasets"] if semantics["channels"] else ()
+    refused = channels_refused(semantics, {one: channels_of(config["datasets"][one]) for one in datasets})
     if refused is not None:
         return f"{refused}: take another data set"
     if not methods_drawn(config, name):
