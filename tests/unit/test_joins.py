@@ -184,7 +184,7 @@ def summarised(results):
         "heads": files(results, "{model}/seed{seed}/heads/metrics.csv", **pairs),
         "records": files(results, "{model}/seed{seed}/training.json", **pairs),
     }
-    names = ("images", "summary", "curves", "contrasts", "power", "variance", "maps", "heads", "models")
+    names = ("images", "summary", "curves", "contrasts", "power", "variance", "maps", "methods", "heads", "models")
     outputs = Named(**{name: str(results / "tables" / f"{name}.csv") for name in names})
     run_script("summarise", SETTINGS, sources, outputs)
     return {name: read_table(getattr(outputs, name)) for name in names}
