@@ -101,7 +101,7 @@ def test_completeness_is_reported_against_the_mean_of_the_references_with_its_er
     found = explained(problem, 128)
     expected = found.maps.sum(dim=(1, 2, 3)) - (own - other.mean(dim=1))
     torch.testing.assert_close(found.extras["convergence_delta"], expected, rtol=1e-3, atol=2e-3)
-    assert (expected.abs() < 4 * found.extras["sampling_error"]).all(), "the standard error is a bound"
+    assert (expected.abs() < 4 * found.extras["sampling_error"]).all(), "draws are spread evenly"
     assert (found.extras["completeness_error"] < 0.2).all()
 
 

@@ -1,7 +1,7 @@
 """Expected gradients: integrated gradients from training images instead of one baseline, by one point of each path.
 
-All randomness is keyed by seed and image. Each image is compared with references in an order of its own, one at each of the
-strata of the path, so that positions and references both are spread evenly (a Latin hypercube).
+All randomness is keyed by seed and image. One place is drawn from each of as many strata of the path as there are samples, and
+the references take turns, in an order of the image's own, so that the places of each reference are as far apart as can be.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ _NAME = "gradient_shap"
         "completeness_error": {"axes": ("image",), "unit": "1"},
         "sampling_error": {"axes": ("image",), "unit": "nat"},
     },
-    options={"samples": 128, "references": 128},
+    options={"samples": 128, "references": 32},
     at_most={"references": "training_images"},
     at_least={"samples": 32, "references": 2},
 )
@@ -43,8 +43,8 @@ def gradient_shap(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     """Mean of (x - b) * dm/dx(b + a (x - b)) over training images b and a in [0, 1] [Erion et al. 2021].
 
     In expectation the map adds up to m(x) less the mean of m(b) over the references. `convergence_delta` is what the sum has
-    more than that, `sampling_error` the standard error of the sum, as if all draws were independent: a bound, since they are
-    spread evenly [Owen 1997]. Neighbours of heads that search stay those of x.
+    more than that, `sampling_error` the standard error of the sum were all draws independent: too large, since they are spread
+    evenly. Neighbours of heads that search stay those of x.
     """
     samples, inputs = options["samples"], problem.inputs.detach()
     place, reference = _draws(problem, samples)
@@ -75,8 +75,8 @@ def _draws(problem: Problem, samples: int) -> tuple[Float[Tensor, "image sample"
 
     strata = torch.arange(samples, device=problem.index.device)
     place = (strata + numbers("place", samples)) / samples
-    order = numbers("reference", n_references).argsort(dim=1)[:, strata % n_references]
-    return place, order.gather(1, numbers("stratum", samples).argsort(dim=1))
+    order = numbers("reference", n_references).argsort(dim=1)
+    return place, order[:, strata % n_references]  # each reference at places as far apart as can be
 
 
 def _summed(contributions: Any, samples: int, problem: Problem) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,7 @@ from clxai.runtime.memory import at_once
     package="shap",
     baseline_cardinality="set",
     reduction="sum",
-    options={"samples": 200, "references": 128},
+    options={"samples": 200, "references": 32},
     at_most={"references": "training_images"},
     at_least={"references": 2},
 )
