@@ -52,7 +52,10 @@ def test_sensible_config_passes(config, case):
 
 # name: (changes, what the message must hold, in this order)
 WRONG = {
-    "unknown section": ({"flippings": {}}, ["config: unknown key 'flippings'", "Did you mean 'flipping'?", "Known: analyses, checks"]),
+    "unknown section": (
+        {"flippings": {}},
+        ["config: unknown key 'flippings'", "Did you mean 'flipping'?", "Known: analyses, checks"],
+    ),
     "unknown key of study": ({"study.sedes": [0]}, ["study: unknown key 'sedes'", "Did you mean 'seeds'?", "models"]),
     "unknown key of flipping": ({"flipping.step": 4}, ["flipping: unknown key 'step'", "Did you mean 'steps'?"]),
     "unknown key of a data set": ({"datasets.digits.sizes": 8}, ["datasets.digits: unknown key 'sizes'", "'size'"]),

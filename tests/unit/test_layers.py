@@ -14,7 +14,7 @@ FILES = sorted(LIBRARY.rglob("*.py"))
 # any layer that need no torch, and is imported by the command alone, which stands on everything and on which nothing stands.
 LAYERS = (
     ("errors", "names", "keys", "vocabularies"),
-    ("randomness", "registry"),
+    ("randomness", "registry", "packages"),
     ("options",),
     ("runtime",),
     ("data",),
@@ -26,7 +26,7 @@ LAYERS = (
     ("runs",),
     ("mask_bank",),
     ("attribution",),
-    ("analyses",),
+    ("analyses", "stability"),
     ("flipping",),
     ("design",),
     ("measures",),

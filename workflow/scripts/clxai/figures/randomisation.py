@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from clxai.figures.base import Study, figure
 from clxai.figures.panels import BEST_CONTROL, legend
 from clxai.figures.style import PAGE_WIDTH, look_of, title
+from clxai.measures.reinitialised import LABELS
 from clxai.names import ALL, REFERENCE
 
 _ABREAST = 3  # models
-_TRAINED, _LABELS = "trained", "labels"
+_TRAINED = "trained"
 _WORTH = "worth"  # of a map to the trained network, its SRG there
 _SIMILAR = {"spearman": "rank correlation", "ssim": "SSIM"}
 _MAGNITUDES = plt.Line2D([], [], color="0.35", ls="--", lw=1, label="of magnitudes")
@@ -88,7 +89,7 @@ def _controls(study: Study, model: str, head: str) -> pd.DataFrame:
 
 def _cascade(random: pd.Series) -> list[str]:
     """Return what is random at each step from nothing to the most, each a part of the next; others stand beside it."""
-    sets = {name: {*name.split("+")} for name in random.unique() if name not in (_TRAINED, _LABELS)}
+    sets = {name: {*name.split("+")} for name in random.unique() if name not in (_TRAINED, LABELS)}
     chain: list[str] = []
     for name in sorted(sets, key=lambda one: len(sets[one]), reverse=True):
         if not chain or sets[name] < sets[chain[-1]]:
@@ -109,12 +110,12 @@ def _panel(axis: Axes, rows: pd.DataFrame, measure: str, methods: Sequence[str],
             thin = 0.8 if which != measure else 1.3
             axis.plot(line["place"] + shift, line["mean"], color=look["color"], ls=dash, lw=thin)
             beside = own[~own["random"].isin(steps)]
-            beside = beside.assign(place=beside["random"].map({**added, _LABELS: len(steps)}))
+            beside = beside.assign(place=beside["random"].map({**added, LABELS: len(steps)}))
             if which == measure:
                 _intervals(axis, line, shift, {"color": look["color"], "marker": look["marker"], "ms": 3.5})
                 _intervals(axis, beside, shift, {"color": look["color"], "marker": "D", "mfc": "none", "ms": 3.5})
     names = [_TRAINED, *(title(name.split("+")[-1]) for name in steps[1:])]
-    names += ["permuted labels"] if (rows["random"] == _LABELS).any() else []
+    names += ["permuted labels"] if (rows["random"] == LABELS).any() else []
     axis.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axis.axhline(0, color="0.7", lw=0.8, zorder=0)
 

@@ -16,8 +16,8 @@ from numpy import ndarray
 
 from clxai.design import joined
 from clxai.flipping.schema import UNIT
+from clxai.measures.reinitialised import parts_of
 from clxai.measures.rows import mean_columns
-from clxai.measures.trust.randomisation import parts_of
 from clxai.names import ALL
 from clxai.runtime.artefacts import read_arrays
 from clxai.units.base import Cut

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from clxai.errors import ClxaiError
+from clxai.measures.reinitialised import LABELS
 from clxai.planning.choices import network_of
 from clxai.planning.needed import STEM
 from clxai.registry import declaration_of
 
 CASCADING, INDEPENDENT = "cascading", "independent"
-LABELS = "labels"  # what is random of a model that learnt permuted labels
 LEAST = 3  # re-initialisations, below which nothing is said
 _WORDS = {CASCADING: "down_to", INDEPENDENT: "only"}
 # What a copy must share with its model, so that the weights fit.

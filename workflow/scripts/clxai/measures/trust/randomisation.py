@@ -6,9 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from clxai.measures.reinitialised import parts_of
 from clxai.measures.trust.base import INSTRUMENTS, Method, Panel, trust
-
-LABELS = "labels"  # what is random of a network that learnt permuted labels
 
 
 @trust("randomisation", better=1, null=0.0, needs=["randomised"])
@@ -39,8 +38,3 @@ def _most(lent: list[Method], model: str) -> list[str]:
     """Return for each method that is tested the lent map of the copy in which the most parts were drawn anew."""
     ordered = sorted(lent, key=lambda one: len(parts_of(one.randomised[model])))
     return list({str(one.options["of"]): one.name for one in ordered}.values())
-
-
-def parts_of(random: str) -> list[str]:
-    """Return the parts of a network that were drawn anew; none where its labels were random."""
-    return [] if random == LABELS else random.split("+")
