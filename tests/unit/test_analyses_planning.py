@@ -9,9 +9,10 @@ from clxai.errors import ClxaiError
 from clxai.planning import params
 from clxai.planning.analyses import analysed
 from clxai.planning.config import check_schema
+from clxai.planning.filling import merged
 from clxai.planning.usage import members
 from clxai.registry import declared
-from project import SCHEMA, changed, check
+from project import ROOT, SCHEMA, changed, check
 
 JOB = SimpleNamespace(dataset="digits", model="ce", seed="2", sample="evaluation")
 
@@ -123,3 +124,11 @@ def test_analyses_are_a_list_of_names(study):
 
 def test_members_are_those_of_the_family():
     assert set(declared("analyses")) == set(ANALYSES)
+
+
+def test_config_with_all_analyses_is_accepted_and_names_them_all():
+    config = merged(
+        [ROOT / "config" / name for name in ("config.yaml", "analyses.yaml")], ROOT / "workflow/schemas/config.schema.yaml"
+    )
+    assert set(config["study"]["analyses"]) == set(declared("analyses"))
+    assert analysed(config)["tcav"] == "further" and analysed(config)["spatial_patching"] == "evaluation"
