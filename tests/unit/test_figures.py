@@ -254,6 +254,23 @@ def test_srg_shows_each_method_and_cell_with_its_interval(figure_of):
     assert [label.get_text() for label in axis.get_xticklabels()] == [title(head) for _, head in CELLS]
 
 
+def test_srg_boxes_the_best_control_of_each_column(tables):
+    axis = FIGURES["srg"].definition(replace(tables, blind=["random", "saliency"], controls=["random"])).axes[0]
+    corners = [(int(box.get_x()), int(box.get_y())) for box in axis.patches]
+    assert corners == [(column, 2) for column in range(5)]  # random, the last row, is the higher one of the two
+    plt.close("all")
+
+
+def test_ranking_and_fills_show_the_best_control_that_is_not_among_their_methods(tables):
+    few = replace(tables, methods=["saliency", "lrp"], blind=["random"])
+    for name, share in (("ranking", 0.5), ("fills", 1.0)):
+        axis = FIGURES[name].definition(few, **FIGURES[name].semantics["options"]).axes[0]
+        head = HEADS[0] if name == "ranking" else "knn"
+        dashed = {round(line.get_xdata()[0], 6) for line in axis.lines if line.get_linestyle() == "--"}
+        assert dashed == {round(share * number(model, head, head, "random", "zero", "srg_matched"), 6) for model in MODELS}
+    plt.close("all")
+
+
 def test_method_that_a_model_lacks_leaves_its_place_empty(tables):
     for name in ("summary", "curves"):
         table = tables.tables[name]
