@@ -257,6 +257,12 @@ def test_summarise_gives_every_share_of_maps_its_own_names(summarised):
             assert row[name] == pytest.approx(code_of(*run) + head, abs=1e-6)
 
 
+def test_summarise_gives_every_method_its_own_name(summarised):
+    table = summarised["methods"]
+    assert table["method"].tolist() == table["member"].tolist() == sorted(METHODS)
+    assert table["n_maps"].tolist() == [6 * 2 * 2] * len(METHODS)  # runs, heads and images
+
+
 def test_check_study_gives_every_explanation_its_own_names(results, summarised):
     limits = {"completeness": 10.0, "lrp_conservation": [-10.0, 10.0], "alpha": 1e-300, "accuracy": 0.0, "warn": []}
     limits |= {"degenerate_share": 1.0, "oracle": 0.0, "leak": 1.0}
