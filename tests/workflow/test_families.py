@@ -48,7 +48,7 @@ ADDITIONS = {
     ),
     "analyses/typical.py": (
         replaced(("grad_cam]", "grad_cam]\n  analyses: [typical]")),
-        {"analyse": 2, "summarise_analyses": 1},
+        {"analyse": 2, "summarise_analyses": 1, "plot_figure": 1},
     ),
     "fills/checkered.py": (replaced(("fills: [mean, noise]", "fills: [mean, checkered]")), {"flip": 6, **AFTER_CURVES}),
     "units/quarters.py": (
