@@ -152,3 +152,8 @@ def test_every_item_of_the_report_has_a_caption():
     named = {f"table_{name}.rst" for name in re.findall(r'\btable\("(\w+)"\)', rules)}
     named |= set(re.findall(r"workflow/report/(\w+\.rst)", rules))
     assert named == {path.name for path in (ROOT / "workflow" / "report").glob("*.rst")} - {"workflow.rst"}
+
+
+def test_readme_names_every_config():
+    readme = (ROOT / "README.md").read_text()
+    assert [path.name for path in sorted((ROOT / "config").glob("*.yaml")) if f"`{path.name}`" not in readme] == ["config.yaml"]
