@@ -7,6 +7,8 @@ from clxai.planning.outputs import banks_measured, metrics_of
 from clxai.registry import declared
 from project import ROOT
 
+pytestmark = pytest.mark.xdist_group("everything")  # one config at a time serves all
+
 CONFIGS = {"digits": ["everything_digits"], "fashion": ["everything_digits", "everything_fashion"]}
 LISTED = {"methods": ("study", "methods"), "heads": ("study", "heads"), "fills": ("flipping", "fills")}
 

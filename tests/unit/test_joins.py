@@ -21,6 +21,8 @@ from clxai.runtime.artefacts import read_table, write_arrays, write_record, writ
 from matplotlib.figure import Figure
 from project import ROOT
 
+pytestmark = pytest.mark.xdist_group("joins")  # one set of tables serves all
+
 MODELS, SEEDS, METHODS = ["supcon", "ce", "ce_matched"], [3, 0], ["lrp", "random", "saliency"]
 HEADS, FILLS, IMAGES, UNITS = ["knn", "linear"], ["zero", "mean"], [7, 3], ["slic", "grid"]
 SETTINGS = {"models": MODELS, "seeds": SEEDS, "methods": METHODS, "bootstrap_draws": 100, "seed": 0}

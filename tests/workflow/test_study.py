@@ -40,7 +40,7 @@ def test_trust_measures_are_there_or_left_out_with_a_reason(finished):
     found, left_out = rows(tables / "trust.csv"), rows(tables / "trust_left_out.csv")
     assert {row["ci_over"] for row in found} == {"images"}  # of one training
     assert {"agreement", "replication", "reliability"} <= {row["measure"] for row in found}
-    assert {row["needs"] for row in left_out} == {"oracle", "borrowed", "degraded", "class_code", "references"}
+    assert {row["needs"] for row in left_out} == {"oracle", "borrowed", "degraded", "class_code", "references", "randomised"}
     assert {row["measure"] for row in found}.isdisjoint(row["measure"] for row in left_out)
     assert {(row["model"], row["minus"]) for row in rows(tables / "trust_contrasts.csv")} == {("supcon", "ce")}
     assert {row["n_routes"] for row in rows(tables / "trust_claims.csv")} == {"4"}  # no search of orders, no NAOPC
@@ -88,12 +88,12 @@ def test_every_method_is_described_in_a_table_a_page_and_beside_its_maps(finishe
     home = finished.folder / "results/studies/tiny/digits"
     table = read_table(home / "tables/methods.csv").set_index("method")
     assert list(table.index) == ["grad_cam", "random", "saliency"]
-    assert table.loc["grad_cam", ["families", "aligned_to", "options"]].tolist() == ["cam, gradient", "layer", "layer: layer4"]
+    assert table.loc["grad_cam", ["families", "aligned_to", "options"]].tolist() == ["cam, gradient", "layer", "layer: layer3"]
     assert table.loc["random", ["signed", "seeding", "n_maps"]].tolist() == [0, "keyed", 2 * 12 + 12]  # softmax and knn, knn
     page = (home / "methods.html").read_text()
     assert all(f"<code>{method}</code>" in page for method in table.index)
     record = read_record(finished.folder / "results/digits/ce/seed0/attributions/evaluation/grad_cam.json")
-    assert record["meaning"]["option_layer"] == "layer4"
+    assert record["meaning"]["option_layer"] == "layer3"
     assert record["maps"]["knn"].keys() == {"not_finite", "constant", "all_zero"}
 
 
