@@ -60,12 +60,14 @@ def through_slurm(cluster, tmp_path_factory):
     return project
 
 
+@pytest.mark.campaign
 def test_tables_equal_those_of_a_plain_run(through_slurm, finished):
     pattern = "results/studies/tiny/digits/tables/*.csv"
     assert len(contents(finished.folder, pattern)) == 15
     assert contents(through_slurm.folder, pattern) == contents(finished.folder, pattern)
 
 
+@pytest.mark.campaign
 def test_jobs_ask_for_gpu_memory_and_time(through_slurm, cluster):
     """Rules that are not named here ran beside Snakemake."""
     asked = {
@@ -76,10 +78,12 @@ def test_jobs_ask_for_gpu_memory_and_time(through_slurm, cluster):
     assert asked == ASKED
 
 
+@pytest.mark.campaign
 def test_logs_of_slurm_are_kept_for_failed_jobs_alone(through_slurm):
     assert list((through_slurm.folder / ".snakemake").glob("slurm_logs/**/*.log")) == []
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("profile", ["default", "workstation", "slurm"])
 def test_study_finished_by_slurm_has_nothing_to_do(through_slurm, profile):
     assert through_slurm.planned("tables_all", "--workflow-profile", f"profiles/{profile}") == {}

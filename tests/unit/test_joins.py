@@ -15,7 +15,7 @@ import pytest
 import xarray
 from clxai.data.datasets import crc32_of
 from clxai.figures import gallery, style, trajectories
-from clxai.measures.metrics.base import METRICS
+from clxai.measures.identities import CHECKED_METRICS
 from clxai.runtime import logs
 from clxai.runtime.artefacts import read_table, write_arrays, write_record, write_table
 from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ SETTINGS |= {
 }
 SETTINGS |= {
     "units": UNITS,
-    "metrics": list(METRICS),
+    "metrics": [*CHECKED_METRICS, "infidelity"],
     "contrasts": [["supcon", "ce"], ["ce_matched", "ce"]],
     "margin": 0.05,
     "cross": True,
