@@ -237,7 +237,8 @@ def examples():
 
 def science(folder):
     """The bytes of every artefact of science below results/: no logs, benchmarks, figures."""
-    files = sorted(path for path in (folder / "results").rglob("*") if path.suffix in {".npy", ".nc", ".safetensors", ".csv"})
+    kinds = {".npy", ".nc", ".safetensors", ".csv"}
+    files = sorted(path for path in (folder / "results").rglob("*") if path.suffix in kinds and "benchmarks" not in path.parts)
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
