@@ -14,7 +14,7 @@ FILES = sorted(LIBRARY.rglob("*.py"))
 # any layer that need no torch, and is imported by the command alone, which stands on everything and on which nothing stands.
 LAYERS = (
     ("errors", "names", "keys", "vocabularies"),
-    ("randomness", "registry", "packages"),
+    ("randomness", "registry", "packages", "ranks"),
     ("options",),
     ("runtime",),
     ("data",),

@@ -10,7 +10,7 @@ from clxai.measures.trust.assessing import assess_study, left_out_table, trust_c
 from clxai.measures.trust.base import TRUST, Method, alone
 from clxai.measures.trust.intervals import draws_of, measure, summarise
 from clxai.measures.trust.panels import own_scores, panels_of
-from clxai.measures.trust.ranks import mean_ranks, spearman
+from clxai.ranks import mean_ranks, spearman
 from project import row_of
 from scipy.special import stdtrit
 from scipy.stats import rankdata, spearmanr

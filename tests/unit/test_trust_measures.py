@@ -15,11 +15,11 @@ from clxai.measures.trust.encoding import encoding
 from clxai.measures.trust.intervals import Measured, draws_of, measure, summarise
 from clxai.measures.trust.oracle import oracle, oracle_order
 from clxai.measures.trust.randomisation import randomisation
-from clxai.measures.trust.ranks import mean_ranks, pairwise_spearman
 from clxai.measures.trust.references import references
 from clxai.measures.trust.reliability import generalisability, method_variances, ordinal_alpha, relative_g, reliability
 from clxai.measures.trust.replication import halves, replication
 from clxai.measures.trust.specificity import specificity
+from clxai.ranks import mean_ranks, pairwise_spearman
 from scipy.stats import friedmanchisquare, spearmanr
 
 RANKED = tuple("abcdefg")

@@ -19,6 +19,7 @@ from clxai.flipping.schema import UNIT
 from clxai.measures.reinitialised import parts_of
 from clxai.measures.rows import mean_columns
 from clxai.names import ALL
+from clxai.ranks import rank_correlation
 from clxai.runtime.artefacts import read_arrays
 from clxai.units.base import Cut
 
@@ -77,7 +78,7 @@ def similarities(own: Maps, other: Maps, cuts: Mapping[str, Cut]) -> Iterator[tu
     """
     for suffix, (one, two) in {"": (own, other), "_abs": (np.abs(own), np.abs(other))}.items():
         for units, cut in cuts.items():
-            yield units, f"spearman{suffix}", _correlation(*(_unit_means(values, cut) for values in (one, two)))
+            yield units, f"spearman{suffix}", rank_correlation(*(_unit_means(values, cut) for values in (one, two)))
         yield ALL, f"ssim{suffix}", structural_similarity(one, two)
 
 
@@ -104,17 +105,6 @@ def _scaled(values: Maps) -> Maps:
 
 def _unit_means(values: Maps, cut: Cut) -> Float[ndarray, "head image unit"]:
     return np.stack([cut.scores(torch.from_numpy(np.ascontiguousarray(of_head))).double().numpy() for of_head in values])
-
-
-def _correlation(one: Float[ndarray, "head image unit"], two: Float[ndarray, "head image unit"]) -> Found:
-    """Return Spearman's correlation along units, mean ranks for ties; places that are NaN in both are no units."""
-    from scipy.stats import rankdata
-
-    ranks = [rankdata(values, axis=-1, nan_policy="omit") for values in (one, two)]
-    centred = [values - np.nanmean(values, axis=-1, keepdims=True) for values in ranks]
-    length = np.sqrt(np.nansum(centred[0] ** 2, -1) * np.nansum(centred[1] ** 2, -1))
-    same = (np.isnan(one) == np.isnan(two)).all(-1) & (length > 0)
-    return np.where(same, np.nansum(centred[0] * centred[1], -1) / np.where(length > 0, length, 1), np.nan)
 
 
 def _over_seeds(pairs: Sequence[Sequence[xarray.DataArray]], cuts: Mapping[str, Cut]) -> dict[tuple[str, str], ndarray]:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from clxai.measures.trust.base import INSTRUMENTS, Panel, trust
-from clxai.measures.trust.ranks import Number, mean_ranks, pairwise_spearman
+from clxai.ranks import Number, mean_ranks, pairwise_spearman
 
 
 @trust("agreement", better=1, null=0.0, low=-1, high=1, needs=["setups", "ranking"], across=True)

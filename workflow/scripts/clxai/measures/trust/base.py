@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from clxai.errors import ClxaiError
-from clxai.measures.trust.ranks import mean_ranks
+from clxai.ranks import mean_ranks
 from clxai.registry import Family
 
 TRUST = Family(

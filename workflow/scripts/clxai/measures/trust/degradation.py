@@ -6,7 +6,7 @@ import numpy as np
 from numpy import ndarray
 
 from clxai.measures.trust.base import INSTRUMENTS, Panel, capped, trust
-from clxai.measures.trust.ranks import spearman
+from clxai.ranks import spearman
 
 
 @trust("degradation", better=1, null=0.0, low=-1, high=1, needs=["degraded"])

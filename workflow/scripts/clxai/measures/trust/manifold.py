@@ -8,8 +8,8 @@ from numpy import ndarray
 
 from clxai.measures.trust.base import Panel, trust
 from clxai.measures.trust.means import defined_parts, mean_over
-from clxai.measures.trust.ranks import spearman
 from clxai.names import REFERENCE
+from clxai.ranks import spearman
 
 SHARES = {"bank": "off_manifold_share", "mahalanobis": "off_manifold_share_mahalanobis"}
 

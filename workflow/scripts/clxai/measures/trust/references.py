@@ -6,7 +6,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from clxai.measures.trust.base import INSTRUMENTS, Method, Panel, capped, trust
-from clxai.measures.trust.ranks import spearman
+from clxai.ranks import spearman
 
 
 @trust("references", better=1, null=0.0, low=-1, high=1, needs=["references", "ranking"])

@@ -9,7 +9,7 @@ from numpy import ndarray
 
 from clxai.keys import key_of
 from clxai.measures.trust.base import INSTRUMENTS, Panel, trust
-from clxai.measures.trust.ranks import mean_ranks, standardised
+from clxai.ranks import mean_ranks, standardised
 
 LEAST_SEEDS = 4  # that make halves of several
 

@@ -34,3 +34,17 @@ def pairwise_spearman(values: Float[ndarray, "*batch judge item"]) -> Number:
     units = standardised(mean_ranks(values))
     both = units @ np.swapaxes(units, -1, -2)
     return both[..., *np.triu_indices(both.shape[-1], 1)].mean(-1)
+
+
+def rank_correlation(first: Float[ndarray, "*batch item"], second: Float[ndarray, "*batch item"]) -> Number:
+    """Return Spearman's rank correlation along the last axis, mean ranks for ties; quick for many items, as units and channels.
+
+    Places that are NaN in both are no items. NaN where one side is constant, or not defined in other places than the other.
+    """
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(values, axis=-1, nan_policy="omit") for values in (first, second)]
+    centred = [values - np.nanmean(values, axis=-1, keepdims=True) for values in ranks]
+    length = np.sqrt(np.nansum(centred[0] ** 2, -1) * np.nansum(centred[1] ** 2, -1))
+    same = (np.isnan(first) == np.isnan(second)).all(-1) & (length > 0)
+    return np.where(same, np.nansum(centred[0] * centred[1], -1) / np.where(length > 0, length, 1), np.nan)
