@@ -12,8 +12,8 @@ from clxai.analyses.base import View
 from clxai.data.batches import ImageStore, in_unit_range
 from clxai.errors import ClxaiError
 from clxai.heads.base import log_odds
-from clxai.networks.base import NETWORKS
 from clxai.networks.inference import Encoder
+from clxai.networks.replaying import embedded_from
 from clxai.runs import Run
 from clxai.runtime.chunks import in_chunks
 from clxai.runtime.memory import at_once
@@ -65,28 +65,6 @@ def layer_maps(encoder: Encoder, images: Float[Tensor, "image colour py px"], la
     with captured(encoder, [layer]) as found:
         encoder(images)
     return found[layer]
-
-
-@torch.no_grad()
-def embedded_from(encoder: Encoder, layer: str, maps: Float[Tensor, "row channel y x"]) -> Float[Tensor, "row feature"]:
-    """Return the embeddings that follow from activations of a layer; what stands before it sees the smallest black images."""
-    backbone, black = encoder.backbone, torch.zeros(len(maps), len(encoder.mean), *_smallest(encoder), device=maps.device)
-    given = maps.contiguous(memory_format=backbone.layout)
-    hook = backbone.get_submodule(layer).register_forward_hook(lambda module, inputs, output: given)
-    try:
-        return backbone(black)
-    finally:
-        hook.remove()
-
-
-def _smallest(encoder: Encoder) -> tuple[int, int]:
-    """Return height and width of the smallest images that a network takes."""
-    declared, own = NETWORKS[encoder.architecture.network].semantics, encoder.architecture
-    if declared["size"] is not None:
-        return own.shape
-    least = declared["smallest"]
-    side = least[own.options["stem"]] if isinstance(least, Mapping) else least
-    return side, side
 
 
 def check_cut(encoder: Encoder, layer: str, images: Float[Tensor, "image colour py px"]) -> None:

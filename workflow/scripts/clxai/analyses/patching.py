@@ -7,11 +7,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from clxai.analyses.activations import check_cut, embedded_from, layer_maps, layer_slopes
+from clxai.analyses.activations import check_cut, layer_maps, layer_slopes
 from clxai.analyses.base import Payload, View, analysis
 from clxai.data.batches import ImageStore
 from clxai.fills.base import Bank, fill_images
 from clxai.heads.base import log_odds
+from clxai.networks.replaying import embedded_from
+from clxai.ranks import rank_correlation
 from clxai.runtime.chunks import in_chunks
 from clxai.runtime.memory import at_once
 
@@ -100,7 +102,7 @@ def channel_patching(view: View, options: Mapping[str, Any]) -> Payload:
 
     slopes = layer_slopes(view, [layer], estimates)
     estimated = torch.stack([slopes[name][layer] for name in view.heads])  # [head, image, estimate, channel]
-    agreement = [_spearman(importance, estimated[:, :, place]) for place in range(2)]
+    agreement = [rank_correlation(importance.cpu().numpy(), estimated[:, :, place].cpu().numpy()) for place in range(2)]
     values = {"importance": importance, "rank_agreement_grad_cam": agreement[0], "rank_agreement_first_order": agreement[1]}
     return Payload(values)
 
@@ -147,13 +149,3 @@ def _log_odds_of(
     rows = torch.arange(n_images * n_versions, device=embeddings.device)
     parts = in_chunks(compute, rows, at_once("copies", view.run.data.images.shape), "patching")
     return torch.cat(parts).T.unflatten(1, (n_images, n_versions))
-
-
-def _spearman(one: Float[Tensor, "*batch channel"], other: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch"]:
-    """Return the rank correlation along the last axis, ties at their mean rank; NaN where one side is constant."""
-    from scipy.stats import rankdata
-
-    ranks = [torch.from_numpy(rankdata(values.cpu().numpy(), axis=-1)) for values in (one, other)]
-    ranks = [values - values.mean(dim=-1, keepdim=True) for values in ranks]
-    length = ranks[0].norm(dim=-1) * ranks[1].norm(dim=-1)
-    return torch.where(length > 0, (ranks[0] * ranks[1]).sum(-1) / length, torch.nan)

@@ -1,20 +1,20 @@
 """Ablation-CAM: channels of a layer weighed by what the log-odds lose without them; no gradients.
 
-The layer is computed once. Then only what follows it is: its output is replaced by copies that lack one channel each, of all
-images and channels together.
+The layer is computed once. Then only what follows it is, from copies that lack one channel each, of all images and channels
+together.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from captum import attr
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from clxai.attribution.base import Explanation, Problem, layer_name, layer_of, method
 from clxai.errors import ClxaiError
+from clxai.networks.replaying import embedded_from
 from clxai.runtime.chunks import in_chunks
 from clxai.runtime.memory import at_once
 
@@ -31,11 +31,11 @@ def ablation_cam(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 
     Raises ClxaiError if the log-odds depend on more of the network than the layer's output.
     """
-    layer = layer_of(problem.encoder, options["layer"])
-    captured = attr.LayerActivation(problem.log_odds, layer)
+    layer = layer_name(problem.encoder, options["layer"])
+    captured = attr.LayerActivation(problem.log_odds, layer_of(problem.encoder, layer))
     activation = captured.attribute(problem.inputs, additional_forward_args=(problem.rows,)).detach()
     intact = _after(problem, layer, activation, problem.rows)
-    _check_replayed(problem, intact, layer_name(problem.encoder, options["layer"]))
+    _check_replayed(problem, intact, layer)
     image, channel = activation.flatten(2).any(dim=2).nonzero().unbind(dim=1)
 
     def lost(some: Int[Tensor, " copy"]) -> Float[Tensor, " copy"]:
@@ -52,32 +52,11 @@ def ablation_cam(problem: Problem, options: Mapping[str, Any]) -> Explanation:
 
 
 def _after(
-    problem: Problem, layer: nn.Module, activation: Float[Tensor, "row feature y x"], rows: Int[Tensor, " row"]
+    problem: Problem, layer: str, activation: Float[Tensor, "row feature y x"], rows: Int[Tensor, " row"]
 ) -> Float[Tensor, " row"]:
     """Return the log-odds of rows whose layer puts out this."""
-    with _from_layer_on(problem.encoder.backbone, layer, activation):
-        embeddings = problem.encoder.backbone(problem.inputs[:1].detach().expand(len(rows), -1, -1, -1))
+    embeddings = embedded_from(problem.encoder, layer, activation)
     return problem.point_log_odds(problem.head.points(embeddings), rows)
-
-
-@contextmanager
-def _from_layer_on(backbone: nn.Module, layer: nn.Module, activation: Tensor) -> Iterator[None]:
-    """Make a layer put out this whatever it is given, and what comes before it run for one row: its result is not used."""
-    begun = []
-
-    def one_row(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        if begun:
-            return None
-        begun.append(module)
-        return tuple(tensor[:1] for tensor in inputs)
-
-    hooks = [module.register_forward_pre_hook(one_row) for module in backbone.children()]
-    hooks.append(layer.register_forward_hook(lambda module, inputs, output: activation))
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _check_replayed(problem: Problem, intact: Tensor, name: str) -> None:
