@@ -1,8 +1,19 @@
-"""How well the values of a map add up to what it is to distribute."""
+"""What the values of a map are to add up to, and how well they do."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from clxai.attribution.base import Problem
+from clxai.runtime.chunks import in_chunks
+from clxai.runtime.memory import at_once
+
+
+@torch.no_grad()
+def values_of(problem: Problem, inputs: Float[Tensor, "image channel y x"], name: str) -> Float[Tensor, " image"]:
+    """Return the log-odds of normalised inputs, one in place of each image; `name` is that of the method."""
+    size = at_once("embedded", inputs.shape)
+    return torch.cat(in_chunks(lambda rows: problem.log_odds(inputs[rows], rows), problem.rows, size, name))
 
 
 def completeness_error(

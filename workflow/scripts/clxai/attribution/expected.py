@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from clxai.attribution.base import REDUCTIONS, Explanation, Problem, method
-from clxai.attribution.completeness import completeness_error
+from clxai.attribution.completeness import completeness_error, values_of
 from clxai.keys import key_of
 from clxai.randomness import keyed_uniform
 from clxai.runtime.chunks import halving, in_chunks
@@ -56,7 +56,7 @@ def gradient_shap(problem: Problem, options: Mapping[str, Any]) -> Explanation:
         return step * explainer.attribute(points.requires_grad_(True), abs=False, additional_forward_args=(rows,)).detach()
 
     maps, totals = _summed(contributions, samples, problem)
-    expected = _value(problem) - _value_of_references(problem)
+    expected = values_of(problem, inputs, _NAME) - _value_of_references(problem)
     delta = maps.sum(dim=(1, 2, 3)) - expected
     extras = {
         "convergence_delta": delta,
@@ -95,12 +95,6 @@ def _summed(contributions: Any, samples: int, problem: Problem) -> tuple[Tensor,
         total += part.sum(dim=0)
         sums.append(part.sum(dim=(2, 3, 4)))
     return total / samples, torch.cat(sums)
-
-
-@torch.no_grad()
-def _value(problem: Problem) -> Float[Tensor, " image"]:
-    inputs, size = problem.inputs.detach(), at_once("embedded", problem.images.shape)
-    return torch.cat(in_chunks(lambda rows: problem.log_odds(inputs[rows], rows), problem.rows, size, _NAME))
 
 
 @torch.no_grad()

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from clxai.attribution.base import METHODS, REDUCTIONS, Explanation, Problem, method
-from clxai.attribution.completeness import completeness_error
+from clxai.attribution.completeness import completeness_error, values_of
 from clxai.keys import key_of
 from clxai.packages import check_package
-from clxai.runtime.chunks import in_chunks
 from clxai.runtime.memory import at_once
 
 
@@ -65,7 +64,7 @@ def shap_partition(problem: Problem, options: Mapping[str, Any]) -> Explanation:
     but which of two rectangles of equal weight is divided first, alike for all seeds.
     """
     shap = _shap("shap_partition")
-    ends = torch.stack([_values(problem, images) for images in (problem.inputs.detach(), problem.baseline)])
+    ends = torch.stack([values_of(problem, images, "shap_partition") for images in (problem.inputs.detach(), problem.baseline)])
 
     def explained(row: int, inputs: Tensor) -> np.ndarray:
         model, shown = _OfImage(problem, row), inputs.movedim(1, -1).cpu().numpy()  # SHAP's images have channels last
@@ -128,10 +127,3 @@ def _numpy_seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         np.random.set_state(state)  # noqa: NPY002
-
-
-@torch.no_grad()
-def _values(problem: Problem, inputs: Tensor) -> Tensor:
-    """Return the log-odds of inputs, one per image."""
-    size = at_once("embedded", inputs.shape)
-    return torch.cat(in_chunks(lambda rows: problem.log_odds(inputs[rows], rows), problem.rows, size, "shap"))

@@ -8,7 +8,7 @@ from captum import attr
 from torch import Tensor, nn
 
 from clxai.attribution.base import REDUCTIONS, Explanation, Problem, layer_of, method
-from clxai.attribution.completeness import completeness_error
+from clxai.attribution.completeness import completeness_error, values_of
 from clxai.keys import key_of
 from clxai.randomness import keyed_normal
 from clxai.runtime.chunks import halving, in_chunks
@@ -63,8 +63,7 @@ def integrated_gradients(problem: Problem, options: Mapping[str, Any]) -> Explan
     doubles for the images above it, up to `most_steps`. The error is returned and checked again over all images.
     """
     rows, steps = problem.rows, options["steps"]
-    with torch.no_grad():
-        at_image, at_baseline = (_values(problem, inputs) for inputs in (problem.inputs, problem.baseline))
+    at_image, at_baseline = (values_of(problem, inputs, "integrated_gradients") for inputs in (problem.inputs, problem.baseline))
     difference = at_image - at_baseline
     maps, delta = _integrate(problem, rows, steps)
     error, n_steps = completeness_error(delta, difference, REDUCTIONS["sum"](maps)), torch.full_like(delta, steps)
@@ -74,12 +73,6 @@ def integrated_gradients(problem: Problem, options: Mapping[str, Any]) -> Explan
         maps[poor], delta[poor] = _integrate(problem, poor, steps)
         error, n_steps[poor] = completeness_error(delta, difference, REDUCTIONS["sum"](maps)), steps
     return Explanation(maps, {"convergence_delta": delta, "completeness_error": error, "n_steps": n_steps})
-
-
-def _values(problem: Problem, inputs: Tensor) -> Tensor:
-    """Return the log-odds of inputs, one per image."""
-    name = "integrated_gradients"
-    return torch.cat(in_chunks(lambda rows: problem.log_odds(inputs[rows], rows), problem.rows, len(inputs), name))
 
 
 def _integrate(problem: Problem, rows: Tensor, steps: int) -> tuple[Tensor, Tensor]:
