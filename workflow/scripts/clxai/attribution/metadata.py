@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import xarray
 
+from clxai.attribution.flaws import flaws_of
 from clxai.fills.baselines import PREVIEW
 
 MAPS = "attribution"
@@ -26,14 +27,7 @@ def metadata_of(found: xarray.Dataset) -> dict[str, Any]:
 
 
 def _counts(maps: np.ndarray) -> dict[str, int]:
-    flat = maps.reshape(len(maps), -1)
-    finite = np.isfinite(flat).all(axis=1)
-    constant = finite & (flat.max(axis=1) == flat.min(axis=1))
-    return {
-        "not_finite": int((~finite).sum()),
-        "constant": int(constant.sum()),
-        "all_zero": int((flat == 0).all(axis=1).sum()),
-    }
+    return {name: int(flawed.sum()) for name, flawed in flaws_of(maps).items()}
 
 
 def _plain(value: Any) -> Any:
