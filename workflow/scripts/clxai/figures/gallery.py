@@ -15,17 +15,16 @@ from clxai.data.datasets import ImageData
 from clxai.figures.arrays import image_data, maps_of
 from clxai.figures.base import Study, figure
 from clxai.figures.pictures import (
-    class_names,
     column_title,
     count_flaws,
-    displayable,
+    draw_image,
     image_title,
     places_of,
     scale_of,
     strip,
     write_flaw,
 )
-from clxai.figures.style import PAGE_WIDTH, title
+from clxai.figures.style import PAGE_WIDTH
 
 TITLE_WIDTH = 10  # letters over a column of the gallery
 COLUMNS = 10  # methods side by side; more go below
@@ -45,9 +44,9 @@ def gallery(study: Study, images: int) -> Figure:
     """Attribution maps of model {model} (first seed): each row an image and the head that is explained, with the class that
     it predicts (and in brackets the true one, where it differs), each column a method. Signed maps are red for and blue
     against the class; the others run from white (none) to dark. Each map has its own scale; one that is marked is not of its
-    image alone. Images with other than one or
-    three channels are shown as the mean of these. Written in a panel: why its map ranks nothing, so that flipping takes a
-    random order; below, how many such maps there are among all images and heads of the sample.
+    image alone. Images with other than one or three channels are shown as the mean of these. Written in a panel: why its map
+    ranks nothing, so that flipping takes a random order; below, how many such maps there are among all images and heads of the
+    sample.
     """
     return draw_maps(image_data(study), maps_of(study), images)
 
@@ -74,10 +73,7 @@ def draw_maps(data: ImageData, maps: Mapping[str, xarray.Dataset], n_images: int
 
 
 def _draw_row(row: ndarray, data: ImageData, maps: Mapping[str, xarray.Dataset], head: str, place: int) -> None:
-    first = next(iter(maps.values()))
-    row[0].imshow(displayable(data.images[int(first["image"][place])]), cmap="gray", vmin=0, vmax=255)
-    label = f"{title(head)}\n{class_names(data, first, head, place)}"
-    row[0].set_ylabel(label, size=6, rotation=0, ha="right", va="center")
+    draw_image(row[0], data, next(iter(maps.values())), head, place)
     for axis in row[len(maps) + 1 :]:
         axis.set_axis_off()
     for axis, dataset in zip(row[1:], maps.values(), strict=False):

@@ -16,10 +16,10 @@ from clxai.data.datasets import ImageData
 from clxai.figures.arrays import image_data, maps_of
 from clxai.figures.base import Study, figure
 from clxai.figures.pictures import (
-    class_names,
     column_title,
     count_flaws,
     displayable,
+    draw_image,
     image_title,
     places_of,
     scale_of,
@@ -96,9 +96,7 @@ def _draw_pair(rows: ndarray, data: ImageData, maps: Mapping[str, xarray.Dataset
     """Draw one image, its maps over it (first row) and alone (second row)."""
     first = next(iter(maps.values()))
     pixels = displayable(data.images[int(first["image"][place])])
-    rows[0, 0].imshow(pixels, cmap="gray", vmin=0, vmax=255)
-    label = f"{title(head)}\n{class_names(data, first, head, place)}"
-    rows[0, 0].set_ylabel(label, size=6, rotation=0, ha="right", va="center")
+    draw_image(rows[0, 0], data, first, head, place)
     below = [shaded(pixels), np.ones((*pixels.shape[:2], 3))]
     for column, dataset in enumerate(maps.values(), start=1):
         values = dataset["attribution"].sel(head=head)[place].values
@@ -121,7 +119,11 @@ def shaded(pixels: ndarray) -> Float[ndarray, "y x 3"]:
 
 def coloured(values: Float[ndarray, "y x"], signed: bool, ground: Float[ndarray, "y x 3"]) -> Float[ndarray, "y x 3"]:
     """Return colours in [0, 1]: what is below, covered the more the larger the magnitude; nothing where a value is not finite."""
-    strength = np.nan_to_num(values / scale_of(values, _SHARE), nan=0, posinf=0, neginf=0).clip(-1, 1)
+    return _covered(np.nan_to_num(values / scale_of(values, _SHARE), nan=0, posinf=0, neginf=0).clip(-1, 1), signed, ground)
+
+
+def _covered(strength: Float[ndarray, "y x"], signed: bool, ground: Float[ndarray, "y x 3"]) -> Float[ndarray, "y x 3"]:
+    """Return colours of strengths in [-1, 1] over what is below."""
     cover = _COVER * np.abs(strength)[..., None]
     colour = np.where(strength[..., None] < 0, _AGAINST, _FOR) if signed else np.array(_MAGNITUDE)
     return (1 - cover) * ground + cover * colour
@@ -152,10 +154,7 @@ def _name_columns(axes: ndarray, data: ImageData, maps: Mapping[str, xarray.Data
 def _draw_bar(axis: Axes, signed: bool) -> None:
     """Draw the colours of signed or of unsigned maps, over white."""
     steps = np.concatenate([-_STEPS[:0:-1], _STEPS]) if signed else _STEPS
-    values = steps[None]
-    strength = np.abs(values)[..., None] * _COVER
-    colour = np.where(values[..., None] < 0, _AGAINST, _FOR) if signed else np.array(_MAGNITUDE)
-    axis.imshow(1 - strength + strength * colour, aspect="auto", extent=(steps[0], 1, 0, 1))
+    axis.imshow(_covered(steps[None], signed, np.ones((1, len(steps), 3))), aspect="auto", extent=(steps[0], 1, 0, 1))
     ticks = {-1: "against the class", 0: "0", 1: "for it"} if signed else {0: "0", 1: "most (no sign)"}
     axis.set_xticks([*ticks], ticks.values(), size=7)
     axis.set_yticks([])

@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 from matplotlib.axes import Axes
 from numpy import ndarray
 
+from clxai.attribution.flaws import flaws_of
 from clxai.data.datasets import ImageData
 from clxai.figures.arrays import one_per_class
 from clxai.figures.style import title
@@ -36,6 +37,13 @@ def class_names(data: ImageData, maps: xarray.Dataset, head: str, place: int) ->
     return data.class_names[target] if target == data.labels[index] else f"{data.class_names[target]} [{truth}]"
 
 
+def draw_image(axis: Axes, data: ImageData, maps: xarray.Dataset, head: str, place: int) -> None:
+    """Draw an image of the maps at the left end of its row, with the head and its class beside."""
+    axis.imshow(displayable(data.images[int(maps["image"][place])]), cmap="gray", vmin=0, vmax=255)
+    label = f"{title(head)}\n{class_names(data, maps, head, place)}"
+    axis.set_ylabel(label, size=6, rotation=0, ha="right", va="center")
+
+
 def column_title(method: str, maps: xarray.Dataset, letters: int) -> str:
     """Return the name of a method in lines of so many letters, marked where its map is not of one image alone."""
     mark = textwrap.fill("(over images)", letters + 2) if maps.attrs.get("scope") == "aggregated" else ""
@@ -44,9 +52,8 @@ def column_title(method: str, maps: xarray.Dataset, letters: int) -> str:
 
 def flaws(maps: Float[ndarray, "*maps y x"]) -> Shaped[ndarray, "*maps"]:
     """Return why maps rank nothing, so that flipping takes a random order: "not finite", "all zero", "constant", or else ""."""
-    flat = maps.reshape(*maps.shape[:-2], -1)
-    found = [~np.isfinite(flat).all(-1), (flat == 0).all(-1), (flat == flat[..., :1]).all(-1)]
-    return np.select(found, ["not finite", "all zero", "constant"], "")
+    found = flaws_of(maps)
+    return np.select(list(found.values()), [name.replace("_", " ") for name in found], "")
 
 
 def count_flaws(maps: Mapping[str, xarray.Dataset]) -> str:
