@@ -134,10 +134,13 @@ def params_of(script):
     return lambda wildcards: getattr(params, script)(config, wildcards)
 
 
-def runs(pattern):
-    """A pattern expanded over those of the models, seeds, units and methods of the study that it names; the data set stays open."""
+def runs(pattern, among=None):
+    """A pattern expanded over those of the models, seeds, units and methods of the study that it names; the data set stays open.
+
+    `among` leaves out the methods that are not among these.
+    """
     levels = {"seed": STUDY["seeds"], "sample": STUDY["sample"], "units": UNITS}
-    return over_models(pattern, STUDY["models"], **levels)
+    return over_models(pattern, STUDY["models"], among, **levels)
 
 
 def over_models(pattern, models, among=None, **levels):
@@ -160,11 +163,6 @@ def over_models(pattern, models, among=None, **levels):
         for model in models
     ]
     return list(dict.fromkeys(file for part in files for file in part))
-
-
-def runs_of_methods(pattern, methods):
-    """A pattern expanded over the runs of the study by some of its methods, in the order of their design."""
-    return [file for file in runs(pattern) if Path(file).stem in methods]
 
 
 def datasets_with(name):

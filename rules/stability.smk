@@ -31,7 +31,7 @@ rule measure_stability:
 rule summarise_stability:
     """Means of all measures of stability with intervals, beside the SRG of the same maps; for studies that ask for them."""
     input:
-        stability=runs_of_methods(
+        stability=runs(
             rules.measure_stability.output,
             params.summarise_stability(config, None)["methods"],
         ),
@@ -59,7 +59,7 @@ rule stability_all:
     """Target: the table of stability and what it was made from; none for a study that does not ask for it."""
     input:
         expand(
-            runs_of_methods(
+            runs(
                 rules.measure_stability.output,
                 params.summarise_stability(config, None)["methods"],
             ),

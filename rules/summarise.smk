@@ -63,7 +63,7 @@ rule assess_trust:
 rule compare_maps:
     """Measure how alike the maps of trained networks and of their randomised copies look; for studies that have such copies."""
     input:
-        attributions=runs_of_methods(
+        attributions=runs(
             rules.attribute.output.maps, params.compare_maps(config, None)["methods"]
         ),
         curves=expand(
