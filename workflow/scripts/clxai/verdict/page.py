@@ -1,7 +1,7 @@
 """The page of a study: its question, an answer in few sentences, what was found, what was not, what cannot be said, tables.
 
-Every sentence has a number; the answer gives that
-of the sentence in the sections below it, where the table and the rows of its figures stand too.
+Every sentence has a number; the answer gives that of the sentence in the sections below it, where the table and the rows of its
+figures stand too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
