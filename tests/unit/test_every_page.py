@@ -58,3 +58,40 @@ def test_rows_of_the_fills_count_who_beats_contrast(ranking):
             re.findall(r"\w+", first.replace("`", ""))
             == [name for name in best if sides.get(name) == "yes"][: first.count(",") + 1]
         )
+
+
+def beating(ranking, fill):
+    srg = ranking[(ranking["fill"] == fill) & (ranking["metric"] == "srg_matched")].set_index("method")
+    return {name for name, row in srg.iterrows() if name != "contrast" and row["over_contrast_low"] > 0}
+
+
+def test_sentences_on_who_beats_contrast_are_true(ranking):
+    by_mean = beating(ranking, "mean")
+    bank = {"lime", "lime_linear", "banzhaf", "kernel_shap", "kernel_shap_blur", "rise", "rise_noise", "leave_one_out"}
+    gradients = {"integrated_gradients", "ig_degraded_50", "ig_other_model"}
+    assert by_mean == bank | gradients | {"class_mean", "occlusion", "best_order", "lrp", "input_x_gradient", "smoothgrad_sq"}
+    assert "By the fill mean, 17 others beat `contrast`" in PAGE
+    assert len(by_mean) == 17
+    assert beating(ranking, "zero") == {"banzhaf_zero", "ink"}
+
+
+def test_methods_made_of_masks_of_one_fill_do_best_under_it(ranking):
+    srg = ranking[ranking["metric"] == "srg_matched"]
+    best = srg.loc[srg.groupby("fill")["mean"].idxmax()].set_index("fill")["method"]
+    made_of = {"blur": "kernel_shap_blur", "zero": "banzhaf_zero", "noise": "rise_noise", "linear": "lime_linear", "mean": "lime"}
+    assert best.drop("nun").to_dict() == made_of
+
+
+def test_random_map_is_told_apart_by_all_metrics_of_masks_but_the_scaled_infidelity(ranking):
+    own = ranking[(ranking["fill"] == "mean") & (ranking["method"] == "random")].set_index("metric")["mean"]
+    told = [number(own[name]) for name in ("sensitivity_n", "faithfulness_correlation", "infidelity_scaled")]
+    assert told == ["-0.01", "-0.02", "0.28"]
+    sentence = "The random map has -0.01 by sensitivity-n and -0.02 by faithfulness correlation, but .28 by scaled infidelity"
+    assert sentence in " ".join(PAGE.split())
+
+
+def test_metrics_of_masks_agree_with_srg_on_the_order_as_far_as_the_page_says(ranking):
+    means = ranking[ranking["fill"] == "mean"].pivot(index="method", columns="metric", values="mean")
+    alike = means.corr("spearman")["srg_matched"]
+    said = {"sensitivity_n": "0.99", "faithfulness_correlation": "0.99", "infidelity_scaled": "-0.65"}
+    assert {name: number(alike[name]) for name in said} == said  # of infidelity less is better
