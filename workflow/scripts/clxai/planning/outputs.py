@@ -33,7 +33,8 @@ def metrics_of(config: Mapping[str, Any]) -> list[str]:
     """
     known, named = declared("metrics"), config["study"]["metrics"]
     if named is None:
-        return [name for name in known if not _reads_masks(name) or _all_units(config, _set_ups_read(config))]
+        filled = _all_units(config, _set_ups_read(config))
+        return [name for name in known if filled or not _reads_masks(name)]
     for name in named:
         if name not in known:
             raise ClxaiError(f"study.metrics: {unknown_name('metric', name, known)}")
