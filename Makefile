@@ -4,8 +4,9 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 STUDY := results/studies/default
+MINUTES ?= 30
 
-.PHONY: study report export-images test campaign bench lint audit times clean help
+.PHONY: study report slice export-images test campaign bench lint audit times clean help
 study: report ## install, run the default study, build the report (the default)
 	@echo
 	@echo "The report: $(CURDIR)/$(STUDY)/report.zip (unpack it, open report.html)"
@@ -15,6 +16,9 @@ study: report ## install, run the default study, build the report (the default)
 report: .venv/installed ## run what is missing, then build the report
 	$(SNAKEMAKE)
 	$(BIN)/snakemake --report $(STUDY)/report.zip
+
+slice: .venv/installed ## run as much of a study, CONFIG=its config, as fits into MINUTES=30; call again to go on
+	$(BIN)/clxai slice --minutes $(MINUTES) --cores $(CORES) $(CONFIG)
 
 export-images: .venv/installed ## write the images that a study explains, CONFIG=its config, as PNG and npz with their ids
 	$(SNAKEMAKE) exported_all $(if $(CONFIG),--configfile $(CONFIG))

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from clxai.commands.slice import LEFT
 from clxai.runtime.artefacts import read_tensors
 from project import TINY, science
 
@@ -31,6 +32,15 @@ def start(project, *arguments, config=TINY):
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", config]
     with (project.folder / "snakemake.txt").open("ab") as words:
         return subprocess.Popen(command, cwd=project.folder, stdout=words, stderr=words, start_new_session=True)
+
+
+def start_slice(project, minutes):
+    """Start a slice in the background, in a session of its own."""
+    command = [sys.executable, "-m", "clxai.commands.main", "slice", "--minutes", str(minutes), "--cores", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(project.folder / "workflow" / "scripts")}
+    with (project.folder / "snakemake.txt").open("ab") as said:
+        place = {"cwd": project.folder, "env": environment, "stdout": said, "stderr": said, "start_new_session": True}
+        return subprocess.Popen([*command, "--target", TARGET, TINY], **place)
 
 
 def words(project):
@@ -72,6 +82,17 @@ def assert_equal_science(project, reference):
     found, expected = science(project.folder), science(reference.folder)
     assert sorted(found) == sorted(expected)
     assert [name for name in found if found[name] != expected[name]] == []
+
+
+def job_began(project):
+    """Whether Snakemake, in its last call, has started a job."""
+    return "Execute" in words(project).rpartition("Building DAG of jobs")[2]
+
+
+def marks(project):
+    """What Snakemake keeps of jobs that did not end, and its locks."""
+    places = ("incomplete", "locks")
+    return [file.name for place in places for file in (project.folder / ".snakemake" / place).rglob("*") if file.is_file()]
 
 
 def temporary(project):
@@ -164,6 +185,25 @@ def test_jobs_killed_at_random_moments_leave_the_undisturbed_result(guarded, fin
     print(f"{len(killed)} jobs killed in {invocations} invocations: {counts}")
     assert_equal_science(guarded, finished)
     assert temporary(guarded) == []
+
+
+def test_slices_killed_at_random_moments_leave_the_undisturbed_result(guarded, finished):
+    """Five are killed, by turns with their jobs and without these, then slices follow until one says that nothing is left."""
+    rng, statuses = random.Random(2), []
+    for number in range(5):
+        running = start_slice(guarded, minutes=10)
+        wait_for(lambda running=running: (jobs_of(guarded) and job_began(guarded)) or running.poll() is not None, seconds=300)
+        time.sleep(rng.uniform(0, 8))
+        (os.killpg if number % 2 == 0 else os.kill)(running.pid, signal.SIGKILL)
+        running.wait()
+    while not statuses or statuses[-1] == LEFT:
+        statuses.append(start_slice(guarded, minutes=1.5).wait(timeout=300))
+        assert len(statuses) < 30, words(guarded)[-3000:]
+    print(f"5 slices killed; of the others {len(statuses) - 1} ended with work left, the last one with {statuses[-1]}")
+    assert statuses[-1] == 0, words(guarded)[-3000:]
+    assert words(guarded).count("the last slice here was killed: its lock is removed") == 5
+    assert_equal_science(guarded, finished)
+    assert temporary(guarded) == [] and marks(guarded) == []
 
 
 def test_killed_snakemake_leaves_a_lock_then_the_study_goes_on(guarded, finished):

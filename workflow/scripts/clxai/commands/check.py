@@ -1,6 +1,7 @@
 """Check a config as Snakemake would before any job, and say what would run; nothing is run."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from clxai.commands.planned import Plan, planned
@@ -32,12 +33,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Plan, and print the plan."""
-    for file in given.config:
-        if not file.is_file():
-            raise ClxaiError(f"{file}: no such config file")
+    require_files(given.config)
     plan = planned(given.snakefile or snakefile_here(given.directory), given.config, given.directory, given.everything)
     print("\n".join(words(plan)))
     return 0
+
+
+def require_files(configs: Sequence[Path]) -> None:
+    """Raise ClxaiError if a config file is not there."""
+    for file in configs:
+        if not file.is_file():
+            raise ClxaiError(f"{file}: no such config file")
 
 
 def snakefile_here(folder: Path, checkout: Path = CHECKOUT) -> Path:

@@ -3,15 +3,14 @@
 import contextlib
 import io
 import logging
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clxai.commands.calling import event_of, is_job, listening, succeeds
 from clxai.errors import ClxaiError
 
 _LEVELS = ("dataset", "model", "seed", "sample", "units", "method", "figure")  # in the order in which they are shown
-_TARGET = "all"  # what the names of target rules end in: they run nothing
 
 
 @dataclass
@@ -33,7 +32,7 @@ class _Events(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep a record."""
-        event = getattr(getattr(record, "event", None), "name", "")
+        event = event_of(record)
         if event == "RUN_INFO":
             self.jobs = dict(record.stats)
         elif event == "JOB_INFO":
@@ -51,8 +50,9 @@ def planned(snakefile: Path, configfiles: Sequence[Path], directory: Path, every
     command = ["--configfile", *(str(file.absolute()) for file in configfiles)] if configfiles else []
     command += ["--dry-run", "--snakefile", str(snakefile.absolute()), "--directory", str(directory.absolute())]
     command += ["--forceall"] if everything else []
-    with _listening() as events:
-        succeeded = _succeeds(command)
+    events = _Events()
+    with listening(events), contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        succeeded = succeeds(command)
     if not succeeded:
         raise ClxaiError(one_line("\n".join(events.errors)) or "Snakemake refused without a word: see `snakemake -n`")
     return plan_of(events.jobs, events.wildcards)
@@ -60,7 +60,7 @@ def planned(snakefile: Path, configfiles: Sequence[Path], directory: Path, every
 
 def plan_of(jobs: dict[str, int], wildcards: Sequence[dict[str, str]]) -> Plan:
     """Return a plan from the jobs by rule and the wildcards of each job; target rules and the total are left out."""
-    rules = {rule: count for rule, count in jobs.items() if not rule.endswith(_TARGET) and rule not in ("total", "default")}
+    rules = {rule: count for rule, count in jobs.items() if is_job(rule)}
     found = {level: sorted({one[level] for one in wildcards if level in one}, key=_by_number) for level in _LEVELS}
     return Plan(rules, {level: names for level, names in found.items() if names})
 
@@ -74,42 +74,3 @@ def one_line(text: str) -> str:
 
 def _by_number(name: str) -> tuple[int, str]:
     return (int(name) if name.isdigit() else 0, name)
-
-
-@contextlib.contextmanager
-def _listening() -> Iterator[_Events]:
-    """Listen to Snakemake's logger."""
-    events, logger = _Events(), logging.getLogger("snakemake.logging")
-    logger.addFilter(events)
-    try:
-        yield events
-    finally:
-        logger.removeFilter(events)
-
-
-@contextlib.contextmanager
-def _same_environment() -> Iterator[None]:
-    """Put back the variables by which planning tells its jobs what they are."""
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def _succeeds(command: Sequence[str]) -> bool:
-    """Call Snakemake in this process, which it leaves as it was, its own words kept back.
-
-    Raises ClxaiError if it is not installed.
-    """
-    try:
-        from snakemake.cli import main
-    except ImportError as error:
-        raise ClxaiError(f"Snakemake is not installed here ({error}): pip install 'snakemake>=9.20,<10'") from None
-    with _same_environment(), contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-        try:
-            main(list(command))
-        except SystemExit as end:
-            return not end.code
-    return True
