@@ -1,6 +1,8 @@
 rule summarise:
     """Measure every curve, then means with random-effects intervals, contrasts of models, variance components, and what maps rank."""
     input:
+        images=rules.prepare_data.output.images,
+        labels=rules.prepare_data.output.labels,
         curves=runs(rules.flip.output),
         attributions=runs(rules.attribute.output.maps),
         banks=files_of_banks(rules.mask_bank.output, banks_measured(config)),
@@ -94,6 +96,41 @@ rule compare_maps:
         "../workflow/scripts/compare_maps.py"
 
 
+rule compare_classes:
+    """Measure how alike the maps of a method for two classes are; for studies that show one with its wrong_class."""
+    input:
+        attributions=runs(
+            rules.attribute.output.maps,
+            params.compare_classes(config, None)["methods"],
+        ),
+        curves=expand(
+            rules.flip.output,
+            model=STUDY["models"][0],
+            seed=STUDY["seeds"][0],
+            sample=STUDY["sample"],
+            units=UNITS,
+            method=REFERENCE,
+            allow_missing=True,
+        ),
+        code=code("compare_classes"),
+    output:
+        class_similarity=table("class_similarity"),
+    log:
+        f"{HOME}/logs/compare_classes.log",
+    benchmark:
+        f"{HOME}/benchmarks/compare_classes.tsv"
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime="2h",
+    params:
+        config=params_of("compare_classes"),
+    script:
+        "../workflow/scripts/compare_classes.py"
+
+
 rule check_study:
     """Self-checks: SRG identity, completeness, LRP conservation, a random attribution that scores 0, maps that rank, accuracy. One that fails stops the study."""
     input:
@@ -162,5 +199,9 @@ rule tables_all:
         expand(rules.assess_trust.output, dataset=STUDY["datasets"]),
         expand(rules.check_study.output, dataset=STUDY["datasets"]),
         expand(rules.compare_maps.output, dataset=datasets_with("similarity")),
+        expand(
+            rules.compare_classes.output,
+            dataset=datasets_with("class_similarity"),
+        ),
         expand(rules.rank_methods.output, dataset=STUDY["datasets"]),
     localrule: True

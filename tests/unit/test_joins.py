@@ -37,7 +37,7 @@ SETTINGS |= {
 }
 SETTINGS |= {
     "units": UNITS,
-    "metrics": [*CHECKED_METRICS, "infidelity"],
+    "metrics": [*CHECKED_METRICS, "infidelity", "active_share"],
     "contrasts": [["supcon", "ce"], ["ce_matched", "ce"]],
     "margin": 0.05,
     "cross": True,
@@ -165,7 +165,23 @@ def run_script(name, settings, sources, outputs, told=None, **wildcards):
 
 
 @pytest.fixture(scope="module")
-def summarised(results):
+def prepared(results):
+    """A prepared data set of ten images, all black but for one of those that are explained."""
+    pixels = np.zeros((10, 1, 4, 4), dtype=np.uint8)
+    pixels[IMAGES[1]] = 255
+    images, labels = results / "data" / "images.npy", results / "data" / "labels.nc"
+    images.parent.mkdir(parents=True)
+    np.save(images, pixels)
+    values = {"label": np.arange(10) % 2, "split": np.arange(10) % 3, "crc32": crc32_of(pixels)}
+    attrs = {"class_names": json.dumps(["a", "b"]), "mean": [0.5], "std": [0.5]}
+    write_arrays(xarray.Dataset({name: ("image", array) for name, array in values.items()}, attrs=attrs), labels)
+    checks = results / "tables" / "no_checks.csv"
+    write_table(pd.DataFrame({"check": ["any"], "result": ["pass"]}), checks)
+    return {"images": str(images), "labels": str(labels), "checks": [str(checks)]}
+
+
+@pytest.fixture(scope="module")
+def summarised(results, prepared):
     """The tables of rule summarise as their job writes them."""
     for model, seed in product(MODELS, SEEDS):
         folder, code = results / model / f"seed{seed}", code_of(model, seed)
@@ -180,6 +196,8 @@ def summarised(results):
         write_record({**record, **settings, "val_accuracy": code}, folder / "training.json")
     pairs = {"model": MODELS, "seed": SEEDS}
     sources = {
+        "images": prepared["images"],
+        "labels": prepared["labels"],
         "curves": written(results, "curves", curves_of),
         "attributions": written(results, "attributions", attributions_of),
         "banks": written(results, "masks", bank_of),
@@ -208,6 +226,11 @@ def test_summarise_reads_the_mask_bank_and_the_map_of_each_run(summarised):
         told = 4 * code_of(row["model"], row["seed"], row["method"])
         lost = worth_of(*(row[name] for name in ("model", "seed", "units", "fill", "scored_by", "image")))
         assert row["infidelity"] == pytest.approx((told / lost - 1) ** 2, abs=1e-6)
+
+
+def test_summarise_shows_metrics_of_maps_the_images_that_are_explained(summarised):
+    for row in summarised["images"].to_dict("records"):
+        assert row["active_share"] == (row["image"] == IMAGES[1])
 
 
 def mean_over(seeds, images, **cell):
@@ -306,21 +329,6 @@ def test_rank_methods_gives_every_job_its_own_seconds(results, summarised):
         expected = np.mean([code_of(row["model"], seed, row["method"]) for seed in SEEDS])
         assert row["seconds"] == pytest.approx(expected, abs=1e-6)
         assert row["forward_equivalents"] == 2
-
-
-@pytest.fixture(scope="module")
-def prepared(results):
-    """A prepared data set of ten black images."""
-    pixels = np.zeros((10, 1, 4, 4), dtype=np.uint8)
-    images, labels = results / "data" / "images.npy", results / "data" / "labels.nc"
-    images.parent.mkdir(parents=True)
-    np.save(images, pixels)
-    values = {"label": np.arange(10) % 2, "split": np.arange(10) % 3, "crc32": crc32_of(pixels)}
-    attrs = {"class_names": json.dumps(["a", "b"]), "mean": [0.5], "std": [0.5]}
-    write_arrays(xarray.Dataset({name: ("image", array) for name, array in values.items()}, attrs=attrs), labels)
-    checks = results / "tables" / "no_checks.csv"
-    write_table(pd.DataFrame({"check": ["any"], "result": ["pass"]}), checks)
-    return {"images": str(images), "labels": str(labels), "checks": [str(checks)]}
 
 
 def drawn(monkeypatch, module, name):

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 import xarray
-from clxai.measures.similarity import COLUMNS, maps_at, read_cuts, similarities, similarity_table, structural_similarity
+from clxai.measures.explained import maps_at
+from clxai.measures.similarity import COLUMNS, read_cuts, similarities, similarity_table, structural_similarity
 from clxai.runtime.artefacts import write_arrays
 from clxai.units.base import Cut
 from scipy.stats import spearmanr

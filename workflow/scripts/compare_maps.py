@@ -13,7 +13,8 @@ from clxai.runtime.logs import log_to
 log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take long
 
 from clxai.design import design
-from clxai.measures.similarity import maps_at, read_cuts, similarity_table
+from clxai.measures.explained import maps_at
+from clxai.measures.similarity import read_cuts, similarity_table
 from clxai.runtime.artefacts import write_table
 
 settings, sources = snakemake.params.config, snakemake.input

@@ -12,10 +12,13 @@ from clxai.runtime.logs import log_to
 
 log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take long
 
+from clxai.data.datasets import open_prepared
 from clxai.design import design, read_runs
-from clxai.measures.banks import masks_reader
+from clxai.measures.banks import maps_reader, masks_reader
 from clxai.measures.contrasts import Settings, contrast_tables
+from clxai.measures.explained import maps_at
 from clxai.measures.methods import method_table
+from clxai.measures.metrics.base import reading
 from clxai.measures.summaries import (
     head_table,
     keep,
@@ -34,13 +37,16 @@ metrics, draws, seed = settings["metrics"], settings["bootstrap_draws"], setting
 cells, trainings = design(settings, "model", "seed", "units", "method"), design(settings, "model", "seed")
 explained, ranked = design(settings, "model", "seed", "method"), []
 runs = read_runs(cells, snakemake.input.curves, leave_out=("trajectory_embedding",))
-masks = masks_reader(settings["banks"], snakemake.input.banks, explained, snakemake.input.attributions)
-images, curves = measure_runs(keep(runs, ("degenerate", "tie_fraction"), ranked), metrics, settings["cross"], masks)
+read = maps_at(explained, snakemake.input.attributions)
+data = open_prepared(snakemake.wildcards.dataset, snakemake.input.images, snakemake.input.labels)
+masks = masks_reader(settings["banks"], snakemake.input.banks, read)
+maps = maps_reader(read, data.images) if set(metrics) & set(reading("maps")) else None
+images, curves = measure_runs(keep(runs, ("degenerate", "tie_fraction"), ranked), metrics, settings["cross"], masks, maps)
 write_table(images, snakemake.output.images)
 blind, matched = settings["blind"], settings["matched"]
-maps = list(read_runs(explained, snakemake.input.attributions, leave_out=("attribution",)))
+files = list(read_runs(explained, snakemake.input.attributions, leave_out=("attribution",)))
 summary = summary_table(images, metrics, draws, seed, blind, matched)
-write_table(with_truth(summary, truth_images(maps), draws, seed, blind), snakemake.output.summary)
+write_table(with_truth(summary, truth_images(files), draws, seed, blind), snakemake.output.summary)
 write_table(curves, snakemake.output.curves)
 pairs, confirmatory, margin = settings["contrasts"], settings["confirmatory"], settings["margin"]
 tested = Settings(pairs, margin, confirmatory, settings["controls"], **settings["power"])
@@ -48,7 +54,7 @@ contrasts, power = contrast_tables(images, metrics, tested)
 write_table(contrasts, snakemake.output.contrasts)
 write_table(power, snakemake.output.power)
 write_table(variance_table(images, metrics), snakemake.output.variance)
-write_table(map_table(ranked, maps), snakemake.output.maps)
-write_table(method_table(ranked, maps), snakemake.output.methods)
+write_table(map_table(ranked, files), snakemake.output.maps)
+write_table(method_table(ranked, files), snakemake.output.methods)
 write_table(head_table(trainings, snakemake.input.heads), snakemake.output.heads)
 write_table(model_table(trainings, snakemake.input.records), snakemake.output.models)

@@ -5,7 +5,6 @@ like it whatever the network learnt. docs/methods.md has the reasons.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +13,8 @@ import xarray
 from jaxtyping import Float
 from numpy import ndarray
 
-from clxai.design import joined
 from clxai.flipping.schema import UNIT
+from clxai.measures.explained import Read
 from clxai.measures.reinitialised import parts_of
 from clxai.measures.rows import mean_columns
 from clxai.names import ALL
@@ -33,7 +32,7 @@ Found = Float[ndarray, "head image"]
 
 
 def similarity_table(
-    read: Callable[[str, int, str], xarray.Dataset],
+    read: Read,
     seeds: Sequence[int],
     cuts: Mapping[str, Cut],
     lent: Sequence[Mapping[str, str]],
@@ -47,17 +46,11 @@ def similarity_table(
     for one in lent:
         pairs = [[read(one["model"], seed, one[name])["attribution"] for name in ("of", "method")] for seed in seeds]
         heads = pairs[0][0]["head"].values.tolist()
-        for (units, measure), values in _over_seeds(pairs, cuts).items():
+        for (units, measure), values in over_seeds(pairs, cuts, similarities).items():
             for place, head in enumerate(heads):
                 what = {"units": units, "head": head, "measure": measure, "n_parts": len(parts_of(one["random"]))}
                 rows.append({**one, **what, **mean_columns(values[:, place])})
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def maps_at(cells: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> Callable[[str, int, str], xarray.Dataset]:
-    """Return what reads the maps of a model, seed and method, one file per cell; not all of a study's fit in memory."""
-    found = {tuple(cell[name] for name in ("model", "seed", "method")): path for cell, path in joined(cells, paths)}
-    return lambda *place: read_arrays(found[place])
 
 
 def read_cuts(names: Sequence[str], curves: Sequence[str]) -> dict[str, Cut]:
@@ -78,7 +71,7 @@ def similarities(own: Maps, other: Maps, cuts: Mapping[str, Cut]) -> Iterator[tu
     """
     for suffix, (one, two) in {"": (own, other), "_abs": (np.abs(own), np.abs(other))}.items():
         for units, cut in cuts.items():
-            yield units, f"spearman{suffix}", rank_correlation(*(_unit_means(values, cut) for values in (one, two)))
+            yield units, f"spearman{suffix}", rank_correlation(*(unit_means(values, cut) for values in (one, two)))
         yield ALL, f"ssim{suffix}", structural_similarity(one, two)
 
 
@@ -103,14 +96,19 @@ def _scaled(values: Maps) -> Maps:
     return (values - low) / np.where(high > low, high - low, np.nan)
 
 
-def _unit_means(values: Maps, cut: Cut) -> Float[ndarray, "head image unit"]:
+def unit_means(values: Maps, cut: Cut) -> Float[ndarray, "head image unit"]:
+    """Return the mean attribution of each unit; NaN in the places of units that an image lacks."""
     return np.stack([cut.scores(torch.from_numpy(np.ascontiguousarray(of_head))).double().numpy() for of_head in values])
 
 
-def _over_seeds(pairs: Sequence[Sequence[xarray.DataArray]], cuts: Mapping[str, Cut]) -> dict[tuple[str, str], ndarray]:
-    """Return by units and measure the similarity [seed, head, image]."""
+def over_seeds(
+    pairs: Sequence[Sequence[xarray.DataArray]],
+    cuts: Mapping[str, Cut],
+    compare: Callable[[Maps, Maps, Mapping[str, Cut]], Iterator[tuple[str, str, Found]]],
+) -> dict[tuple[str, str], ndarray]:
+    """Return by units and measure the similarity [seed, head, image] of two maps of each seed."""
     found: dict[tuple[str, str], list[Found]] = {}
     for own, other in pairs:
-        for units, measure, values in similarities(own.values, other.values, cuts):
+        for units, measure, values in compare(own.values, other.values, cuts):
             found.setdefault((units, measure), []).append(values)
     return {key: np.stack(values) for key, values in found.items()}

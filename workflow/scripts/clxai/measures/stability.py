@@ -13,7 +13,10 @@ from clxai.errors import ClxaiError
 from clxai.measures.rows import mean_columns
 
 METRIC = "srg_matched"  # beside which stability stands
-MEASURES = {"max_sensitivity": -1, "lipschitz": -1, "per_output": -1, "rank_mean": 1, "rank_worst": 1}  # and the better direction
+MEASURES = {  # and the better direction
+    **{"max_sensitivity": -1, "average_sensitivity": -1, "lipschitz": -1, "per_output": -1},
+    **{"rank_mean": 1, "rank_worst": 1},
+}
 _CELL = ("model", "units", "method", "head")
 COLUMNS = (
     *_CELL,
@@ -26,16 +29,17 @@ Values = Float[ndarray, "head image"]
 def measures_of(found: xarray.Dataset) -> dict[str, Values]:
     """Return the measures of one run and method [head, image], over the draws that leave the prediction; NaN without any.
 
-    max_sensitivity: largest relative change of the map [Yeh et al. 2019]. lipschitz: largest distance of the maps, each divided
-    by its length, over that of the images, pixels in [0, 1] [Alvarez-Melis, Jaakkola 2018]. per_output: root mean square of the
-    relative change of the map over that of the log-odds. rank_mean, rank_worst: mean and least rank correlation of the orders of
-    removal.
+    max_sensitivity, average_sensitivity: largest and mean relative change of the map [Yeh et al. 2019; Bhatt et al. 2020].
+    lipschitz: largest distance of the maps, each divided by its length, over that of the images, pixels in [0, 1]
+    [Alvarez-Melis, Jaakkola 2018]. per_output: root mean square of the relative change of the map over that of the log-odds.
+    rank_mean, rank_worst: mean and least rank correlation of the orders of removal.
     """
     kept = found["same_prediction"] == 1
     drawn = {name: found[name].where(kept) for name in ("change", "turn", "rank_correlation", "output_change")}
     moved = _rms(drawn["output_change"] / np.abs(found["log_odds"]))
     values = {
         "max_sensitivity": drawn["change"].max("draw"),
+        "average_sensitivity": drawn["change"].mean("draw"),
         "lipschitz": (drawn["turn"] / found["distance"]).max("draw"),
         "per_output": _rms(drawn["change"]) / moved.where(moved > 0),
         "rank_mean": drawn["rank_correlation"].mean("draw"),

@@ -11,6 +11,7 @@ from clxai.errors import ClxaiError
 from clxai.keys import key_of
 from clxai.measures.best_control import excess_over_best
 from clxai.measures.metrics.base import Curves, entering, measure
+from clxai.measures.metrics.maps import Maps
 from clxai.measures.metrics.masks import Masks
 from clxai.measures.statistics import as_cube, bootstrap_interval, bootstrap_weights, covers, seed_deviation, two_way
 from clxai.measures.truth import CHANCE, SHARES, better_of
@@ -29,16 +30,18 @@ def measure_runs(
     metrics: Sequence[str],
     cross: bool = True,
     masks: Callable[[Mapping[str, object], xarray.Dataset], Masks] | None = None,
+    maps: Callable[[Mapping[str, object], xarray.Dataset], Maps] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the tables of images and of curves; each curves file is held once, and only while it is measured.
 
     Images: one row per (model, seed, units, method, explained_by, scored_by, fill, image) with these metrics, sorted; without
     `cross` only of heads scored by themselves. Curves: mean curves with 95 % intervals of each head explained and scored by
-    itself, one row per step. `masks` gives what metrics of masks read of a run, where there is one among them.
+    itself, one row per step. `masks` and `maps` give what metrics of these read of a run, where there is one among them.
     """
     tables, collected = [], {}
     for run, dataset in runs:
-        table = measure(dataset, metrics, masks and masks(run, dataset)).to_dataframe().reset_index()
+        beside = [read and read(run, dataset) for read in (masks, maps)]
+        table = measure(dataset, metrics, *beside).to_dataframe().reset_index()
         table = table if cross else table[table["explained_by"] == table["scored_by"]]
         for position, name in enumerate(RUN):
             table.insert(position, name, run[name])

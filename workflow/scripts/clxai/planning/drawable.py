@@ -20,7 +20,7 @@ ACCEPTS: Mapping[str, str] = {
     "extras": "extra numbers",
 }
 _OF_METHODS = {  # tables and arrays that figures read
-    *("images", "summary", "curves", "contrasts", "variance", "maps", "similarity", "stability"),
+    *("images", "summary", "curves", "contrasts", "variance", "maps", "similarity", "stability", "metric_ranks"),
     "attributions",
 }
 _CHOICE = "extras"  # of this a figure shows what there is: a method without is not among those that it is about

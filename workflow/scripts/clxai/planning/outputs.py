@@ -8,6 +8,7 @@ from clxai.errors import ClxaiError, unknown_name
 from clxai.measures.identities import CHECKED_METRICS
 from clxai.planning.borrowing import Bank
 from clxai.planning.choices import semantics_of
+from clxai.planning.classes import class_pairs
 from clxai.planning.drawable import (
     channels_refused,
     check_asked,
@@ -169,6 +170,8 @@ def check_drawable(config: Mapping[str, Any]) -> None:
 def tables_left_out(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the tables that a study without what they are about does not have, with what a figure of them lacks."""
     absent = {} if lent_of(config) else {"similarity": "shows maps of randomised copies: set randomisation.methods"}
+    if not class_pairs(config):
+        absent["class_similarity"] = "shows maps for another class: name a wrong_class of a method that is shown"
     if not config["study"]["analyses"]:
         absent["analyses"] = "shows what analyses found: name some in study.analyses"
     asked = config["stability"]["methods"]

@@ -19,6 +19,7 @@ from clxai.planning.choices import (
     recipe_of,
     samples_before,
 )
+from clxai.planning.classes import class_pairs
 from clxai.planning.confirmatory import confirmatory_of, not_tested
 from clxai.planning.drawable import figure_options, figure_semantics, methods_drawn
 from clxai.planning.extents import content
@@ -163,6 +164,11 @@ def rank_methods(config: Mapping[str, Any], job: Any) -> Params:
     return plain({**design, "absent": absent_methods(config)})
 
 
+def rank_metrics(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the methods that explain nothing."""
+    return plain({"controls": controls_of(config)})
+
+
 def assess_trust(config: Mapping[str, Any], job: Any) -> Params:
     """Return the trust measures of the study, what is left out, and what they are told of methods, models and set-ups."""
     setups = [[units, fill] for units in config["flipping"]["units"] for fill in config["flipping"]["fills"]]
@@ -178,6 +184,14 @@ def compare_maps(config: Mapping[str, Any], job: Any) -> Params:
     lent = lent_of(config)
     methods = [name for name in config["study"]["methods"] if name in {one[key] for one in lent for key in ("method", "of")}]
     told = {"lent": lent, "methods": methods, "absent": absent_methods(config), "units": config["flipping"]["units"]}
+    return plain({**told, "models": config["study"]["models"], "seeds": config["study"]["seeds"]})
+
+
+def compare_classes(config: Mapping[str, Any], job: Any) -> Params:
+    """Return which maps for two classes are compared, and the runs that have them."""
+    pairs = class_pairs(config)
+    methods = [name for name in config["study"]["methods"] if name in {one[key] for one in pairs for key in ("method", "other")}]
+    told = {"pairs": pairs, "methods": methods, "absent": absent_methods(config), "units": config["flipping"]["units"]}
     return plain({**told, "models": config["study"]["models"], "seeds": config["study"]["seeds"]})
 
 
@@ -229,6 +243,23 @@ def describe_methods(config: Mapping[str, Any], job: Any) -> Params:
     texts = {name: declared("methods")[chosen(config, "methods", name)[0]].text for name in study["methods"]}
     told = {"models": study["models"], "methods": study["methods"], "absent": absent_methods(config)}
     return plain({**told, "name": study["name"], "texts": texts})
+
+
+def describe_results(config: Mapping[str, Any], job: Any) -> Params:
+    """Return what the page of results shows of the settings, and all that the study chose of the config, for its record."""
+    study, flipping = config["study"], config["flipping"]
+    shown = {name: study[name] for name in ("models", "seeds", "heads", "methods")} | {"controls": controls_of(config)}
+    sample = config["samples"][study["sample"]]
+    shown |= {
+        "images": f"{sample['images']} of split {sample['split']}",
+        "units": flipping["units"][0],
+        "fill": flipping["fills"][0],
+    }
+    parts = {name: config[name] for name in ("study", "flipping", "statistics", "mask_bank", "stability")}
+    parts |= {"sample": sample, "models": {name: recipe_of(config, name) for name in study["models"]}}
+    parts |= {family: {name: _named(config, family, name) for name in study[family]} for family in ("methods", "heads")}
+    parts |= {family: {name: _named(config, family, name) for name in flipping[family]} for family in ("units", "fills")}
+    return plain({"name": study["name"], "shown": shown, "config": parts})
 
 
 def build_explorer(config: Mapping[str, Any], job: Any) -> Params:

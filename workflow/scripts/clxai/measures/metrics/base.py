@@ -1,4 +1,4 @@
-"""Metrics: numbers per image that are read off recorded curves, or off the mask bank.
+"""Metrics: numbers per image that are read off recorded curves, off the mask bank, or off the maps themselves.
 
 A curve is [..., step] over the removed `fraction`, 0 to 1, both ends included. MoRF removes the most important units first;
 deletion is the MoRF curve, insertion of the most important first is the LeRF curve seen from the other end.
@@ -6,7 +6,7 @@ deletion is the MoRF curve, insertion of the most important first is the LeRF cu
     @metric("name", better=1, low=0, high=1)
     def name(curves: Curves) -> PerCurve  # broadcastable to [explained_by, scored_by, fill, image]
 
-reads: "curves", or "masks": then it is given a `masks.Masks`, and is measured where there is a mask bank.
+reads: "curves"; "masks": then it is given a `masks.Masks`, and is measured where there is a mask bank; or "maps": a `maps.Maps`.
 better: the direction of a better explanation (1, -1, 0: neither). low, high: the range; None: without a bound. tables: the tables
 that the metric enters beside those of images and of summaries. options: what one function gets that serves several metrics.
 The docstring's first line stands in docs/methods.md.
@@ -20,13 +20,14 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from clxai.errors import ClxaiError
+from clxai.measures.metrics.maps import Maps
 from clxai.measures.metrics.masks import Masks
 from clxai.registry import Family
 
 METRICS = Family(
     "metrics",
     keywords={
-        "reads": {"enum": ["curves", "masks"], "default": "curves"},
+        "reads": {"enum": ["curves", "masks", "maps"], "default": "curves"},
         "better": {"enum": [1, -1, 0]},
         "low": {"type": ["number", "null"]},
         "high": {"type": ["number", "null"]},
@@ -95,20 +96,23 @@ def entering(table: str, names: Sequence[str]) -> list[str]:
 
 
 def reading(what: str) -> list[str]:
-    """Return the metrics that read curves, or those that read masks."""
+    """Return the metrics that read curves, masks or maps."""
     return [name for name, entry in METRICS.items() if entry.semantics["reads"] == what]
 
 
-def measure(dataset: xarray.Dataset, names: Sequence[str], masks: Masks | None = None) -> xarray.Dataset:
-    """Return these metrics of a curves file as [explained_by, scored_by, fill, image]; `masks` are of its images and maps.
+def measure(
+    dataset: xarray.Dataset, names: Sequence[str], masks: Masks | None = None, maps: Maps | None = None
+) -> xarray.Dataset:
+    """Return these metrics of a curves file as [explained_by, scored_by, fill, image]; masks and maps are of its images.
 
-    Raises ClxaiError if a metric reads masks and there are none.
+    Raises ClxaiError if a metric reads masks or maps and there are none.
     """
-    read, shape = {"curves": Curves(dataset), "masks": masks}, tuple(dataset.sizes[axis] for axis in AXES)
-    chosen = {name: METRICS[name] for name in names}
+    read = {"curves": Curves(dataset), "masks": masks, "maps": maps}
+    chosen, shape = {name: METRICS[name] for name in names}, tuple(dataset.sizes[axis] for axis in AXES)
     for name, entry in chosen.items():
         if read[entry.semantics["reads"]] is None:
-            raise ClxaiError(f"metric {name!r} reads a mask bank. Got none: give one, or leave the metric out")
+            what = {"masks": "a mask bank", "maps": "maps and images"}[entry.semantics["reads"]]
+            raise ClxaiError(f"metric {name!r} reads {what}. Got none: give one, or leave the metric out")
     found = {name: entry.definition(read[entry.semantics["reads"]], **entry.options({})) for name, entry in chosen.items()}
     values = {name: (AXES, np.broadcast_to(array, shape)) for name, array in found.items()}
     return xarray.Dataset(values, coords={axis: dataset[axis].values for axis in AXES})

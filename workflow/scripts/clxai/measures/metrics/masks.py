@@ -65,16 +65,26 @@ def unit_values(maps: xarray.Dataset, curves: xarray.Dataset) -> Float[ndarray, 
     pixel is not finite.
     """
     values = maps["attribution"].values.astype(np.float64)
-    values = np.where(np.isfinite(values), values, np.nan)
-    n_images, most = values.shape[1], int(curves["unit"].max()) + 1
-    labels = np.broadcast_to(curves["unit"].values, values.shape[1:]).reshape(n_images, -1)
+    sums, sizes = unit_sums(np.where(np.isfinite(values), values, np.nan), curves["unit"].values)
+    return sums / np.maximum(sizes, 1) if maps.attrs.get("aligned_to") == "unit" else sums
+
+
+def unit_sums(
+    values: Float[ndarray, "head image y x"], unit: Int[ndarray, "*map y x"]
+) -> tuple[Float[ndarray, "head image unit"], Int[ndarray, "image unit"]]:
+    """Return the sum of each unit's pixels and their number, both 0 in the places of units that an image lacks.
+
+    `unit` is the label map [y, x] of all images, or one per image.
+    """
+    n_images, most = values.shape[1], int(unit.max()) + 1
+    labels = np.broadcast_to(unit, values.shape[1:]).reshape(n_images, -1)
     place = (labels + most * np.arange(n_images)[:, None]).ravel()
     order = np.argsort(place, kind="stable")
     units, start, size = np.unique(place[order], return_index=True, return_counts=True)
-    sums = np.add.reduceat(values.reshape(len(values), -1)[:, order], start, axis=1)
-    found = np.zeros((len(values), n_images * most))
-    found[:, units] = sums / size if maps.attrs.get("aligned_to") == "unit" else sums
-    return found.reshape(len(values), n_images, most)
+    sums, sizes = np.zeros((len(values), n_images * most)), np.zeros(n_images * most, dtype=np.int64)
+    sums[:, units] = np.add.reduceat(values.reshape(len(values), -1)[:, order], start, axis=1)
+    sizes[units] = size
+    return sums.reshape(len(values), n_images, most), sizes.reshape(n_images, most)
 
 
 def _check_bank(curves: xarray.Dataset, bank: xarray.Dataset, fill: str) -> None:
