@@ -12,6 +12,7 @@ rule plot_figure:
                     **dict(rules.assess_trust.output.items()),
                     **dict(rules.compare_maps.output.items()),
                     **dict(rules.summarise_stability.output.items()),
+                    **dict(rules.rank_metrics.output.items()),
                     "analyses": rules.summarise_analyses.output,
                     "checks": rules.check_study.output,
                 },

@@ -1,3 +1,35 @@
+rule rank_metrics:
+    """Rank the methods by each metric in the direction that it declares, from all tables of the study that have such metrics."""
+    input:
+        summary=rules.summarise.output.summary,
+        beside=[
+            *(rules.summarise_stability.output if datasets_with("stability") else []),
+            *(
+                rules.compare_classes.output
+                if datasets_with("class_similarity")
+                else []
+            ),
+        ],
+        code=code("rank_metrics"),
+    output:
+        metric_ranks=table("metric_ranks"),
+    log:
+        f"{HOME}/logs/rank_metrics.log",
+    benchmark:
+        f"{HOME}/benchmarks/rank_metrics.tsv"
+    localrule: True
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        config=params_of("rank_metrics"),
+    script:
+        "../workflow/scripts/rank_metrics.py"
+
+
 rule state_verdict:
     """State what the tables allow to say: found, not found, cannot be said; sentences made by the rules in clxai/verdict."""
     input:
@@ -63,9 +95,37 @@ rule describe_methods:
         "../workflow/scripts/describe_methods.py"
 
 
-rule verdict_all:
-    """Target: the pages of every data set: the verdict, from checked tables, and its methods."""
+rule describe_results:
+    """List what was measured: settings, a sentence for each metric, ranks and means as Markdown, the same as JSON, and a CSV of each metric."""
     input:
+        ranks=rules.rank_metrics.output[0],
+        code=code("describe_results"),
+    output:
+        markdown=f"{HOME}/results.md",
+        record=f"{HOME}/results.json",
+        by_metric=directory(f"{HOME}/tables/metrics"),
+    log:
+        f"{HOME}/logs/describe_results.log",
+    benchmark:
+        f"{HOME}/benchmarks/describe_results.tsv"
+    localrule: True
+    conda:
+        "../envs/clxai.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        config=params_of("describe_results"),
+    script:
+        "../workflow/scripts/describe_results.py"
+
+
+rule verdict_all:
+    """Target: the pages of every data set: the verdict, from checked tables, and its methods, and its results metric by metric."""
+    input:
+        expand(rules.rank_metrics.output, dataset=STUDY["datasets"]),
         expand(rules.state_verdict.output, dataset=STUDY["datasets"]),
         expand(rules.describe_methods.output, dataset=STUDY["datasets"]),
+        expand(rules.describe_results.output, dataset=STUDY["datasets"]),
     localrule: True

@@ -23,9 +23,17 @@ TINY = "tests/workflow/tiny.yaml"
 MISSING = object()
 PLAIN_METHODS = ["random", "saliency", "integrated_gradients", "grad_cam", "grad_cam_pp", "lrp"]
 # Jobs of the tiny study after its checks, after its trust measures, and after its curves.
-AFTER_CHECKS = {"check_study": 1, "state_verdict": 1, "plot_figure": 11, "plot_figure_of_model": 4, "build_explorer": 1}
+AFTER_CHECKS = {"check_study": 1, "state_verdict": 1, "plot_figure": 11, "plot_figure_of_model": 6, "build_explorer": 1}
 AFTER_TRUST = {"assess_trust": 1, "state_verdict": 1, "plot_figure": 1}
-AFTER_CURVES = {"summarise": 1, "assess_trust": 1, "rank_methods": 1, "describe_methods": 1, **AFTER_CHECKS}
+AFTER_CURVES = {
+    "summarise": 1,
+    "assess_trust": 1,
+    "rank_methods": 1,
+    "rank_metrics": 1,
+    "describe_results": 1,
+    "describe_methods": 1,
+    **AFTER_CHECKS,
+}
 PARTS = ("Snakefile", "rules", "workflow", "config", "envs", "profiles", "results/README.md", "tests/workflow/tiny.yaml")
 
 

@@ -94,7 +94,18 @@ def tables_of(config, value):
         | dict.fromkeys(("value", "ci_low", "ci_high"), value)
         for model, head in cells(config)
     ]
-    frames = {"heads": pd.DataFrame(heads), "trust": pd.DataFrame(trust), **cut, "contrasts": contrasts_of(config, value)}
+    ranked = [
+        {"model": model, "head": head, "method": method, "metric": "srg_matched", "units": "grid", "fill": fill}
+        | {"better": 1, "rank": 1.0, "n_methods": len(study["methods"]), "n_undefined": 0}
+        for (model, head), method, fill in product(cells(config), study["methods"], fills)
+    ]
+    frames = {
+        "metric_ranks": pd.DataFrame(ranked),
+        "heads": pd.DataFrame(heads),
+        "trust": pd.DataFrame(trust),
+        **cut,
+        "contrasts": contrasts_of(config, value),
+    }
     return Study(dataset="invented", tables=frames, **params.plot_figure(config, SimpleNamespace(figure="srg"))["study"])
 
 

@@ -100,7 +100,21 @@ def tables():
     ]
     others = [{"quantity": "same", "value": 1.0}, {"seed": 0}, {"class": 3}]  # which no panel shows
     analyses += [{**analyses[0], **other} for other in others] + [{**analyses[0], "quantity": "same", "value": 1.0}]
-    rows = {"heads": heads, "trust": trust, "similarity": similarity, "stability": stability, "analyses": analyses, **cut}
+    ranked = [
+        {"model": model, "head": head, "method": method, "metric": metric, "better": better, "rank": rank, "n_methods": 3}
+        | {"units": "grid", "fill": fill, "n_undefined": int(method == "lrp")}
+        for (model, head), (fill, metric, better) in product(CELLS, (("zero", "srg_matched", 1), ("all", "max_sensitivity", -1)))
+        for method, rank in zip(METHODS, ranks_in(model, head, metric), strict=True)
+    ]
+    rows = {
+        "metric_ranks": ranked,
+        "heads": heads,
+        "trust": trust,
+        "similarity": similarity,
+        "stability": stability,
+        "analyses": analyses,
+        **cut,
+    }
     frames = {name: pd.DataFrame(table).sample(frac=1, random_state=0) for name, table in rows.items()}
     everything = {
         "fills": FILLS,
@@ -109,6 +123,27 @@ def tables():
         "matched": {"lrp": ["zero"], "saliency": ["mean"]},
     }
     return Study("made up", MODELS, HEADS, METHODS, "zero", "grid", 0.05, tables=frames, **everything)
+
+
+def ranks_in(model, head, metric):
+    """The ranks of the methods, turned by their place; the second has none by one of the metrics."""
+    turn = MODELS.index(model) + HEADS.index(head)
+    ranks = np.roll([1.0, 2.5, 3.0], turn).tolist()
+    return [np.nan if place == 1 and metric == "max_sensitivity" else rank for place, rank in enumerate(ranks)]
+
+
+def test_metric_ranks_stand_in_the_row_of_their_method_and_the_column_of_their_metric(tables):
+    study = replace(tables, controls=["random"], model="ce")
+    (axis,) = FIGURES["metric_ranks"].definition(study, head="linear").axes
+    methods = [label.get_text() for label in axis.get_yticklabels()]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["srg matched ↑", "max sensitivity ↓"]
+    assert methods[-1] == title("random") and set(methods) == {title(name) for name in METHODS}
+    own = [text for text in axis.texts if text.get_text()[0].isdigit()]
+    found = {(methods[text.get_position()[1]], text.get_position()[0]): text.get_text() for text in own}
+    for column, metric in enumerate(("srg_matched", "max_sensitivity")):
+        for method, rank in zip(METHODS, ranks_in("ce", "linear", metric), strict=True):
+            mark = "*" if method == "lrp" else ""
+            assert found.get((title(method), column)) == (None if np.isnan(rank) else f"{rank:g}{mark}")
 
 
 def test_stability_stands_against_the_srg_of_the_same_maps(tables):

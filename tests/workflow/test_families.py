@@ -16,7 +16,7 @@ ONE_MODEL = {
     "attribute": 3,
     "flip": 3,
     **AFTER_CURVES,
-    "plot_figure_of_model": 6,
+    "plot_figure_of_model": 9,
 }
 
 

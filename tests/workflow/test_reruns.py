@@ -153,7 +153,7 @@ RETRAINED = {
     [
         ("workflow/scripts/clxai/figures/srg.py", comment, {"plot_figure": 1}),
         ("workflow/scripts/clxai/measures/metrics/base.py", comment, AFTER_CURVES),
-        ("workflow/scripts/plot_figure.py", comment, {"plot_figure": 11, "plot_figure_of_model": 4}),
+        ("workflow/scripts/plot_figure.py", comment, {"plot_figure": 11, "plot_figure_of_model": 6}),
         (TINY, replaced(("saliency, grad_cam", "saliency, grad_cam, lrp")), ADDED_METHOD),
         (TINY, replaced(("supcon, epochs: 2", "supcon, epochs: 3")), RETRAINED),
         (TINY, REORDERED, {}),

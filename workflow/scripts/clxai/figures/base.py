@@ -46,6 +46,7 @@ FIGURES = Family(
                     "trust_contrasts",
                     "similarity",
                     "stability",
+                    "metric_ranks",
                     "analyses",
                     "checks",
                 ]
