@@ -2,6 +2,7 @@
 
 import copy
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -42,15 +44,21 @@ def filled_config(**changes):
 
     Three models, six methods without aliases, one fill, no declared contrasts: what the default study shows is free to change.
     """
+    return pickle.loads(_filled(pickle.dumps(changes)))
+
+
+@cache
+def _filled(changes):
+    """The same as bytes, once for each set of changes: a thousand tests ask for a config of their own."""
     from snakemake.utils import validate
 
     config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
     config["study"] |= {"models": ["ce", "supcon", "ce_matched"], "methods": list(PLAIN_METHODS)}
     config["flipping"]["fills"] = ["mean"]
     del config["methods"]["ig_other_loss"], config["models"]["ce_finetuned"], config["statistics"]
-    config.update(copy.deepcopy(changes))
+    config.update(pickle.loads(changes))
     validate(config, str(ROOT / "workflow" / "schemas" / "config.schema.yaml"))
-    return config
+    return pickle.dumps(config)
 
 
 def check(config):

@@ -89,6 +89,7 @@ def test_study_finished_by_slurm_has_nothing_to_do(through_slurm, profile):
     assert through_slurm.planned("tables_all", "--workflow-profile", f"profiles/{profile}") == {}
 
 
+@pytest.mark.campaign
 def test_cluster_that_wants_gres_gets_gres(cluster, tmp_path):
     """The lines of profiles/README.md, as a site's own profile beside profiles/slurm."""
     (lines,) = re.findall(r"```yaml\n(set-resources:.*?)```", (ROOT / "profiles" / "README.md").read_text(), flags=re.DOTALL)

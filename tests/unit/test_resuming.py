@@ -425,6 +425,7 @@ runpy.run_path({script!r}, {{"snakemake": snakemake}})
 """
 
 
+@pytest.mark.campaign
 def test_process_killed_while_it_trains_leaves_the_same_files_after_a_second_start(tiny_data, recipe, tmp_path):
     """The real entry script in a process of its own, ended by SIGKILL."""
     recipe = {**recipe, "epochs": 30, "network_options": {"width": 4}, "batch_size": 20}

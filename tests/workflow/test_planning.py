@@ -7,9 +7,22 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
-from project import TINY
+from project import TINY, replaced
 
 DEFAULT = None
+AVERAGED = '''
+"""A method of a stranger: one file."""
+
+import torch
+
+from clxai.attribution.base import Explanation, method
+
+
+@method("averaged", families=("perturbation",), reduction="none", needs=("saliency", "grad_cam"))
+def averaged(problem, options):
+    """The mean of two maps."""
+    return Explanation(torch.stack([problem.maps[name] for name in ("saliency", "grad_cam")]).mean(dim=0)[:, None])
+'''
 
 
 def test_default_study_plans_every_model_seed_and_method(fresh):
@@ -52,6 +65,39 @@ statistics: {confirmatory: []}
         planned = fresh.planned("all", "virelay_all", config="config/ragged.yaml")
     assert planned["attribute"] == planned["flip"] == 15
     assert (planned["build_explorer"], planned["export_virelay"]) == (1, 2)
+
+
+def test_methods_that_a_method_needs_are_run_and_not_flipped(fresh):
+    module, config = fresh.folder / "workflow/scripts/clxai/attribution/averaged.py", fresh.folder / TINY
+    module.write_text(AVERAGED)
+    config.write_text(config.read_text().replace("random, saliency, grad_cam", "random, averaged"))
+    planned = fresh.planned()
+    assert (planned["attribute"], planned["flip"]) == (2 * 4, 2 * 2)
+    target = "results/digits/ce/seed0/attributions/evaluation/averaged.nc"
+    assert fresh.planned(target)["attribute"] == 3
+    module.write_text(AVERAGED.replace('"grad_cam")', '"averaged")'))
+    process = fresh.snakemake("-n", target)
+    assert process.returncode != 0
+    assert "attribution method 'averaged', by its needs, leads back to 'averaged'" in process.stdout + process.stderr
+
+
+def test_maps_of_another_seed_model_and_sample_are_planned_and_not_flipped(fresh):
+    """`ce` alone is shown, with two seeds: maps of the other seed, of a model outside the study, means over another sample."""
+    text = (fresh.folder / TINY).read_text()
+    study = (("[ce, supcon]", "[ce]"), ("seeds: [0]", "seeds: [3, 5]"), ("heads: [softmax, knn]", "heads: [softmax, linear]"))
+    shown = ("[random, saliency, grad_cam]", "[random, seed, model, mean]")
+    sample = ("{evaluation: {images: 12}}", "{evaluation: {images: 12}, training: {images: 9, split: train}}")
+    methods = "methods: {seed: {method: borrowed, of: saliency, seed: next}, model: {method: borrowed, of: lrp, model: supcon}, "
+    methods += "mean: {method: class_mean, of: grad_cam}}\nunits:"
+    (fresh.folder / TINY).write_text(replaced(*study, shown, sample, ("units:", methods))(text))
+    planned = fresh.planned("tables_all")
+    assert planned["train_model"] == planned["embed_images"] == 2 * 2
+    assert (planned["fit_heads"], planned["fit_heads_without_classifier"], planned["sample_images"]) == (2, 2, 2)
+    assert (planned["attribute"], planned["flip"]) == (2 * (4 + 3), 2 * 4)
+    run = "results/digits/ce/seed3/attributions/evaluation"
+    process = fresh.snakemake("-n", f"{run}/seed.nc")
+    assert "results/digits/ce/seed5/attributions/evaluation/saliency.nc" in process.stdout + process.stderr
+    assert fresh.planned("attributions_all")["attribute"] == planned["attribute"]
 
 
 def test_fashionmnist_study_is_config_alone(fresh):

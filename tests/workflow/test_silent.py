@@ -72,7 +72,13 @@ def test_another_silent_module_reruns_nothing(stubbed):
     assert stubbed.planned() == {}
 
 
-@pytest.mark.parametrize("arguments", [("-F", CURVES), ("-R", "summarise", "--until", "check_study")], ids=["curves", "tables"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(("-F", CURVES), marks=pytest.mark.campaign, id="curves"),
+        pytest.param(("-R", "summarise", "--until", "check_study"), id="tables"),
+    ],
+)
 def test_results_without_the_silent_modules_are_the_same_bytes(finished, stubbed, arguments):
     """From the images to the curves of a model, then the tables of the study."""
     process = stubbed.snakemake("--cores", "2", *arguments)
