@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 STUDY := results/studies/default
 MINUTES ?= 30
 
-.PHONY: study report slice export-images test campaign bench lint audit times clean help
+.PHONY: study report slice estimate export-images test campaign bench lint audit times clean help
 study: report ## install, run the default study, build the report (the default)
 	@echo
 	@echo "The report: $(CURDIR)/$(STUDY)/report.zip (unpack it, open report.html)"
@@ -19,6 +19,9 @@ report: .venv/installed ## run what is missing, then build the report
 
 slice: .venv/installed ## run as much of a study, CONFIG=its config, as fits into MINUTES=30; call again to go on
 	$(BIN)/clxai slice --minutes $(MINUTES) --cores $(CORES) $(CONFIG)
+
+estimate: .venv/installed ## estimate hours, memory and disk of a study, CONFIG=its config
+	$(BIN)/clxai estimate --cores $(CORES) $(CONFIG)
 
 export-images: .venv/installed ## write the images that a study explains, CONFIG=its config, as PNG and npz with their ids
 	$(SNAKEMAKE) exported_all $(if $(CONFIG),--configfile $(CONFIG))

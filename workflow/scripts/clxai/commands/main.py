@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 
 from clxai import __version__
-from clxai.commands import check, compare, export, listing, new, open_page, slice
+from clxai.commands import check, compare, estimate, export, listing, new, open_page, slice
 from clxai.errors import ClxaiError
 
 COMMANDS: Mapping[str, ModuleType] = {
     "new": new,
     "check": check,
+    "estimate": estimate,
     "slice": slice,
     "list": listing,
     "open": open_page,

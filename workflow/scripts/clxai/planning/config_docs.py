@@ -4,6 +4,7 @@ A test holds the committed file equal to what this module writes.
 """
 
 import ast
+import csv
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from clxai.registry import LIBRARY, Declaration, declared
 ROOT = LIBRARY.parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 TARGET = ROOT / "config" / "README.md"
+ESTIMATES = ROOT / "config" / "estimates.csv"
 _WIDTH = 130  # characters of a line of prose
 COMMAND = "PYTHONPATH=workflow/scripts python -m clxai.planning.config_docs"
 
@@ -159,6 +161,24 @@ Every setting of units is flipped on its own and has rows of its own in the tabl
 A number must be above 0 if its default is, and a whole number if its default is.
 """
 
+_ESTIMATED = """\
+## What the studies take
+
+Estimates, not measurements: passes through networks, jobs and rows of tables are counted from each config, for a core with AVX2
+that does 42 GFLOP/s in these networks and starts a job in 3.2 s. `clxai estimate --cores 2 CONFIG` (`make estimate CONFIG=...`)
+says it by rule, with the speed of your machine. Two cores take half of the core hours. Of a GPU only the passes depend:
+PFLOP / (3.6 x its TFLOP/s) hours. [The measured ones beside](../docs/performance.md#estimates).
+
+"""
+
+_ESTIMATED_COLUMNS = {
+    "pflop": "PFLOP",
+    "train_hours": "core hours, training",
+    "core_hours": "core hours, all",
+    "memory_gb": "memory of a job, GB",
+    "disk_gb": "disk, GB",
+}
+
 _FAMILIES = {
     "losses": ("Losses", "`models.<name>.loss`; options go to `models.<name>.loss_options`.", {"views": "views"}),
     "heads": (
@@ -193,7 +213,7 @@ _FAMILIES = {
 
 def document(schema: Mapping[str, Any]) -> str:
     """Return the text of config/README.md: how to configure, every key of the schema, and the declared names."""
-    parts = [_TITLE, _INTRO, "## All keys\n"]
+    parts = [_TITLE, _INTRO, _ESTIMATED + _estimates(), "## All keys\n"]
     for name, section in schema["properties"].items():
         entry = section.get("additionalProperties")
         keyed = isinstance(entry, Mapping)
@@ -208,6 +228,19 @@ def document(schema: Mapping[str, Any]) -> str:
         parts.append(f"### {title}\n\n{text}\n")
         parts.append(markdown_table(("name", *columns.values(), "options", "what"), rows))
     return "\n".join(parts)
+
+
+def _estimates() -> str:
+    """Return the committed estimates as a table."""
+    header, *rows = csv.reader(ESTIMATES.read_text().splitlines())
+    titles = {
+        "train_hours": "core hours, training",
+        "core_hours": "core hours, all",
+        "memory_gb": "memory, GB",
+        "disk_gb": "disk, GB",
+    }
+    shown = [titles.get(name, name.replace("pflop", "PFLOP")) for name in header]
+    return markdown_table(shown, [[f"[{name}]({name})", *numbers] for name, *numbers in rows])
 
 
 def _rows(section: Mapping[str, Any], prefix: str = "") -> Iterator[Sequence[str]]:
