@@ -5,6 +5,7 @@
 #   results/{dataset}/{model}/seed{seed}/embeddings.nc
 #   results/{dataset}/{model}/seed{seed}/heads/{head}.safetensors      + metrics.csv
 #   results/{dataset}/{model}/seed{seed}/masks/{sample}/{units}/{fill}.nc    for methods that read a mask bank
+#   results/{dataset}/{model}/seed{seed}/explainers/{method}/{explainer}/    for methods that learn: explainer.safetensors, history.csv
 #   results/{dataset}/{model}/seed{seed}/attributions/{sample}/{method}.nc
 #   results/{dataset}/{model}/seed{seed}/analyses/{sample}/{analysis}.nc    what analyses find beside maps
 #   results/{dataset}/{model}/seed{seed}/curves/{sample}/{units}/{method}.nc
@@ -27,6 +28,7 @@ include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/heads.smk"
 include: "rules/mask_bank.smk"
+include: "rules/amortise.smk"
 include: "rules/attribute.smk"
 include: "rules/flip.smk"
 include: "rules/summarise.smk"
@@ -61,6 +63,7 @@ rule all:
         rules.models_all.input,
         rules.heads_all.input,
         rules.mask_banks_all.input,
+        rules.explainers_all.input,
         rules.attributions_all.input,
         rules.curves_all.input,
         rules.tables_all.input,

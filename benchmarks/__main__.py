@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
-GROUPS = ("flips", "fills", "heads", "explaining", "training", "jobs", "planning")
+GROUPS = ("flips", "fills", "heads", "explaining", "amortising", "training", "jobs", "planning")
 PACKAGES = ("torch", "torchvision", "captum", "quantus", "grad-cam", "scikit-learn", "numpy", "snakemake")
 ROOT = Path(__file__).parents[1]
 

@@ -10,6 +10,7 @@ rule attribute:
         maps=map_files,
         borrowed=borrowed_files,
         bank=bank_files,
+        explainers=explainer_files,
         given=given_files,
         own=own("attribute"),
         code=code("attribute"),

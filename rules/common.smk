@@ -29,6 +29,7 @@ if not os.path.samefile(os.path.dirname(clxai.__file__), SCRIPTS / "clxai"):
 from clxai.errors import ClxaiError
 from clxai.names import REFERENCE
 from clxai.planning import params
+from clxai.planning.amortising import banks_learnt, explainers_asked, teachers_of
 from clxai.planning.analyses import analysed
 from clxai.planning.borrowing import bank_read, borrowed_maps
 from clxai.planning.brought import map_files_of, weights_of
@@ -38,6 +39,7 @@ from clxai.planning.extents import watch_files
 from clxai.planning.filling import fill
 from clxai.planning.needed import (
     beside_of,
+    explainers_needed,
     maps_needed,
     methods_needed,
     methods_of,
@@ -95,6 +97,9 @@ STUDY = config["study"]
 UNITS = config["flipping"]["units"]
 RUN = "results/{dataset}/{model}/seed{seed}"  # shared by all studies
 BANK = f"{RUN}/masks/{{sample}}/{{units}}/{{fill}}.nc"
+LEARNT = f"{RUN}/explainers/{{method}}/{{explainer}}"
+POOL = f"{RUN}/explainers/{{method}}/pool.nc"
+EXPLAINER = f"{LEARNT}/explainer.safetensors"
 HOME = f"results/studies/{STUDY['name']}/{{dataset}}"  # of the study alone
 
 
@@ -289,6 +294,54 @@ def bank_files(wildcards):
         if read is None
         else expand(BANK, dataset=wildcards.dataset, **read._asdict())
     )
+
+
+def bank_learnt(which):
+    """The mask bank that an explainer is trained on, of the same run: that of its training images, or of its validation images."""
+
+    def bank(wildcards):
+        training, validation = banks_learnt(config, wildcards)
+        read = {"sample": training, "validation": validation}[which]
+        return expand(BANK, dataset=wildcards.dataset, **read._asdict())[0]
+
+    return bank
+
+
+def teacher_files(wildcards):
+    """The maps of training images that explainers are shown, of the same run; none for most recipes."""
+    return [
+        expand(
+            f"{RUN}/attributions/{{sample}}/{{method}}.nc",
+            dataset=wildcards.dataset,
+            **maps._asdict(),
+        )[0]
+        for maps in teachers_of(config, wildcards)
+    ]
+
+
+def pool_file(wildcards):
+    """The pool of the teachers of an explainer; none where it has no teachers."""
+    return [POOL] if teachers_of(config, wildcards) else []
+
+
+def explainer_files(wildcards):
+    """The explainers that a method asks, of the same run; none for most methods."""
+    asked = explainers_asked(config, wildcards)
+    return [
+        expand(EXPLAINER, dataset=wildcards.dataset, **one._asdict())[0]
+        for one in asked
+    ]
+
+
+def files_of_explainers(pattern):
+    """A pattern expanded over the explainers of all seeds that the study needs; the data set stays open."""
+    return [
+        file
+        for one in explainers_needed(config)
+        for file in expand(
+            pattern, **{**one._asdict(), "seed": STUDY["seeds"]}, allow_missing=True
+        )
+    ]
 
 
 def files_of_banks(pattern, banks):

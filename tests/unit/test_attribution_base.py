@@ -34,6 +34,7 @@ KEYWORDS = {
     "removes",
     "reads_masks",
     "masks_per_unit",
+    "learns",
 }
 TWO_CHANNELS = torch.tensor([[[[1.0, -2.0]], [[-3.0, -4.0]]]])
 
@@ -44,7 +45,7 @@ def test_declaration_is_complete_and_uses_known_words(name):
     assert set(semantics) - {*COMMON} == KEYWORDS
     assert semantics["reduction"] in REDUCTIONS
     assert semantics["reads_masks"] in {"nothing", "shapley", "bernoulli", "leave_one_out"}
-    if semantics["removes"] or semantics["reads_masks"] != "nothing":
+    if semantics["removes"] or semantics["learns"] or semantics["reads_masks"] != "nothing":
         assert {"units", "fill"} <= set(semantics["options"])
     assert semantics["baseline"] in {None, *declared("fills")}
     assert {type(semantics[flag]) for flag in ("signed", "blind", "per_head")} == {bool}

@@ -22,7 +22,11 @@ from clxai.runtime.artefacts import read_arrays, write_arrays
 from clxai.runtime.memory import AT_ONCE, Most
 from project import grid, installed_methods, marked
 
-METHODS = {name: entry for name, entry in installed_methods().items() if entry.semantics["borrows"] != "file"}
+METHODS = {  # but those of files and of trained explainers
+    name: entry
+    for name, entry in installed_methods().items()
+    if entry.semantics["borrows"] != "file" and not entry.semantics["learns"]
+}
 REMOVAL = {"units": grid(8), "fill": {"name": "zero", "fill": "zero", "options": {}}}
 QUICK = {
     **{name: {"units": "grid", "fill": "zero"} for name in METHODS if reads_masks(name)},

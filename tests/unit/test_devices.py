@@ -53,7 +53,7 @@ def test_every_rule_that_asks_for_a_gpu_selects_one_by_its_resources():
     rules = [rule for file in (ROOT / "rules").glob("*.smk") for rule in re.split(r"^rule ", file.read_text(), flags=re.M)[1:]]
     scripts = [re.search(r'"\.\./(workflow/scripts/\w+\.py)"', rule)[1] for rule in rules if "gpu=1" in rule]
     assert sorted(Path(script).stem for script in scripts) == [
-        *("analyse", "attribute", "embed_images", "flip", "mask_bank", "measure_stability", "train_model")
+        *("analyse", "attribute", "embed_images", "flip", "mask_bank", "measure_stability", "train_explainer", "train_model")
     ]
     for script in scripts:
         assert "select_device(snakemake.threads, snakemake.resources, " in (ROOT / script).read_text()

@@ -30,6 +30,7 @@ from project import filled_config, installed_methods
 
 CONFIG = filled_config()
 CONFIG["samples"]["training"] = {"images": 20, "split": "train"}  # of which some controls are made
+CONFIG["samples"]["validation"] = {"images": 20, "split": "val"}  # by which explainers are chosen
 N_IMAGES, SIZE = 6, 8
 
 

@@ -12,6 +12,7 @@ from clxai.runtime.logs import log_to
 
 log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take long
 
+from clxai.amortising.explainers import read_explainers
 from clxai.attribution.explaining import explain
 from clxai.attribution.given import read_borrowed, read_maps
 from clxai.attribution.metadata import metadata_of
@@ -26,6 +27,7 @@ print(f"{snakemake.wildcards.method}: {len(run.index)} images, heads {', '.join(
 settings = snakemake.params.config
 borrowed = read_borrowed(snakemake.input.borrowed, run, settings["method_name"], settings["options"])
 maps, bank = read_maps(snakemake.input.maps), read_bank(snakemake.input.bank)
-found = explain(run, **settings, maps=maps, borrowed=borrowed, bank=bank)
+explainers = read_explainers(snakemake.input.explainers, device)
+found = explain(run, **settings, maps=maps, borrowed=borrowed, bank=bank, explainers=explainers)
 write_arrays(found, snakemake.output.maps)
 write_record(metadata_of(found), snakemake.output.record)

@@ -385,6 +385,8 @@ def _check_needs(network: Encoder, heads: FittedHeads, entry: Entry) -> None:
     name, needs = network.architecture.network, entry.semantics
     if needs["needs_rules"] and (NETWORKS[name].semantics["lrp"] is None or not heads.checkpoint):
         raise ClxaiError(f"method {entry.name!r} has rules for trained networks of the library alone. Got network {name!r}")
+    if needs["learns"]:
+        raise ClxaiError(f"method {entry.name!r} asks explainers, which a study trains: name it in study.methods")
     if needs["needs_evidence"]:
         raise ClxaiError(f"method {entry.name!r} shows known evidence, of which images in memory have none")
 

@@ -18,10 +18,11 @@ way. "file", if its maps are a user's, see `brought`. removes: it removes units 
 `units` and `fill`, names of the config, by default the first of the study. reads_masks: the masks of the mask bank that it is a
 mean of or a regression on, by their law ("shapley", "bernoulli" or "leave_one_out"); its options `units` and `fill` say which
 bank, by default that of the study's first. masks_per_unit: how many fitted masks of that law it needs for each unit of an
-image. needs_evidence: works on data alone whose evidence is known. package: an optional one that it needs. blind: the map knows
-nothing of the network that it is scored on; an explanation must exceed the best of these. options: allowed keys with their
-defaults; `layer` is one that the network declares, or `last`. at_most (may be left out): upper bounds of options, each a number
-or the name of another option.
+image. learns: it asks explainers that are trained on mask banks of other images; its options `units` and `fill` say which banks,
+`sample` and `validation` of which images, `explainers` how many are trained, the others how. needs_evidence: works on data alone
+whose evidence is known. package: an optional one that it needs. blind: the map knows nothing of the network that it is scored on;
+an explanation must exceed the best of these. options: allowed keys with their defaults; `layer` is one that the network declares,
+or `last`. at_most (may be left out): upper bounds of options, each a number or the name of another option.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from clxai.amortising.explainers import Explainers
 from clxai.errors import ClxaiError
 from clxai.heads.base import FrozenScores, Head, log_odds
 from clxai.mask_bank.game import MaskBank
@@ -88,6 +90,7 @@ METHODS = Family(
         "package": {"type": ["null", "string"], "default": None},
         "reads_masks": {"enum": ["nothing", "shapley", "bernoulli", "leave_one_out"], "default": "nothing"},
         "masks_per_unit": {"type": "integer", "minimum": 0, "default": 0},
+        "learns": {"type": "boolean", "default": False},
         "removes": {"type": "boolean", "default": False},
         "borrows": {"enum": ["nothing", "maps", "method", "file"], "default": "nothing"},
     },
@@ -133,7 +136,7 @@ class Problem:
     the method that is borrowed on a problem like this one, with the baseline of this one, and returns its maps after channel
     reduction. `evidence` is where the evidence of each image is, by the number of its part and 0 elsewhere, or None where the
     data do not tell. `removal` says how a method that removes units itself does it. `masks` is the mask bank of these images
-    for this head, for methods that read it.
+    for this head, for methods that read it, `explainers` are the trained ones for this head, for methods that ask them.
     """
 
     encoder: Encoder
@@ -151,6 +154,7 @@ class Problem:
     other: Callable[["Problem"], Float[Tensor, "image y x"]] | None = None
     removal: Removal | None = None
     masks: MaskBank | None = None
+    explainers: Explainers | None = None
 
     @property
     def inputs(self) -> Float[Tensor, "image channel y x"]:

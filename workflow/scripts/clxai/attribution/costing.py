@@ -17,7 +17,7 @@ _COUNTED = ("conv1d", "conv2d", "conv3d", "linear")
 
 @dataclass
 class Products:
-    """How many multiplications convolutions and dense layers did, forward and backward: `total`."""
+    """How many multiplications convolutions and dense layers did, forward and backward, and attention forward: `total`."""
 
     total: int = 0
 
@@ -31,6 +31,17 @@ class Products:
             self.total += products
             if output.grad_fn is not None:
                 output.grad_fn.register_hook(lambda gradients, given: self._add(products, gradients))
+            return output
+
+        return counted
+
+    def counting_attention(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """Return attention, counted forward: the products of queries with keys, and of what they say with values."""
+
+        @wraps(function)
+        def counted(query: Tensor, key: Tensor, value: Tensor, *args: object, **kwargs: object) -> Tensor:
+            output = function(query, key, value, *args, **kwargs)
+            self.total += (query.numel() + output.numel()) * key.shape[-2]
             return output
 
         return counted
@@ -51,6 +62,8 @@ def counted_products() -> Iterator[Products]:
     with ExitStack() as stack:
         for name in _COUNTED:
             stack.enter_context(patch.object(functional, name, products.counting(getattr(functional, name))))
+        attention = functional.scaled_dot_product_attention
+        stack.enter_context(patch.object(functional, attention.__name__, products.counting_attention(attention)))
         yield products
 
 

@@ -10,6 +10,7 @@ import xarray
 from torch import Tensor
 from tqdm import tqdm
 
+from clxai.amortising.explainers import Explainers, asked
 from clxai.attribution.base import METHODS, Explanation, Pool, Problem, layer_name
 from clxai.attribution.baselines import Baseline, drawn, filled
 from clxai.attribution.checking import check_finite, checked_maps
@@ -55,30 +56,32 @@ def explain(
     maps: Mapping[str, xarray.Dataset] | None = None,
     borrowed: xarray.Dataset | None = None,
     bank: xarray.Dataset | None = None,
+    explainers: Explainers | None = None,
 ) -> xarray.Dataset:
     """Explain the log-odds of every head on the run's images and return [head, image, y, x] with its record.
 
     The method is a registered one by its name, or one that need not be registered. A method that does not depend on the head is
     computed once and repeated. Values that are not finite stay in the file: the flipping engine ranks such maps at random and
     counts them. `maps` are what this function returned for the methods that this one needs, `borrowed` for the one whose maps it
-    borrows, `bank` the mask bank that it reads.
+    borrows, `bank` the mask bank that it reads, `explainers` those that it asks.
     """
     entry = METHODS[method_name] if isinstance(method_name, str) else method_name
     needed, task = needed_maps(run, entry, maps or {}), _task(run, entry, options, seed)
     lent, masks = pools(run, entry, task.settings, borrowed), _masks(run, task, bank)
+    trained = _explainers(run, task, explainers)
     rows: dict[str, list[np.ndarray]] = {}
     digests = []
     for name, head in tqdm(run.heads.items(), desc=entry.name, unit="head", mininterval=2):
         if rows and not entry.semantics["per_head"]:
             _append(rows, {column: rows[column][-1] for column in ("attribution", COST, *entry.semantics["extras"])})
         else:
-            found, digest = _explain_head(run, head, task, needed[name], lent[name], masks[name])
+            found, digest = _explain_head(run, head, task, needed[name], lent[name], masks[name], trained[name])
             digests.append(digest)
             _append(rows, found)
             check_finite(rows["attribution"][-1], entry.name, name)
         _append(rows, _targets(head, run.embeddings))
     stored = _labelled(rows, list(run.heads), run.index, task)
-    stored = _with_baseline(stored, task, digests, bank).assign_attrs(provenance(run, entry, task.settings, borrowed))
+    stored = _with_baseline(stored, task, digests, bank, explainers).assign_attrs(provenance(run, entry, task.settings, borrowed))
     return stored if run.evidence is None else stored.assign(_truth(stored, run.evidence))
 
 
@@ -130,6 +133,12 @@ def _masks(run: Run, task: _Task, bank: xarray.Dataset | None) -> dict[str, Mask
     return banks_of(run, bank, reading[0]) if reading else dict.fromkeys(run.heads)
 
 
+def _explainers(run: Run, task: _Task, explainers: Explainers | None) -> dict[str, Explainers | None]:
+    """Return the explainers for each head for a method that asks such, or that runs one that does; None for the others."""
+    asking = [one.entry.name for one in (task, task.other) if one is not None and one.entry.semantics["learns"]]
+    return asked(run, explainers, asking[0]) if asking else dict.fromkeys(run.heads)
+
+
 def _append(rows: dict[str, list[np.ndarray]], values: Mapping[str, np.ndarray]) -> None:
     for name, value in values.items():
         rows.setdefault(name, []).append(value)
@@ -142,7 +151,13 @@ def _targets(head: Head, embeddings: Tensor) -> dict[str, np.ndarray]:
 
 
 def _explain_head(
-    run: Run, head: Head, task: _Task, maps: Mapping[str, Tensor], pool: Pool | None, masks: MaskBank | None
+    run: Run,
+    head: Head,
+    task: _Task,
+    maps: Mapping[str, Tensor],
+    pool: Pool | None,
+    masks: MaskBank | None,
+    trained: Explainers | None,
 ) -> tuple[dict[str, np.ndarray], Digest]:
     """Explain one head batch by batch; each batch freezes its own neighbours. Return also the digest of the baselines."""
     images, embeddings, target = run.images, run.embeddings, head.predict(run.embeddings)
@@ -165,6 +180,7 @@ def _explain_head(
             pool=pool,
             removal=task.removal,
             masks=None if masks is None else masks.at(rows),
+            explainers=trained,
             other=None if other is None else lambda given: _maps_of(other, given),
         )
         handed = digest if baseline is None else baseline.after(digest, problem.baseline, rows)
@@ -203,11 +219,19 @@ def _labelled(rows: Mapping[str, Sequence[np.ndarray]], heads: list[str], index:
     return named
 
 
-def _with_baseline(stored: xarray.Dataset, task: _Task, digests: Sequence[Digest], bank: xarray.Dataset | None) -> xarray.Dataset:
-    """Return the maps with the record and the preview of what stood for nothing: a baseline, or that of the mask bank.
+def _with_baseline(
+    stored: xarray.Dataset,
+    task: _Task,
+    digests: Sequence[Digest],
+    bank: xarray.Dataset | None,
+    explainers: Explainers | None,
+) -> xarray.Dataset:
+    """Return the maps with the record and the preview of what stood for nothing: a baseline, or that of a mask bank.
 
     Raises ClxaiError if the heads were not handed the same.
     """
+    if explainers is not None:
+        return stored.assign_attrs(explainers.baseline).assign({PREVIEW: (PREVIEW_AXES, explainers.preview)})
     if bank is not None:
         record = {name: value for name, value in bank.attrs.items() if name.startswith("baseline")}
         return stored.assign_attrs(record).assign({PREVIEW: bank[PREVIEW]})

@@ -103,16 +103,15 @@ def banks_of(run: Run, bank: xarray.Dataset | None, method: str) -> dict[str, Ma
         raise ClxaiError(f"method {method!r} reads a mask bank. Got none: give the file of rule mask_bank")
     if not set(run.heads) <= set(bank["head"].values) or bank["image"].values.tolist() != run.index.tolist():
         raise ClxaiError(f"method {method!r}: the mask bank is of other images or heads: delete it and run again")
-    device = run.index.device
-    packed, n_units, held_out, labels = (
-        torch.from_numpy(bank[name].values).to(device) for name in ("present", "n_units", "held_out", "unit")
+    return {head: bank_of(bank, head, run.index.device) for head in run.heads}
+
+
+def bank_of(bank: xarray.Dataset, head: str, device: torch.device) -> MaskBank:
+    """Return the mask bank of one head, on a device."""
+    log_odds = np.ascontiguousarray(bank["log_odds"].sel(head=head).values)
+    packed, n_units, held_out, labels, own = (
+        torch.from_numpy(values).to(device)
+        for values in (*(bank[name].values for name in ("present", "n_units", "held_out", "unit")), log_odds)
     )
-    shared = {
-        "packed": packed,
-        "n_units": n_units.long(),
-        "labels": labels if labels.ndim == 3 else labels[None],
-        "law": bank["law"].values.tolist(),
-        "held_out": held_out.bool(),
-    }
-    values = {head: np.ascontiguousarray(bank["log_odds"].sel(head=head).values) for head in run.heads}
-    return {head: MaskBank(log_odds=torch.from_numpy(own).to(device), **shared) for head, own in values.items()}
+    cut = labels if labels.ndim == 3 else labels[None]
+    return MaskBank(packed, own, n_units.long(), cut, bank["law"].values.tolist(), held_out.bool())

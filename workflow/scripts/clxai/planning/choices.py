@@ -57,7 +57,7 @@ def chosen(config: Mapping[str, Any], family: str, name: str, where: str | None 
         check_free_fill(config, options["baseline"], f"{family}.{name}.baseline", ("mask", "bank"), "a baseline")
     if family == "methods" and known[member].semantics["removes"]:
         options |= _removal(config, options, f"{family}.{name}")
-    if family == "methods" and reads_masks(member):
+    if family == "methods" and (reads_masks(member) or learns(member)):
         options |= _mask_bank(config, options, f"{family}.{name}")
     return member, options
 
@@ -67,8 +67,13 @@ def reads_masks(member: str) -> bool:
     return declared("methods")[member].semantics["reads_masks"] != "nothing"
 
 
+def learns(member: str) -> bool:
+    """Say whether a registered method asks explainers that are trained on mask banks."""
+    return declared("methods")[member].semantics["learns"]
+
+
 def _mask_bank(config: Mapping[str, Any], options: Mapping[str, Any], where: str) -> dict[str, str]:
-    """Return units and fill of the mask bank that a method reads: any names of the config, by default the study's first."""
+    """Return units and fill of the mask bank that a method reads or learns from: any names, by default the study's first."""
     first = {"units": config["flipping"]["units"][0], "fill": config["flipping"]["fills"][0]}
     found = {key: first[key] if options[key] is None else options[key] for key in first}
     chosen(config, "units", found["units"], f"{where}.units")
@@ -132,8 +137,8 @@ def blind_of(config: Mapping[str, Any]) -> list[str]:
 def matched_fills(config: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return, for each method of the study that has a baseline, the fills of the study that are that baseline.
 
-    A method that works on the map of another one, its option `of`, has the baseline of that one; one that reads a mask bank has
-    the fill of that.
+    A method that works on the map of another one, its option `of`, has the baseline of that one; one that reads a mask bank or
+    learns from one has the fill of that.
     """
     found = {}
     for name in config["study"]["methods"]:
@@ -141,7 +146,7 @@ def matched_fills(config: Mapping[str, Any]) -> dict[str, list[str]]:
         while "baseline" not in options and options.get("of") not in (None, *seen):
             seen.add(options["of"])
             member, options = chosen(config, "methods", options["of"])
-        named = options.get("fill" if reads_masks(member) else "baseline")
+        named = options.get("fill" if reads_masks(member) or learns(member) else "baseline")
         if named is not None:
             baseline = chosen(config, "fills", named)
             found[name] = [fill for fill in config["flipping"]["fills"] if chosen(config, "fills", fill) == baseline]
@@ -241,6 +246,12 @@ def masks_of(config: Mapping[str, Any], model: str) -> dict[str, Any] | None:
         return None
     named = {"name": fill, "fill": fill, "options": options}
     return {"share": masks["share"], "units": {"units": units, "options": cut}, "fill": named}
+
+
+def bank_size(config: Mapping[str, Any], sample: str) -> dict[str, Any]:
+    """Return how many masks are drawn for each image of a sample, and the share that is held out."""
+    section = config["mask_bank"]
+    return {"masks": section["samples"].get(sample, section["masks"]), "held_out": section["held_out"]}
 
 
 def samples_before(config: Mapping[str, Any], name: str) -> list[tuple[str, int]]:

@@ -10,14 +10,17 @@ from clxai.errors import ClxaiError, unknown_name
 from clxai.mask_bank.sizes import check_held_out, check_masks, pairs_of
 from clxai.names import ALL, FOLDERS, REFERENCE, STUDIES
 from clxai.options import check_bounds, check_options
+from clxai.planning.amortising import check_learning
 from clxai.planning.analyses import check_analyses, check_analyses_of_data
-from clxai.planning.borrowing import check_borrowed_heads
+from clxai.planning.borrowing import check_borrowed_heads, method_run
 from clxai.planning.brought import check_maps, check_weights
 from clxai.planning.choices import (
     SECTIONS,
+    bank_size,
     chosen,
     contrasts_of,
     heads_of,
+    learns,
     loss_of,
     reads_masks,
     recipe_of,
@@ -85,15 +88,27 @@ def check_values(config: Mapping[str, Any]) -> None:
     _check_checks(config["checks"])
     for name in models_needed(config):
         _check_model(config, name)
-    held = pairs_of(**config["mask_bank"])[1]
-    if banks_measured(config):
-        check_held_out(2 * held)
+    _check_masks(config)
     for name in models_explained(config):
         _check_explained(config, name)
     for maps in maps_needed(config):
         check_borrowed_heads(config, maps)
     for name in config["study"]["datasets"]:
         _check_dataset(config, name)
+
+
+def _check_masks(config: Mapping[str, Any]) -> None:
+    """Raise ClxaiError unless masks make pairs for every sample, and are enough for what is measured and learnt from them."""
+    for sample in config["mask_bank"]["samples"]:
+        if sample not in config["samples"]:
+            raise ClxaiError(f"mask_bank.samples: {unknown_name('sample', sample, config['samples'])}")
+    for sample in config["samples"]:
+        pairs_of(**bank_size(config, sample))
+    if banks_measured(config):
+        check_held_out(2 * pairs_of(**bank_size(config, config["study"]["sample"]))[1])
+    for name in methods_run(config):
+        if learns(chosen(config, "methods", name)[0]):
+            check_learning(config, name)
 
 
 def _check_names(config: Mapping[str, Any]) -> None:
@@ -251,10 +266,11 @@ def _check_size(config: Mapping[str, Any], entry: Mapping[str, Any], where: str,
 
 def _check_banks(config: Mapping[str, Any], sides: tuple[int, int], where: str) -> None:
     """Raise ClxaiError if a method needs more masks of its bank than there are, for the units of images of these sides."""
-    fitted = 2 * pairs_of(**config["mask_bank"])[0]
-    for name in methods_run(config):
+    for maps in maps_needed(config):
+        name = method_run(config, maps.method) or maps.method
         member, options = chosen(config, "methods", name)
         if reads_masks(member):
+            fitted = 2 * pairs_of(**bank_size(config, maps.sample))[0]
             n_units = _count_units(config, options["units"], sides, where)
             of = f" of units.{options['units']} on images of {where}"
             check_masks(fitted, declared("methods")[member].semantics["masks_per_unit"], n_units, f"methods.{name}", of)

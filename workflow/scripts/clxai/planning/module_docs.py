@@ -34,6 +34,7 @@ FLOW = (
         "build_explorer",
     ),
     *("export_virelay", "export_images", "rank_methods"),
+    *("pool_teachers", "train_explainer"),
 )
 
 

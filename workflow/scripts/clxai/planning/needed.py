@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from clxai.errors import ClxaiError, unknown_name
+from clxai.planning.amortising import Explainer, banks_learnt, explainers_asked, teachers_of
 from clxai.planning.borrowing import Bank, Maps, bank_read, borrowed_maps, has_lender, method_run
 from clxai.planning.choices import chosen, network_of, semantics_of
 from clxai.registry import declaration_of, declared
@@ -39,6 +40,7 @@ def maps_needed(config: Mapping[str, Any]) -> list[Maps]:
             found[maps] = None
             lent = borrowed_maps(config, maps)
             beside = [maps._replace(method=name) for name in beside_of(config, maps.method)]
+            beside += teachers_of(config, maps)
             waiting += [one._replace(seed=maps.seed) for one in [*beside, *([] if lent is None else [lent])]]
     return list(found)
 
@@ -69,9 +71,17 @@ def has_maps(config: Mapping[str, Any], maps: Maps) -> bool:
 
 
 def banks_read(config: Mapping[str, Any]) -> list[Bank]:
-    """Return the mask banks that the methods of a study read, of its first seed; the other seeds need the same."""
-    read = (bank_read(config, maps) for maps in maps_needed(config))
-    return list(dict.fromkeys(bank for bank in read if bank is not None))
+    """Return the mask banks that the methods of a study read or learn from, of its first seed; the other seeds need the same."""
+    found: dict[Bank, None] = {}
+    for maps in maps_needed(config):
+        read = bank_read(config, maps)
+        found |= dict.fromkeys([*([] if read is None else [read]), *banks_learnt(config, maps)])
+    return list(found)
+
+
+def explainers_needed(config: Mapping[str, Any]) -> list[Explainer]:
+    """Return the explainers that the methods of a study ask, of its first seed; the other seeds need the same."""
+    return list(dict.fromkeys(one for maps in maps_needed(config) for one in explainers_asked(config, maps)))
 
 
 def _start(config: Mapping[str, Any], name: str) -> list[str]:
@@ -103,7 +113,10 @@ def needs_of(config: Mapping[str, Any], name: str) -> list[str]:
     of = [chosen(config, "methods", name)[1]["of"]] if borrows else []
     for borrowed in of:
         chosen(config, "methods", borrowed, f"methods.{name}.of")
-    return [*beside_of(config, name), *of]
+    taught = chosen(config, "methods", name)[1]["teachers"] if semantics_of(config, "methods", name)["learns"] else []
+    for teacher in taught:
+        chosen(config, "methods", teacher, f"methods.{name}.teachers")
+    return [*beside_of(config, name), *of, *taught]
 
 
 def beside_of(config: Mapping[str, Any], name: str) -> list[str]:

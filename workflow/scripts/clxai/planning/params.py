@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from clxai.keys import key_of
+from clxai.planning.amortising import NO_RECIPE
 from clxai.planning.analyses import analysis_of
 from clxai.planning.borrowing import borrowed_maps, method_run
 from clxai.planning.brought import is_brought, map_pattern
 from clxai.planning.choices import (
+    bank_size,
     blind_of,
     chosen,
     contrasts_of,
@@ -106,7 +109,19 @@ def mask_bank(config: Mapping[str, Any], job: Any) -> Params:
     """Return how images are cut and filled, how many masks are drawn, with the run's own seed; the fill has that of flipping."""
     fill = {**_named(config, "fills", job.fill), "seed": config["study"]["seed"]}
     told = {"units": _named(config, "units", job.units), "fill": fill, "batch_size": config["flipping"]["batch_size"]}
-    return plain({**config["mask_bank"], **told, "seed": config["study"]["seed"] + int(job.seed)})
+    return plain({**bank_size(config, job.sample), **told, "seed": config["study"]["seed"] + int(job.seed)})
+
+
+def pool_teachers(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the methods whose maps explainers are shown, in the order of their files, and when one is dropped."""
+    options = chosen(config, "methods", job.method)[1]
+    return plain({key: options[key] for key in ("teachers", "duplicates", "faithful")})
+
+
+def train_explainer(config: Mapping[str, Any], job: Any) -> Params:
+    """Return the recipe of an explainer and its seed, of the run's own and of its number."""
+    recipe = {key: value for key, value in chosen(config, "methods", job.method)[1].items() if key not in NO_RECIPE}
+    return plain({"recipe": recipe, "seed": key_of("explainer", config["study"]["seed"] + int(job.seed), int(job.explainer))})
 
 
 def flip(config: Mapping[str, Any], job: Any) -> Params:

@@ -19,7 +19,8 @@ def check_stability(config: Mapping[str, Any]) -> None:
         made_of = {
             "other maps": semantics["borrows"] != "nothing" or bool(semantics["needs"]),
             "a mask bank": semantics["reads_masks"] != "nothing",
+            "what trained explainers say": semantics["learns"],
         }
         for what, made in made_of.items():
             if made:
-                raise ClxaiError(f"stability.methods: {name!r} is made of {what}, and there is none of images with noise")
+                raise ClxaiError(f"stability.methods: {name!r} is made of {what}, and none is kept for images with noise")

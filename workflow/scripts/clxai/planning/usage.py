@@ -52,11 +52,12 @@ def _methods_run(config: Mapping[str, Any], job: Any) -> list[str]:
 
 
 def _of_methods(config: Mapping[str, Any], job: Any, key: str) -> list[str]:
-    """Return what the methods that a job runs name by an option: a baseline, or what they remove units with."""
+    """Return what the methods that a job runs name by an option: a baseline, or what they remove or cut units with."""
     found = []
     for name in _methods_run(config, job):
         member, options = chosen(config, "methods", name)
-        if key in options and (key == "baseline" or declared("methods")[member].semantics["removes"]):
+        own = declared("methods")[member].semantics
+        if key in options and (key == "baseline" or own["removes"] or (key == "units" and own["learns"])):
             found.append(options[key])
     return found
 
