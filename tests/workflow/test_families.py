@@ -3,6 +3,8 @@
 The files are those of docs/extending.md, added to a finished study one at a time.
 """
 
+from contextlib import ExitStack, nullcontext
+
 import pytest
 from project import AFTER_CURVES, AFTER_TRUST, TINY, examples, replaced
 
@@ -76,13 +78,17 @@ def test_every_example_of_the_documents_is_added_here():
     assert FILES.keys() == ADDITIONS.keys()
 
 
+def test_files_that_the_study_does_not_name_start_nothing(finished):
+    with ExitStack() as added:
+        for file, (change, _) in ADDITIONS.items():
+            if change is not None:
+                added.enter_context(finished.added(f"workflow/scripts/clxai/{file}", FILES[file]))
+        assert finished.planned() == {}
+
+
 @pytest.mark.parametrize("file", ADDITIONS)
 def test_added_member_starts_the_jobs_that_use_it_and_no_others(finished, file):
     change, expected = ADDITIONS[file]
-    with finished.added(f"workflow/scripts/clxai/{file}", FILES[file]):
-        if change is None:
-            assert finished.planned() == expected
-            return
-        assert finished.planned() == {}, "a file that the study does not name starts nothing"
-        with finished.edited(TINY, change):
-            assert finished.planned() == expected
+    named = finished.edited(TINY, change) if change else nullcontext()
+    with finished.added(f"workflow/scripts/clxai/{file}", FILES[file]), named:
+        assert finished.planned() == expected

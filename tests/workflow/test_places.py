@@ -69,14 +69,13 @@ def test_jobs_use_the_library_beside_their_script(checkout, elsewhere, other, wa
     assert (project.folder / IMAGES).exists()
 
 
-@pytest.mark.parametrize("variable", ["MPLBACKEND", "MATPLOTLIBRC"])
-def test_no_job_sees_the_matplotlib_of_the_user(fresh, tmp_path, variable):
+def test_no_job_sees_the_matplotlib_of_the_user(fresh, tmp_path):
     """A notebook's back end kills every job that imports matplotlib, as Captum does; a settings file changes figures."""
     module = fresh.folder / "workflow/scripts/clxai/data/preparing.py"
     module.write_text(module.read_text() + "\nimport matplotlib\nprint('back end', matplotlib.get_backend())\n")
     (tmp_path / "settings").write_text("backend: pdf\n")
     values = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "MATPLOTLIBRC": str(tmp_path / "settings")}
-    process = Project(fresh.folder, {variable: values[variable]}).snakemake("--cores", "1", IMAGES)
+    process = Project(fresh.folder, values).snakemake("--cores", "1", IMAGES)
     assert process.returncode == 0, process.stdout + process.stderr
     assert "back end agg" in (fresh.folder / "results/digits/logs/prepare_data.log").read_text()
 

@@ -6,8 +6,10 @@ import re
 
 import numpy as np
 import pytest
+from clxai.errors import ClxaiError
+from clxai.planning.filling import merged
 from PIL import Image
-from project import TINY, replaced
+from project import ROOT, TINY, replaced
 
 DEFAULT = None
 AVERAGED = '''
@@ -25,23 +27,23 @@ def averaged(problem, options):
 '''
 
 
-def test_default_study_plans_every_model_seed_and_method(fresh):
+def test_default_study_plans_every_model_seed_and_method_from_either_entry(fresh):
+    """That of the workflow catalog plans the same jobs."""
     planned = fresh.planned(config=DEFAULT)
     assert planned["train_model"] == 12
     assert planned["attribute"] == planned["flip"] == 84
     assert planned["fit_heads"] + planned["fit_heads_without_classifier"] == 12
+    assert fresh.planned("-s", "workflow/Snakefile", config=DEFAULT) == planned
 
 
-def test_catalog_entry_plans_the_same_jobs(fresh):
-    assert fresh.planned("-s", "workflow/Snakefile", config=DEFAULT) == fresh.planned(config=DEFAULT)
+STAGES = ["models_all", "heads_all", "attributions_all", "curves_all", "tables_all", "verdict_all", "figures_all", "explorer_all"]
 
 
-@pytest.mark.parametrize(
-    "target",
-    ["models_all", "heads_all", "attributions_all", "curves_all", "tables_all", "verdict_all", "figures_all", "explorer_all"],
-)
-def test_every_stage_is_a_target(fresh, target):
-    assert fresh.planned(target)
+def test_every_stage_is_a_target_that_asks_for_files(fresh):
+    process = fresh.snakemake("-n", *STAGES)
+    output = process.stdout + process.stderr
+    assert process.returncode == 0, output
+    assert sorted(re.findall(r"rule (\w+_all):\s+input: results/", output)) == sorted(STAGES)
 
 
 def test_copies_and_maps_of_noisy_images_are_planned_where_they_are_asked_for(fresh):
@@ -110,6 +112,27 @@ def test_fashionmnist_study_is_config_alone(fresh):
     [
         ("studdy: {}", "unknown key 'studdy'. Did you mean 'study'?"),
         ("study: {models: [supconn]}", "unknown model 'supconn'. Did you mean 'supcon'?"),
+        ("datasets: {digits: {source: npz, path: Snakefile}}", "Snakefile: not a readable npz file"),
+        ("datasets: {digits: {source: torchvision, name: EMNIST}}", "torchvision's EMNIST needs split"),
+        ("flipping: {steps: 4}\nflipping: {steps: 8}", "line 2: 'flipping' is given twice"),
+        ("study: !!python/object/apply:os.mkdir [results/harm]", "Config file is not valid JSON or YAML"),
+        ("models: {ce: {learning_rate: 1e-3}}", "models.ce.learning_rate: expected number, got the string '1e-3'"),
+    ],
+)
+def test_wrong_config_is_one_clear_line_and_writes_nothing(fresh, wrong, message):
+    """One of each kind: the schema, a name, a file of the user, an argument, a key given twice, code in YAML, a type."""
+    (fresh.folder / "wrong.yaml").write_text(wrong)
+    process = fresh.snakemake("--cores", "1", config="wrong.yaml")
+    output = process.stdout + process.stderr
+    assert process.returncode != 0
+    assert message in output
+    assert "Traceback" not in output
+    assert sorted(path.name for path in (fresh.folder / "results").iterdir()) == ["README.md"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
         ("study: {methods: [random, grad_camm]}", "unknown attribution method 'grad_camm'. Did you mean 'grad_cam'?"),
         ("study: {heads: [kn]}", "unknown head 'kn'. Did you mean 'knn'?"),
         ("study: {methods: [saliency]}", "must include 'random'"),
@@ -120,21 +143,13 @@ def test_fashionmnist_study_is_config_alone(fresh):
         ("units: {grid: {height: 5}}", "units.grid.height must tile 16 px of datasets.digits: one of"),
         ("datasets: {digits: {source: digit}}", "unknown data source 'digit'. Did you mean 'digits'?"),
         ("study: {methods: [random, occlusion]}\nmethods: {occlusion: {window: 25}}", "methods.occlusion.window must be at most"),
-        ("datasets: {digits: {source: npz, path: Snakefile}}", "Snakefile: not a readable npz file"),
-        ("datasets: {digits: {source: torchvision, name: EMNIST}}", "torchvision's EMNIST needs split"),
-        ("flipping: {steps: 4}\nflipping: {steps: 8}", "line 2: 'flipping' is given twice"),
-        ("study: !!python/object/apply:os.mkdir [results/harm]", "Config file is not valid JSON or YAML"),
-        ("models: {ce: {learning_rate: 1e-3}}", "models.ce.learning_rate: expected number, got the string '1e-3'"),
     ],
 )
-def test_wrong_config_is_one_clear_line_and_writes_nothing(fresh, wrong, message):
-    (fresh.folder / "wrong.yaml").write_text(wrong)
-    process = fresh.snakemake("--cores", "1", config="wrong.yaml")
-    output = process.stdout + process.stderr
-    assert process.returncode != 0
-    assert message in output
-    assert "Traceback" not in output
-    assert sorted(path.name for path in (fresh.folder / "results").iterdir()) == ["README.md"]
+def test_wrong_config_is_refused_as_the_rules_read_it(tmp_path, wrong, message):
+    """By the function that the rules call, with the same files."""
+    (tmp_path / "wrong.yaml").write_text(wrong)
+    with pytest.raises(ClxaiError, match=re.escape(message)):
+        merged([ROOT / "config" / "config.yaml", tmp_path / "wrong.yaml"], ROOT / "workflow/schemas/config.schema.yaml")
 
 
 def write_arrays_of(path, first):
