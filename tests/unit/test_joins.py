@@ -23,7 +23,7 @@ from project import ROOT
 
 pytestmark = pytest.mark.xdist_group("joins")  # one set of tables serves all
 
-MODELS, SEEDS, METHODS = ["supcon", "ce", "ce_matched"], [3, 0], ["lrp", "random", "saliency"]
+MODELS, SEEDS, METHODS = ["supcon", "ce"], [3, 0], ["lrp", "random", "saliency"]
 HEADS, FILLS, IMAGES, UNITS = ["knn", "linear"], ["zero", "mean"], [7, 3], ["slic", "grid"]
 SETTINGS = {"models": MODELS, "seeds": SEEDS, "methods": METHODS, "bootstrap_draws": 100, "seed": 0}
 SETTINGS |= {
@@ -38,7 +38,7 @@ SETTINGS |= {
 SETTINGS |= {
     "units": UNITS,
     "metrics": [*CHECKED_METRICS, "infidelity", "active_share"],
-    "contrasts": [["supcon", "ce"], ["ce_matched", "ce"]],
+    "contrasts": [["supcon", "ce"]],
     "margin": 0.05,
     "cross": True,
     "banks": [dict(zip(("model", "seed", "units", "fill"), cell, strict=True)) for cell in product(MODELS, SEEDS, UNITS, FILLS)],
@@ -212,7 +212,7 @@ def summarised(results, prepared):
 
 def test_summarise_gives_every_curve_its_own_names(summarised):
     images = summarised["images"]
-    assert len(images) == 18 * 2 * 2 * 2 * 2 * 2
+    assert len(images) == 12 * 2 * 2 * 2 * 2 * 2
     names = ["model", "seed", "method", "explained_by", "scored_by", "fill", "image", "units"]
     for row in images.to_dict("records"):
         where = [row[name] for name in names]
@@ -239,7 +239,7 @@ def mean_over(seeds, images, **cell):
 
 def test_summarise_gives_every_mean_its_own_names(summarised):
     summary = summarised["summary"]
-    assert len(summary) == 2 * 3 * 3 * 2 * 2 * 2 * summary["metric"].nunique()
+    assert len(summary) == 2 * 2 * 3 * 2 * 2 * 2 * summary["metric"].nunique()
     for row in summary[summary["metric"] == "auc_deletion"].to_dict("records"):
         cell = {"explained": row["explained_by"], "scored": row["scored_by"], "fill": row["fill"], "order": "morf"}
         cell["units"] = row["units"]
@@ -251,7 +251,7 @@ def test_summarise_gives_every_mean_its_own_names(summarised):
 
 def test_summarise_gives_every_mean_curve_its_own_names(summarised):
     curves = summarised["curves"]
-    assert len(curves) == 2 * 3 * 3 * 2 * 2 * 2 * 5 * 3
+    assert len(curves) == 2 * 2 * 3 * 2 * 2 * 2 * 5 * 3
     for row in curves[curves["quantity"] == "probability"].to_dict("records"):
         cell = {
             "explained": row["head"],
@@ -262,18 +262,18 @@ def test_summarise_gives_every_mean_curve_its_own_names(summarised):
 
 
 def test_summarise_gives_every_head_and_model_its_own_names(summarised):
-    assert len(summarised["heads"]) == 6 * 4
+    assert len(summarised["heads"]) == 4 * 4
     for row in summarised["heads"].to_dict("records"):
         expected = code_of(row["model"], row["seed"]) + 0.1 * HEADS.index(row["head"]) + 0.2 * (row["split"] == "val")
         assert row["accuracy"] == pytest.approx(expected, abs=1e-6)
-    assert len(summarised["models"]) == 6
+    assert len(summarised["models"]) == 4
     for row in summarised["models"].to_dict("records"):
         code = code_of(row["model"], row["seed"])
         assert (row["val_accuracy"], row["final_loss"]) == pytest.approx((code, 2 * code), abs=1e-6)
 
 
 def test_summarise_gives_every_share_of_maps_its_own_names(summarised):
-    assert len(summarised["maps"]) == 18 * 2 * 2
+    assert len(summarised["maps"]) == 12 * 2 * 2
     for row in summarised["maps"].to_dict("records"):
         run, head = (row["model"], row["seed"], row["method"]), 0.1 * HEADS.index(row["head"])
         for name in ("degenerate", "unit_ties"):
@@ -285,7 +285,7 @@ def test_summarise_gives_every_share_of_maps_its_own_names(summarised):
 def test_summarise_gives_every_method_its_own_name(summarised):
     table = summarised["methods"]
     assert table["method"].tolist() == table["member"].tolist() == sorted(METHODS)
-    assert table["n_maps"].tolist() == [6 * 2 * 2] * len(METHODS)  # runs, heads and images
+    assert table["n_maps"].tolist() == [4 * 2 * 2] * len(METHODS)  # runs, heads and images
 
 
 def test_check_study_gives_every_explanation_its_own_names(results, summarised):
@@ -305,11 +305,11 @@ def test_check_study_gives_every_explanation_its_own_names(results, summarised):
     run_script("check_study", {**SETTINGS, "checks": limits}, sources, [str(table)])
     found = {name: rows.to_dict("records") for name, rows in read_table(table).groupby("check")}
     for name in ("completeness_error", "conservation_ratio"):
-        assert len(found[name]) == 18 * 2
+        assert len(found[name]) == 12 * 2
         for row in found[name]:
             expected = code_of(row["model"], int(row["seed"]), row["method"]) + 0.1 * HEADS.index(row["head"])
             assert row["value"] == pytest.approx(expected, abs=1e-6)
-    assert len(found["test accuracy"]) == 6 * 2
+    assert len(found["test accuracy"]) == 4 * 2
     for row in found["test accuracy"]:
         assert row["value"] == pytest.approx(code_of(row["model"], int(row["seed"])) + 0.1 * HEADS.index(row["head"]), abs=1e-6)
 
@@ -324,7 +324,7 @@ def test_rank_methods_gives_every_job_its_own_seconds(results, summarised):
     tables = {name: str(results / "tables" / f"{name}.csv") for name in ("summary", "maps")}
     run_script("rank_methods", SETTINGS, tables, [str(results / "ranking.csv")], {"seconds": timed})
     found = read_table(results / "ranking.csv")
-    assert len(found) == 3 * 3 * 2 * 2 * 2
+    assert len(found) == 2 * 3 * 2 * 2 * 2
     for row in found.to_dict("records"):
         expected = np.mean([code_of(row["model"], seed, row["method"]) for seed in SEEDS])
         assert row["seconds"] == pytest.approx(expected, abs=1e-6)

@@ -45,6 +45,7 @@ for width in widths:
 _WIDTHS = {"resnet18": (1, 2, 3, 4, 6, 8, 12, 16), "resnet50": (1, 3, 4, 8, 16), "cnn": (1, 3, 4, 8, 16)}
 
 
+_SLOW = pytest.mark.campaign  # the deepest network takes as long as the others together
 _AVX2 = pytest.param(
     {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
     marks=pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() == "AVX2", reason="the CPU as it is has AVX2 and no more"),
@@ -52,7 +53,7 @@ _AVX2 = pytest.param(
 
 
 @pytest.mark.parametrize("path", [{}, _AVX2], ids=["own", "avx2"])
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", [pytest.param(name, marks=_SLOW if name == "resnet50" else ()) for name in NETWORKS])
 def test_every_gradient_is_that_of_float64_at_every_small_width(network, path):
     command = [sys.executable, "-c", _PROGRAM, network, *map(str, _WIDTHS[network])]
     done = subprocess.run(command, env={**os.environ, **path}, capture_output=True, text=True, check=False)
