@@ -210,6 +210,12 @@ def test_summary_has_one_row_for_each_image_and_their_mean(small, fitted, shades
     assert row["ci_high"] - row["mean"] == pytest.approx(2.364624 * own.std() / np.sqrt(8))  # t, 7 degrees of freedom
     random = found.images.query("method == 'random' and explained_by == 'linear' and scored_by == 'linear'")["srg"]
     assert row["excess"] == pytest.approx((own.to_numpy() - random.to_numpy()).mean())
+    of_maps = api.summarise(curves, ["sparseness", "active_share"], maps=maps, images=images).images
+    shares = (images.mean(dim=1) > 30 / 80).double().mean(dim=(1, 2)).numpy()
+    np.testing.assert_allclose(of_maps["active_share"], shares[of_maps["image"]])
+    assert of_maps["sparseness"].between(0, 1).all()
+    with pytest.raises(ClxaiError, match=r"metric 'sparseness' reads maps and images\. Got none"):
+        api.summarise(curves, ["sparseness"], maps=maps)
     alone = api.summarise(curves["saliency"])
     assert "excess" not in alone.means
     assert set(alone.means["metric"]) == set(api.METRICS_SHOWN)

@@ -373,6 +373,28 @@ def test_plot_trajectories_gives_every_model_and_method_its_own_file(results, pr
     assert (list(shown), head, fill) == (methods, "knn", "zero")
 
 
+def test_ranks_and_results_are_those_of_the_summary(results, summarised):
+    ranks, folder = results / "tables" / "metric_ranks.csv", results / "tables" / "metrics"
+    run_script("rank_metrics", SETTINGS, {"summary": str(results / "tables" / "summary.csv"), "beside": []}, [str(ranks)])
+    found, summary = read_table(ranks), summarised["summary"]
+    for row in found[found["metric"] == "auc_deletion"].to_dict("records"):
+        cell = summary[summary["metric"] == "auc_deletion"]
+        for name, value in {"explained_by": row["head"], "scored_by": row["head"]}.items():
+            cell = cell[cell[name] == value]
+        for name in ("model", "units", "fill"):
+            cell = cell[cell[name] == row[name]]
+        own = cell.loc[cell["method"] == row["method"], "mean"].item()
+        assert row["mean"] == own and row["rank"] == 1 + (cell["mean"] < own).sum()  # lower is better
+    told = {"name": "mine", "shown": {"units": "grid", "fill": "zero", "models": MODELS}, "config": {"chosen": 1}}
+    outputs = Named(**{name: str(results / file) for name, file in (("markdown", "results.md"), ("record", "results.json"))})
+    outputs.by_metric = str(folder)
+    run_script("describe_results", told, {"ranks": str(ranks)}, outputs)
+    record = json.loads((results / "results.json").read_text())
+    assert record["settings"] == {"chosen": 1} and len(record["results"]) == len(found)
+    assert {path.stem for path in folder.glob("*.csv")} == set(found["metric"])
+    assert (results / "results.md").read_text().startswith("# Results: mine, digits\n")
+
+
 def test_plot_gallery_gives_every_method_its_own_file(results, prepared, monkeypatch):
     given = drawn(monkeypatch, gallery, "draw_maps")
     attributions = written(results, "attributions", attributions_of, model=["ce"], seed=[3], method=METHODS)

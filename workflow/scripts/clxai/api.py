@@ -32,6 +32,7 @@ from clxai.flipping.curves import flip_curves
 from clxai.mask_bank import probing
 from clxai.mask_bank.sizes import HELD_OUT, MASKS
 from clxai.measures.metrics.base import reading
+from clxai.measures.metrics.maps import Maps, maps_of
 from clxai.measures.metrics.masks import Masks, masks_of
 from clxai.measures.summaries import mean_table, measure_runs
 from clxai.networks.base import NETWORKS
@@ -288,6 +289,7 @@ def summarise(
     *,
     maps: xarray.Dataset | Mapping[str, xarray.Dataset] | None = None,
     banks: Sequence[xarray.Dataset] = (),
+    images: Tensor | None = None,
 ) -> Summary:
     """Return the metrics of curves, by image and on average, and mean curves; `curves` of one method, or by the name of each.
 
@@ -296,7 +298,8 @@ def summarise(
     method `random` is among them, `excess` is the mean difference to it, paired by image, with an interval of its own.
 
     Metrics of masks, such as `infidelity`, need the `maps` as `explain` returned them, named as the curves are, and `banks`, what
-    `fill_bank` returned for fills of the curves; of other fills they are empty.
+    `fill_bank` returned for fills of the curves; of other fills they are empty. Metrics of maps, such as `sparseness`, need the
+    `maps` and the `images` [image, channel, y, x] in [0, 1] that were flipped.
 
     Raises ClxaiError on an unknown metric, and if one lacks what it reads.
 
@@ -312,7 +315,8 @@ def summarise(
     >>> summarise(curves, ["infidelity"], maps=found, banks=[bank]).images["infidelity"].shape
     (10,)
     """
-    every = [*reading("curves"), *(reading("masks") if banks else ())]
+    given = {"curves": True, "masks": bool(banks), "maps": images is not None}
+    every = [name for what, there in given.items() if there for name in reading(what)]
     names = every if metrics is None else list(metrics)
     by_method, explained = _by_method(curves), _by_method(maps)
     runs = [
@@ -320,13 +324,20 @@ def summarise(
         for name, found in by_method.items()
     ]
 
-    def masks(run: Mapping[str, object], found: xarray.Dataset) -> Masks:
+    def own(run: Mapping[str, object], what: str) -> xarray.Dataset:
         if run["method"] not in explained:
-            raise ClxaiError(f"metrics of masks need the maps of method {run['method']!r}. Got those of {', '.join(explained)}")
-        return masks_of(found, explained[run["method"]], {bank.attrs["baseline"]: bank for bank in banks})
+            raise ClxaiError(f"metrics of {what} need the maps of method {run['method']!r}. Got those of {', '.join(explained)}")
+        return explained[run["method"]]
 
-    images, averaged = measure_runs(runs, names, masks=masks if banks else None)
-    tables = images, mean_table(images, names), averaged
+    def masks(run: Mapping[str, object], found: xarray.Dataset) -> Masks:
+        return masks_of(found, own(run, "masks"), {bank.attrs["baseline"]: bank for bank in banks})
+
+    def shown(run: Mapping[str, object], found: xarray.Dataset) -> Maps:
+        return maps_of(found, own(run, "maps"), images.mean(dim=1).double().cpu().numpy()[found["image"].values])
+
+    readers = {"masks": masks if banks else None, "maps": None if images is None else shown}
+    by_image, averaged = measure_runs(runs, names, **readers)
+    tables = by_image, mean_table(by_image, names), averaged
     return Summary(*(table.drop(columns=["model", "seed"], errors="ignore") for table in tables))
 
 
