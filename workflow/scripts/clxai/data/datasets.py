@@ -5,10 +5,10 @@ The test split is for reporting alone; whatever is selected or fitted uses train
 
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,7 +56,8 @@ class ImageData:
     """A data set: images [image, channel, y, x], uint8 (in their file) or float in [0, 1], labels, splits, channel statistics.
 
     `evidence` [image, y, x] uint8 says where the evidence of the class is, by the number of its part and 0 elsewhere; None where
-    that is not known. `names` are those of the images in their source, None where they have none there.
+    that is not known. `names` are those of the images in their source, None where they have none there. `groups` say which images
+    belong together, None where that is not known. `spectrogram` says what a cell of a spectrogram is, None of other images.
     """
 
     name: str
@@ -68,6 +69,8 @@ class ImageData:
     std: tuple[float, ...]
     evidence: np.ndarray | None = None
     names: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    spectrogram: Mapping[str, Any] | None = None
 
     @property
     def n_classes(self) -> int:
@@ -97,6 +100,8 @@ def open_prepared(name: str, images_path: str | Path, labels_path: str | Path) -
         std=tuple(np.atleast_1d(labels.attrs["std"]).tolist()),
         evidence=_evidence_in(labels, images.shape, labels_path),
         names=labels["name"].values.astype(str) if "name" in labels else None,
+        groups=labels["group"].values.astype(str) if "group" in labels else None,
+        spectrogram=json.loads(labels.attrs["spectrogram"]) if "spectrogram" in labels.attrs else None,
     )
 
 

@@ -1,8 +1,9 @@
 """What a folder of images holds: the images of each split and class, and what is no image of a class, by reason."""
 
+import csv
 import os
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,36 @@ def files(entry: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """Yield name and path of each image of a class: what planning watches."""
     root = Path(entry["path"])
     yield from ((name.as_posix(), path) for name, path in _images(root, split_folders(root)))
+    if entry["groups"]:
+        yield "groups", Path(entry["groups"])
+
+
+def groups(entry: Mapping[str, Any]) -> bool:
+    """Say whether a file tells which images belong together."""
+    return bool(entry["groups"])
+
+
+def check(entry: Mapping[str, Any], where: str) -> None:
+    """Raise ClxaiError if the file of groups is not there."""
+    if entry["groups"] and not Path(entry["groups"]).is_file():
+        raise ClxaiError(f"{where}.groups: {entry['groups']!r} is not a file")
+
+
+def groups_of(names: Sequence[str], path: str | Path) -> list[str]:
+    """Return the group of each image by a CSV file of `name` and `group`. Raises ClxaiError unless each has exactly one."""
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        if not {"name", "group"} <= set(rows.fieldnames or ()):
+            raise ClxaiError(f"{path}: needs the columns name and group. Found {', '.join(rows.fieldnames or ()) or 'nothing'}")
+        found = [(row["name"], row["group"]) for row in rows]
+    told = dict(found)
+    for name in names:
+        if not told.get(name):
+            raise ClxaiError(f"{path}: no group of {name}; each image needs one")
+    if len(told) < len(found):
+        twice = next(name for name, count in Counter(name for name, _ in found).items() if count > 1)
+        raise ClxaiError(f"{path}: {twice} is there twice; each image needs one group")
+    return [told[name] for name in names]
 
 
 def count_images(root: Path, most: int) -> dict[str, int]:

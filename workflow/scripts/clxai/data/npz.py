@@ -34,13 +34,13 @@ class Header:
 
 
 def read_headers(path: str | Path) -> dict[str, Header]:
-    """Return type and shape of the arrays `{train,val,test}_{images,labels,evidence}` of a file, those that are there.
+    """Return type and shape of the arrays `{train,val,test}_{images,labels,evidence,groups}` of a file, those that are there.
 
     Raises ClxaiError if the file is no npz, if an array holds Python objects, or if images and labels do not belong together.
     """
     try:
         with ZipFile(path) as archive:
-            wanted = {f"{split}_{what}.npy" for split in SPLITS for what in ("images", "labels", "evidence")}
+            wanted = {f"{split}_{what}.npy" for split in SPLITS for what in ("images", "labels", "evidence", "groups")}
             members = archive.namelist()
             headers = {name.removesuffix(".npy"): _header(archive, name) for name in members if name in wanted}
     except _UNREADABLE as error:
@@ -53,6 +53,7 @@ def read_headers(path: str | Path) -> dict[str, Header]:
     _check_train(headers, members, path)
     _check_layout(headers, path)
     _check_evidence(headers, path)
+    _check_groups(headers, path)
     return headers
 
 
@@ -94,6 +95,11 @@ def content(entry: Mapping[str, Any]) -> dict[str, int]:
 def parts(entry: Mapping[str, Any]) -> int:
     """Return the most parts of the evidence: as many as bytes can number, or 0 if the file has none."""
     return 255 if "train_evidence" in read_headers(entry["path"]) else 0
+
+
+def groups(entry: Mapping[str, Any]) -> bool:
+    """Say whether the file tells which images belong together."""
+    return "train_groups" in read_headers(entry["path"])
 
 
 def files(entry: Mapping[str, Any]) -> list[tuple[str, Path]]:
@@ -176,6 +182,20 @@ def _check_evidence(headers: dict[str, Header], path: str | Path) -> None:
         if evidence.descr != "|u1" or evidence.shape != shape:
             found = f"{evidence.dtype} of {list(evidence.shape)}"
             raise ClxaiError(f"{path}: {name}_evidence must be uint8 [image, y, x] of {list(shape)}. Found {found}")
+
+
+def _check_groups(headers: dict[str, Header], path: str | Path) -> None:
+    """Raise ClxaiError if some splits have groups and others none, or if there is not one, a number or a text, for each image."""
+    present = present_splits(headers)
+    having = [name for name in present if f"{name}_groups" in headers]
+    if having and having != present:
+        raise ClxaiError(f"{path}: groups are needed for each split or for none. Found those of {', '.join(having)}")
+    for name in having:
+        found, n_images = headers[f"{name}_groups"], headers[f"{name}_images"].shape[0]
+        if found.shape != (n_images,) or not re.match(r"[|<>][iuU]", found.descr):
+            raise ClxaiError(
+                f"{path}: {name}_groups must be {n_images} whole numbers or texts. Found {found.dtype} of {list(found.shape)}"
+            )
 
 
 def _channels_first(shape: tuple[int, ...]) -> bool:

@@ -12,6 +12,7 @@ import xarray
 from tqdm import tqdm
 
 from clxai.data.datasets import crc32_of, stratified_choice
+from clxai.data.groups import split_by_group
 from clxai.data.sizes import shape_of
 from clxai.data.sources.base import SOURCES, Source
 from clxai.errors import ClxaiError
@@ -53,6 +54,11 @@ def prepare(config: Mapping[str, Any], images_path: str | Path, labels_path: str
     dataset["origin"].attrs = {"description": "position of the image in its source"}
     if source.names:
         dataset["name"] = ("image", [source.names[index] for index in kept], {"description": "name of the image in its source"})
+    if len(source.groups):
+        groups = [str(source.groups[index]) for index in kept]
+        dataset["group"] = ("image", groups, {"description": "what the image belongs to, such as its speaker"})
+    if source.spectrogram is not None:
+        dataset.attrs |= {"modality": "audio", "spectrogram": json.dumps(dict(source.spectrogram))}
     if source.evidence is not None:
         dataset["evidence"] = _evidence(source, kept, map_images(images_path).shape[2:])
     write_arrays(dataset, labels_path)
@@ -68,11 +74,17 @@ def _evidence(source: Source, kept: np.ndarray, shape: tuple[int, int]) -> xarra
 
 
 def found_in(source: Source, split: np.ndarray) -> pd.DataFrame:
-    """Return what a source holds as rows of reason, count and first names: images read, left out by `limit`, and skipped."""
+    """Return what a source holds as rows of reason, count and first names: images read, left out by `limit`, and skipped.
+
+    Then the groups in each split, where there are groups.
+    """
     names = source.names or [""] * len(split)
     reasons = {"read": [names[index] for index in np.flatnonzero(split >= 0)]}
     reasons |= {"limit": [names[index] for index in np.flatnonzero(split < 0)]} if (split < 0).any() else {}
     reasons |= source.skipped
+    if len(source.groups):
+        places = {f"groups in {name}": np.flatnonzero(split == code) for code, name in enumerate(SPLITS)}
+        reasons |= {reason: sorted({str(source.groups[index]) for index in place}) for reason, place in places.items()}
     rows = [(reason, len(listed), "; ".join(filter(None, listed[:_FIRST]))) for reason, listed in reasons.items()]
     return pd.DataFrame(rows, columns=["reason", "count", "first_names"])
 
@@ -80,10 +92,16 @@ def found_in(source: Source, split: np.ndarray) -> pd.DataFrame:
 def assign_splits(source: Source, config: Mapping[str, Any]) -> np.ndarray:
     """Return the split of each source image: 0 train, 1 val, 2 test, -1 left out by `limit`.
 
-    A split that the source does not bring is drawn from the training images, stratified and seeded.
+    A split that the source does not bring is drawn from the training images, stratified and seeded; where there are groups, of
+    whole groups, unless `mixed_groups` says otherwise.
     """
     rng = np.random.default_rng(key_of("splits", config["seed"]))
     split = source.split.copy()
+    apart = bool(len(source.groups)) and not config["mixed_groups"]
+    if apart:
+        split = np.array(split_by_group([*map(str, source.groups)], split.tolist(), config))
+    elif config["fold"]:
+        raise ClxaiError("datasets: fold needs groups that lie in one split each; the source has none, or mixed_groups is true")
     for name, fraction in (("test", config["test_fraction"]), ("val", config["val_fraction"])):
         if not (split == SPLITS.index(name)).any():
             train = np.flatnonzero(split == 0)

@@ -59,12 +59,31 @@ datasets:
   cifar10: {source: torchvision, name: CIFAR10, download: true}
   blood: {source: npz, path: data/bloodmnist.npz} # MedMNIST layout: train_images, train_labels, ...
   birds: {source: folder, path: data/birds, size: 224} # {class}/*.png or {train,val,test}/{class}/*.png
+  words: {source: wav, path: data/fsdd, arguments: {pattern: "{label}_{group}_{index}.wav"}, fold: [0, 6]} # below
   planted: {source: planted, size: 32, arguments: {images: 6000, classes: 5, variant: plain}} # or shortcut, redundant
 ```
 
 Where it is known which pixels are evidence of the class, `oracle` is a method, and the maps of all methods are compared with it:
 data of source `planted`, and npz files with `train_evidence` (and that of their other splits), uint8 `[image, y, x]`, 0 where
 there is none. [planted.yaml](planted.yaml) is a study of such data.
+
+**Recordings** (source `wav`) become mel spectrograms of `size` [mels, frames], by default 32 each, row 0 the lowest frequencies.
+Class and speaker are read from the names of the files alone, by a pattern relative to `path`: `{label}` is the class, `{group}`
+the speaker, `{index}` a whole number, `{}` or any other name what may be anything; a field that is repeated must be the same
+text. A folder is no class unless the pattern says so. The Free Spoken Digit Dataset is `"{label}_{group}_{index}.wav"`,
+AudioMNIST, whose folders are speakers, `"{group}/{label}_{group}_{index}.wav"` below its `data` (48 kHz: `rate: 8000`
+resamples). `expect_classes`, `expect_groups` and `expect_recordings` refuse another number. Shorter recordings are padded with
+silence, in the middle or by `place: keyed` where seed and name say; longer ones are cut and counted in `sources.csv`. Code 0 is
+silence, `floor` dB below a sine of full scale; `level: peak` scales each recording to its largest sample. A filter that holds no
+frequency of the transform is refused: raise `n_fft`. `test_below: 5` makes the recordings with an index below 5 the test split,
+as that of the Free Spoken Digit Dataset: it shares its speakers with training, so it needs `mixed_groups: true` and overstates
+accuracy.
+
+**Groups**, such as speakers or patients, lie in one split each, validation too: of recordings by the pattern, of an npz file by
+`train_groups` (and those of its other splits), of an image folder by the CSV file `groups`. Whole groups are then drawn for test
+and validation, those that come nearest to the fractions; `fold: [k, n]` deals the groups out to `n` blocks, tests on block `k`
+and validates on the next: one data set for each `k` is a cross-validation over speakers. Splits of a source that share groups
+are refused. `labels.nc` has the group of each image, `sources.csv` how many groups each split has.
 
 Splits that the source does not bring are drawn from its training images, stratified by class and seeded: first the test split
 (`test_fraction`), then the validation split (`val_fraction`). `limit` then takes a stratified sample of each split. Images that

@@ -35,6 +35,12 @@ def measure(entry: Mapping[str, Any], where: str) -> Extent:
     return Extent(_bounds(entry, counts), shape_of(entry["size"]) or shape)
 
 
+def has_groups(entry: Mapping[str, Any]) -> bool:
+    """Say whether it is known which images of an entry belong together."""
+    told = _told(entry, "groups")
+    return bool(told and told(entry))
+
+
 def content(entry: Mapping[str, Any], dataset: str) -> Any:
     """Return a plain value that changes with the images of an entry, as its `watch` says; None where nothing is watched."""
     told, files = _told(entry, "content"), _told(entry, "files")
@@ -95,6 +101,19 @@ def check_source(entry: Mapping[str, Any], where: str) -> None:
     check = _told(entry, "check")
     if check:
         check(entry, where)
+    _check_groups(entry, where)
+
+
+def _check_groups(entry: Mapping[str, Any], where: str) -> None:
+    """Raise ClxaiError if an entry says how groups are split, and its source tells none, or says two things at once."""
+    for key in ("fold", "mixed_groups"):
+        if entry[key] and not has_groups(entry):
+            raise ClxaiError(
+                f"{where}.{key} is for data whose groups are known, and source {entry['source']!r} tells none here. "
+                f"Got {entry[key]}"
+            )
+    if entry["fold"] and entry["mixed_groups"]:
+        raise ClxaiError(f"{where}.fold keeps groups apart: leave out {where}.mixed_groups")
 
 
 def _taking(key: str) -> list[str]:
@@ -116,12 +135,16 @@ def _told(entry: Mapping[str, Any], what: str) -> Callable[..., Any] | None:
 
 
 def _bounds(entry: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str, int | None]:
-    """Return the most images of each split, after the splits that the source lacks are drawn and limits are kept."""
+    """Return the most images of each split, after the splits that the source lacks are drawn and limits are kept.
+
+    How many images whole groups have is for the source to tell: here they are unknown.
+    """
     train, test, val = (counts.get(name) or None for name in ("train", "test", "val"))
-    if train is not None and test is None:
+    apart = has_groups(entry) and not entry["mixed_groups"]
+    if train is not None and test is None and not apart:
         test = round(entry["test_fraction"] * train)
         train -= test
-    if train is not None and val is None:
+    if train is not None and val is None and not apart:
         val = round(entry["val_fraction"] * train)
         train -= val
     found = {"train": train, "val": val, "test": test}

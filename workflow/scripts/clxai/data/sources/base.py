@@ -5,18 +5,20 @@
 
 needs: keys of the entry that must be given; a needed path must exist. takes: keys besides, of those that only some sources have.
 options: allowed keys of `arguments` with their defaults, where `planning` checks none. evidence: the source knows where in each
-image the evidence of its class is. planning: a module without torch whose functions tell planning, before any image is read, what
-it can know; each may be left out, as may the module:
+image the evidence of its class is. modality: audio, where images are spectrograms. planning: a module without torch whose
+functions tell planning, before any image is read, what it can know; each may be left out, as may the module:
 
     check(entry, where)     raise ClxaiError if the entry cannot work
     extent(entry, where)    (images by split, (height, width) or None) of the source, as far as they are known
     files(entry)            (name, path) of each file that the images come from; `datasets.*.watch` says what is watched of them
     content(entry)          a plain value that is another one where the images are, instead of the digests of all files
     parts(entry)            how many parts the evidence has, 0 for none; without it as many as `evidence` says
+    groups(entry)           whether it is known which images belong together; without it, it is not
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -29,11 +31,12 @@ SOURCES = Family(
         "needs": {"type": "array", "items": {"enum": ["name", "path"]}, "default": []},
         "takes": {
             "type": "array",
-            "items": {"enum": ["name", "path", "arguments", "download", "grey", "first_label"]},
+            "items": {"enum": ["name", "path", "arguments", "download", "grey", "first_label", "groups"]},
             "default": [],
         },
         "planning": {"type": ["null", "string"], "default": None},
         "evidence": {"type": "boolean", "default": False},
+        "modality": {"enum": ["image", "audio"], "default": "image"},
     },
 )
 source = SOURCES.register
@@ -43,8 +46,11 @@ source = SOURCES.register
 class Source:
     """Labels, split codes (0 train, 1 val, 2 test) and a reader of single images, uint8 [y, x] or [y, x, channel].
 
-    `names` are those of the images, where they have any; `skipped` are the names of what is no image of the set, by reason.
+    `names` are those of the images, where they have any; `skipped` are the names of what is no image of the set, or not whole,
+    by reason.
     `evidence` reads the mask of single images, uint8 [y, x]: 0 where there is no evidence of the class, else the part's number.
+    `groups` say which images belong together, such as those of a speaker, where that is known. `spectrogram` says what the cells
+    of spectrograms are (`data.mel.Mel.record`); None where images are no spectrograms.
     """
 
     labels: np.ndarray
@@ -54,6 +60,8 @@ class Source:
     names: Sequence[str] = ()
     skipped: Mapping[str, Sequence[str]] = field(default_factory=dict)
     evidence: Callable[[int], np.ndarray] | None = None
+    groups: Sequence[str] = ()
+    spectrogram: Mapping[str, Any] | None = None
 
     def name_of(self, index: int) -> str:
         """Return the name of an image, or its number where it has none."""

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from clxai.data.image_folders import scan
+from clxai.data.image_folders import groups_of, scan
 from clxai.data.sources.base import Source, source
 from clxai.errors import ClxaiError
 from clxai.names import SPLITS
 
 
-@source("folder", needs=("path",), takes=("grey",), planning="clxai.data.image_folders")
+@source("folder", needs=("path",), takes=("grey", "groups"), planning="clxai.data.image_folders")
 def folder(config: Mapping[str, Any]) -> Source:
     """Images as {class}/*.png, or {train,val,test}/{class}/*.png (valid and validation are val); class names are sorted."""
     root = Path(config["path"])
@@ -22,13 +22,15 @@ def folder(config: Mapping[str, Any]) -> Source:
     files = found.images
     class_names = tuple(sorted({file.parent.name for listed in files.values() for file in listed}))
     paths = [file for listed in files.values() for file in listed]
+    names = [str(path.relative_to(root)) for path in paths]
     return Source(
         labels=np.array([class_names.index(file.parent.name) for file in paths], dtype=np.int64),
         split=np.repeat([SPLITS.index(name) for name in files], [len(listed) for listed in files.values()]),
         class_names=class_names,
         read=lambda index: _read_image(paths[index], config["grey"]),
-        names=[str(path.relative_to(root)) for path in paths],
+        names=names,
         skipped=found.skipped,
+        groups=groups_of(names, config["groups"]) if config["groups"] else (),
     )
 
 

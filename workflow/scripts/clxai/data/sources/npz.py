@@ -19,12 +19,13 @@ from clxai.runtime.artefacts import existing
 def npz(config: Mapping[str, Any]) -> Source:
     """An npz file in the MedMNIST layout: {train,val,test}_images and _labels; val and test may be absent.
 
-    With {train,val,test}_evidence, uint8 [image, y, x], it is known where the evidence is: its part's number, 0 elsewhere.
+    With {train,val,test}_evidence, uint8 [image, y, x], it is known where the evidence is: its part's number, 0 elsewhere. With
+    {train,val,test}_groups, numbers or texts [image], it is known which images belong together.
     """
     path = existing(config["path"])
     headers = read_headers(path)
     present = present_splits(headers)
-    kinds = ("images", "labels", *(["evidence"] if "train_evidence" in headers else []))
+    kinds = ("images", "labels", *(what for what in ("evidence", "groups") if f"train_{what}" in headers))
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {f"{name}_{what}": archive[f"{name}_{what}"] for name in present for what in kinds}
@@ -37,10 +38,10 @@ def npz(config: Mapping[str, Any]) -> Source:
     split = np.concatenate([np.full(len(arrays[f"{name}_images"]), SPLITS.index(name)) for name in present])
     first = config["first_label"]
     names = tuple(str(first + number) for number in range(int(labels.max()) + 1))
-    if "evidence" not in kinds:
-        return Source(labels, split, names, images.__getitem__)
-    evidence = np.concatenate([arrays[f"{name}_evidence"] for name in present])
-    return Source(labels, split, names, images.__getitem__, evidence=evidence.__getitem__)
+    told = {what: np.concatenate([arrays[f"{name}_{what}"] for name in present]) for what in kinds[2:]}
+    evidence = told["evidence"].__getitem__ if "evidence" in told else None
+    groups = told["groups"].astype(str).tolist() if "groups" in told else ()
+    return Source(labels, split, names, images.__getitem__, evidence=evidence, groups=groups)
 
 
 def _counted_from(first: int, labels: np.ndarray, path: Path) -> np.ndarray:
