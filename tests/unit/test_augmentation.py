@@ -6,8 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from clxai.errors import ClxaiError
 from clxai.training import augmentation
-from clxai.training.augmentation import augment, colour_jitter, crop_boxes, resized_crop, shifted_crop
+from clxai.training.augmentation import augment, colour_jitter, crop_boxes, resized_crop, shifted_crop, sounding
+from project import changed, check, filled_config
 from scipy.stats import chisquare, ks_2samp, kstest
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as reference
@@ -203,3 +205,20 @@ def test_jitter_order_of_operations_is_drawn(monkeypatch):
     for seed in range(20):
         colour_jitter(images(4), jitter(brightness=0.4, contrast=0.4), seeded(seed))
     assert set(zip(calls[::2], calls[1::2], strict=True)) == {("brightness", "contrast"), ("contrast", "brightness")}
+
+
+def test_silence_stays_silence_whatever_the_gain():
+    steps = {"time_shift": 0, "gain": 0.5, "time_mask": 0, "frequency_mask": 0}
+    assert not sounding(torch.zeros(20, 1, 8, 8), steps, seeded()).any()
+
+
+@pytest.mark.parametrize(("key", "value"), [("flip", True), ("resized_crop", [0.5, 1]), ("crop_padding", 2)])
+def test_pictures_augmentation_is_refused_for_spectrograms(key, value):
+    config = filled_config()
+    config = changed(config, {"datasets.heard": {**config["datasets"]["digits"], "source": "tones", "size": None}})
+    config["study"]["datasets"] = ["heard"]
+    for recipe in config["models"].values():
+        recipe["augmentation"] |= {"crop_padding": 0, "resized_crop": None}
+    check(config)
+    with pytest.raises(ClxaiError, match=rf"models\.ce\.augmentation\.{key} would .* data set 'heard'.*augmentation\.sound"):
+        check(changed(config, {f"models.ce.augmentation.{key}": value}))

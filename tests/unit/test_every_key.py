@@ -393,6 +393,51 @@ def of_grey(clean, found):
     torch.testing.assert_close(found[grey][:, 0], luma(clean[grey]), rtol=1e-4, atol=1e-4)
 
 
+def of_time_shift(clean, found):
+    """The sound is moved by -3..3 columns, what comes in is silence."""
+    moved = set()
+    for own, image in zip(clean, found, strict=True):
+        later = [shift for shift in range(-3, 4) if torch.equal(image, shifted(own, shift))]
+        assert len(later) == 1
+        moved |= {*later}
+    assert moved == {*range(-3, 4)}
+
+
+def shifted(image, shift):
+    width = image.shape[-1]
+    moved = torch.zeros_like(image)
+    moved[..., max(0, shift) : width + min(0, shift)] = image[..., max(0, -shift) : width + min(0, -shift)]
+    return moved
+
+
+def of_gain(clean, found):
+    """All that sounds is louder or softer by the same, where it is not clipped."""
+    change = (found - clean).flatten(1).median(dim=1).values
+    assert uniform(change, -0.1, 0.1)
+    inside = (found > 0) & (found < 1)
+    torch.testing.assert_close((found - clean)[inside], change[:, None, None, None].expand_as(found)[inside], atol=1e-5, rtol=0)
+
+
+def silent_widths(found, axes, size):
+    """How many columns or rows are silent in each image: neighbours, 0 to 5 of them, equally often."""
+    silent = (found == 0).all(dim=1).all(dim=axes)
+    widths = silent.sum(dim=1)
+    assert (silent.int().diff(dim=1).abs().sum(dim=1) <= 2).all()
+    assert set(widths.tolist()) == {*range(size + 1)}
+    assert silent[:, 0].any() and silent[:, -1].any()
+
+
+def of_time_mask(clean, found):
+    silent_widths(found, 1, 5)
+    assert ((found == 0) | (found == clean)).all()
+
+
+def of_frequency_mask(clean, found):
+    silent_widths(found, 2, 5)
+    assert ((found == 0) | (found == clean)).all()
+
+
+SILENT = {"time_shift": 0, "gain": 0, "time_mask": 0, "frequency_mask": 0}
 # key of the augmentation: (value, what it does to images), everything else off; `probability` needs something to jitter
 AUGMENTATION = {
     "augmentation.crop_padding": (2, of_crop_padding),
@@ -404,6 +449,10 @@ AUGMENTATION = {
     "augmentation.jitter.hue": (0.2, of_hue),
     "augmentation.jitter.probability": (0.3, of_probability),
     "augmentation.grey": (0.3, of_grey),
+    "augmentation.sound.time_shift": (3, of_time_shift),
+    "augmentation.sound.gain": (0.1, of_gain),
+    "augmentation.sound.time_mask": (5, of_time_mask),
+    "augmentation.sound.frequency_mask": (5, of_frequency_mask),
 }
 HELD_ABOVE = (
     *("loss", "loss_options", "views", "epochs", "batch_size", "optimiser", "learning_rate", "momentum", "weight_decay"),
@@ -417,7 +466,8 @@ def test_every_key_of_a_recipe_has_a_case_here():
 
 
 def augmented_by(key, images, draws):
-    recipe = changed({"augmentation": OFF}, {key: AUGMENTATION[key][0]})
+    off = OFF | {"sound": SILENT} if ".sound." in key else OFF
+    recipe = changed({"augmentation": off}, {key: AUGMENTATION[key][0]})
     if key.endswith("probability"):
         recipe = changed(recipe, {"augmentation.jitter.brightness": 0.4})
     return augment(images, recipe["augmentation"], draws)

@@ -178,7 +178,7 @@ SEMANTIC = {
     "nested argument": (torchvision("EMNIST", arguments={"split": ["letters"]}), "datasets.digits.arguments.split"),
     "arguments of another source": (
         {"datasets.digits.arguments": {"split": "x"}},
-        "datasets.digits.arguments is for source planted or torchvision. Got",
+        "datasets.digits.arguments is for source planted or tones or torchvision or wav. Got",
     ),
     "torchvision set without parts": (
         torchvision("LSUN"),

@@ -219,10 +219,12 @@ def recipe_of(config: Mapping[str, Any], model: str) -> dict[str, Any]:
     """Return the recipe of a model, the options of its network filled in.
 
     A warm-up that is not given is 1 epoch, half of a single one, none without training. Without random masks the recipe has no
-    key `masks`, and no key `labels` where they are the given ones.
+    key `masks`, no key `labels` where they are the given ones, and no `augmentation.sound` where all of it is off.
     """
     recipe = {key: value for key, value in config["models"][model].items() if value is not None or key not in _BROUGHT}
     recipe.pop("masks")
+    if not any(recipe["augmentation"]["sound"].values()):
+        recipe["augmentation"] = {key: value for key, value in recipe["augmentation"].items() if key != "sound"}
     if masks := masks_of(config, model):
         recipe["masks"] = masks
     if recipe["labels"] == "given":

@@ -38,6 +38,12 @@ from clxai.planning.trust import measure_of, references_of, trust_of
 from clxai.registry import declared
 from clxai.units.tiles import check_share, check_tiles, tile_count
 
+_NO_SOUND = {  # augmentations of pictures, by what they do to a spectrogram
+    "crop_padding": "move pitches",
+    "resized_crop": "change pitch and speed",
+    "flip": "reverse the time",
+}
+
 
 def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Raise ClxaiError, one line, at the first key or value that the schema refuses, with what is allowed."""
@@ -193,12 +199,27 @@ def _check_dataset(config: Mapping[str, Any], name: str) -> None:
     check_source(entry, where)
     _check_evidence(config, name)
     check_analyses_of_data(config, name)
+    _check_augmentation(config, name)
     extent = measure(entry, where)
     _check_size(config, entry, where, extent)
     _check_counts(config, name, extent)
     check_maps(config, name, extent)
     for where_given, semantics, given in _options_in_use(config):
         check_bounds(given, semantics["at_most"], where_given, extent.bounds, name)
+
+
+def _check_augmentation(config: Mapping[str, Any], name: str) -> None:
+    """Raise ClxaiError if a model of the study is trained on spectrograms that are mirrored or cropped as pictures are."""
+    if declared("sources")[config["datasets"][name]["source"]].semantics["modality"] != "audio":
+        return
+    for model in models_needed(config):
+        for key, meaning in _NO_SOUND.items():
+            given = config["models"][model]["augmentation"][key]
+            if given:
+                raise ClxaiError(
+                    f"models.{model}.augmentation.{key} would {meaning} in the spectrograms of data set {name!r}: leave it out, "
+                    f"and take models.{model}.augmentation.sound. Got {given}"
+                )
 
 
 def _check_evidence(config: Mapping[str, Any], name: str) -> None:

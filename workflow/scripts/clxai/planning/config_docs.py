@@ -64,8 +64,8 @@ datasets:
 ```
 
 Where it is known which pixels are evidence of the class, `oracle` is a method, and the maps of all methods are compared with it:
-data of source `planted`, and npz files with `train_evidence` (and that of their other splits), uint8 `[image, y, x]`, 0 where
-there is none. [planted.yaml](planted.yaml) is a study of such data.
+data of sources `planted` and `tones`, and npz files with `train_evidence` (and that of their other splits), uint8 `[image, y,
+x]`, 0 where there is none. [planted.yaml](planted.yaml) is a study of such data.
 
 **Recordings** (source `wav`) become mel spectrograms of `size` [mels, frames], by default 32 each, row 0 the lowest frequencies.
 Class and speaker are read from the names of the files alone, by a pattern relative to `path`: `{label}` is the class, `{group}`

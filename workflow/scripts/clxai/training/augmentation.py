@@ -27,7 +27,7 @@ def augment(
     """Apply the steps of an augmentation recipe in the order of SimCLR: crop, flip, colour jitter, grey.
 
     Keys of `recipe` (0, false or null: off): crop_padding (px), resized_crop [least, most area], flip, jitter {brightness,
-    contrast, saturation, hue, probability}, grey (probability).
+    contrast, saturation, hue, probability}, grey (probability); sound, where the images are spectrograms, is last.
     """
     if recipe["crop_padding"]:
         images = shifted_crop(images, recipe["crop_padding"], generator)
@@ -39,7 +39,45 @@ def augment(
         images = colour_jitter(images, recipe["jitter"], generator)
     if recipe["grey"]:
         images = torch.where(_chance(images, recipe["grey"], generator), _grey(images), images)
+    return sounding(images, recipe["sound"], generator) if recipe.get("sound") else images
+
+
+def sounding(
+    images: Float[Tensor, "image channel y x"], recipe: Mapping[str, float | int], generator: torch.Generator
+) -> Float[Tensor, "image channel y x"]:
+    """Change spectrograms, columns moments and rows frequencies, as sounds may differ: 0 is silence and stays silence.
+
+    Keys of `recipe` (0: off), each drawn uniformly per image: time_shift, most columns by which it comes earlier or later, with
+    silence where nothing was; gain, most share of the range of levels by which all that sounds is louder or softer; time_mask and
+    frequency_mask, most columns and rows that fall silent, one block each [Park et al. 2019].
+    """
+    if recipe["time_shift"]:
+        images = _later(images, recipe["time_shift"], generator)
+    if recipe["gain"]:
+        draw = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device)
+        images = torch.where(images > 0, (images + recipe["gain"] * (2 * draw - 1)).clamp(0, 1), images)
+    for most, axis in ((recipe["time_mask"], -1), (recipe["frequency_mask"], -2)):
+        if most:
+            images = _silenced(images, most, axis, generator)
     return images
+
+
+def _later(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    shift = torch.randint(-most, most + 1, (len(images), 1), generator=generator, device=images.device)
+    column = torch.arange(images.shape[-1], device=images.device) - shift
+    there = (column >= 0) & (column < images.shape[-1])
+    taken = column.clamp(0, images.shape[-1] - 1)[:, None, None].expand_as(images)
+    return images.gather(-1, taken) * there[:, None, None]
+
+
+def _silenced(images: Tensor, most: int, axis: int, generator: torch.Generator) -> Tensor:
+    """Return images with a block of 0 to `most` neighbours along an axis, anywhere within it, at 0."""
+    length, draw = images.shape[axis], torch.rand(2, len(images), 1, generator=generator, device=images.device)
+    width = (draw[0] * (min(most, length) + 1)).floor()
+    first = (draw[1] * (length - width + 1)).floor()
+    place = torch.arange(length, device=images.device)
+    silent = (place >= first) & (place < first + width)
+    return images.masked_fill(silent[:, None, None, :] if axis == -1 else silent[:, None, :, None], 0.0)
 
 
 def shifted_crop(
