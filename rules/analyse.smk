@@ -34,6 +34,7 @@ rule summarise_analyses:
     """Table what analyses found: means with intervals over images and seeds, p-values of each run with their correction."""
     input:
         analyses=files_of_analyses(rules.analyse.output[0]),
+        labels=rules.prepare_data.output.labels,
         code=code("summarise_analyses"),
     output:
         table("analyses"),

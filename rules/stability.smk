@@ -36,6 +36,7 @@ rule summarise_stability:
             params.summarise_stability(config, None)["methods"],
         ),
         summary=rules.summarise.output.summary,
+        labels=rules.prepare_data.output.labels,
         code=code("summarise_stability"),
     output:
         stability=table("stability"),

@@ -77,6 +77,7 @@ rule compare_maps:
             method=REFERENCE,
             allow_missing=True,
         ),
+        labels=rules.prepare_data.output.labels,
         code=code("compare_maps"),
     output:
         similarity=table("similarity"),

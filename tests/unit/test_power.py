@@ -98,3 +98,21 @@ def test_power_rises_to_one_and_the_detectable_difference_is_where_it_is_reached
     assert power[0] == pytest.approx(ALPHA)
     assert power[-1] == pytest.approx(1, abs=1e-3)
     np.testing.assert_allclose(plan.power(plan.detectable(0.8)), 0.8, rtol=1e-4)
+
+
+def test_more_images_of_the_same_groups_are_no_more_groups():
+    """Where speakers alone differ, it is the power of the t test over speakers, however many recordings there are."""
+    from statsmodels.stats.power import TTestPower
+
+    nothing = np.zeros(1)
+    for n_images in (16, 160):
+        plan = Plan(nothing, nothing, nothing, 3, n_images, group=np.array([0.04]), n_groups=8)
+        np.testing.assert_allclose(plan.power(0.2), TTestPower().power(1.0, 8, ALPHA), rtol=1e-9)
+
+
+def test_plan_of_an_analysis_with_groups_has_its_error():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(4, 1, 20)) + np.repeat(rng.normal(size=(1, 6, 20)), 5, axis=1) + rng.normal(size=(4, 30, 20))
+    found = two_way(values, np.repeat(np.arange(6), 5))
+    told = (found.group > 0) & (found.seed > 0)
+    np.testing.assert_allclose(plan_of(found).error()[told], found.error[told], rtol=0.1)

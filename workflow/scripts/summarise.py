@@ -17,6 +17,7 @@ from clxai.design import design, read_runs
 from clxai.measures.banks import maps_reader, masks_reader
 from clxai.measures.contrasts import Settings, contrast_tables
 from clxai.measures.explained import maps_at
+from clxai.measures.groups import read_groups, with_groups
 from clxai.measures.methods import method_table
 from clxai.measures.metrics.base import reading
 from clxai.measures.summaries import (
@@ -41,12 +42,14 @@ read = maps_at(explained, snakemake.input.attributions)
 data = open_prepared(snakemake.wildcards.dataset, snakemake.input.images, snakemake.input.labels)
 masks = masks_reader(settings["banks"], snakemake.input.banks, read)
 maps = maps_reader(read, data.images) if set(metrics) & set(reading("maps")) else None
-images, curves = measure_runs(keep(runs, ("degenerate", "tie_fraction"), ranked), metrics, settings["cross"], masks, maps)
+groups, kept = read_groups(snakemake.input.labels), keep(runs, ("degenerate", "tie_fraction"), ranked)
+images, curves = measure_runs(kept, metrics, settings["cross"], masks, maps, groups)
 write_table(images, snakemake.output.images)
 blind, matched = settings["blind"], settings["matched"]
 files = list(read_runs(explained, snakemake.input.attributions, leave_out=("attribution",)))
 summary = summary_table(images, metrics, draws, seed, blind, matched)
-write_table(with_truth(summary, truth_images(files), draws, seed, blind), snakemake.output.summary)
+truth = with_groups(truth_images(files), groups)
+write_table(with_truth(summary, truth, draws, seed, blind), snakemake.output.summary)
 write_table(curves, snakemake.output.curves)
 pairs, confirmatory, margin = settings["contrasts"], settings["confirmatory"], settings["margin"]
 tested = Settings(pairs, margin, confirmatory, settings["controls"], **settings["power"])

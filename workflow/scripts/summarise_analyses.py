@@ -14,7 +14,9 @@ log_to(snakemake.log[0], snakemake.input.code)  # before the imports that take l
 
 from clxai.design import design, read_runs
 from clxai.measures.analyses import analysis_table
+from clxai.measures.groups import read_groups
 from clxai.runtime.artefacts import write_table
 
 cells = design(snakemake.params.config, "model", "seed", "analysis")
-write_table(analysis_table(read_runs(cells, snakemake.input.analyses)), snakemake.output[0])
+groups = read_groups(snakemake.input.labels)
+write_table(analysis_table(read_runs(cells, snakemake.input.analyses), groups), snakemake.output[0])

@@ -1,13 +1,16 @@
 """From what analyses found to one table: means over images and seeds with intervals, p-values of each run, corrected."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import xarray
 
 from clxai.errors import ClxaiError
-from clxai.measures.statistics import covers, holm, two_way
+from clxai.measures.groups import groups_at
+from clxai.measures.rows import mean_rows
+from clxai.measures.statistics import holm
 from clxai.names import ALL
 
 AXES = ("head", "layer", "features", "task", "direction", "concept", "class")  # that the table has as columns
@@ -18,14 +21,14 @@ COLUMNS = (
 _PLACE = ("model", "analysis")
 
 
-def analysis_table(runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]]) -> pd.DataFrame:
+def analysis_table(runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]], groups: pd.Series | None = None) -> pd.DataFrame:
     """Return what analyses found as one long table, sorted: a row for each model, analysis, quantity and place along its axes.
 
     Quantities with a mean have one row for all seeds, seed `all`, with a 95 % interval over what `ci_over` says: seeds and
     images, images of one training, or seeds where a run has but one number. The others have one row a seed; `p_holm` is Holm's
     correction of a p-value for all others of its quantity, analysis and run. Axes that a quantity does not have are empty;
     numbers that are not defined are left out of means and counted. Raises ClxaiError if the seeds of a model do not share their
-    axes.
+    axes. `groups` has the group of each image by its number, where the data have groups.
     """
     found: dict[tuple, dict[object, xarray.Dataset]] = {}
     for run, dataset in runs:
@@ -35,24 +38,25 @@ def analysis_table(runs: Iterable[tuple[Mapping[str, object], xarray.Dataset]]) 
         for quantity, array in next(iter(by_seed.values())).data_vars.items():
             arrays = [dataset[quantity] for dataset in by_seed.values()]
             about = {**dict(zip(_PLACE, place, strict=True)), "quantity": quantity, "unit": array.attrs["units"]}
-            make = {"mean": _mean_rows, "each": _each_row, "test": _each_row}.get(array.attrs["shown"])
-            rows += [{**about, **row} for row in make(arrays, list(by_seed))] if make else []
+            make = {"mean": partial(_mean_rows, groups=groups), "each": _each_row, "test": _each_row}
+            shown = make.get(array.attrs["shown"])
+            rows += [{**about, **row} for row in shown(arrays, list(by_seed))] if shown else []
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.sort_values(["analysis", "model", "quantity"], kind="stable").reset_index(drop=True)
 
 
-def _mean_rows(arrays: Sequence[xarray.DataArray], seeds: Sequence[object]) -> Iterator[dict[str, object]]:
+def _mean_rows(
+    arrays: Sequence[xarray.DataArray], seeds: Sequence[object], groups: pd.Series | None
+) -> Iterator[dict[str, object]]:
     """Yield one row for each place along the axes of a quantity, with its mean over images and seeds."""
     places, cube = _cube(arrays)
-    has_images, n_seeds = "image" in arrays[0].dims, len(seeds)
-    found = two_way(cube if has_images else cube.swapaxes(0, 1))  # seeds alone: each is drawn as an image is
-    low, high = found.interval()
-    undefined = np.isnan(cube).sum(axis=(0, 1))
-    over = covers(float(n_seeds)) if has_images else "seeds" if n_seeds > 1 else None
-    counts = {"n_seeds": n_seeds, "n_images": cube.shape[1] if has_images else None, "ci_over": over}
-    for number, place in enumerate(places):
-        ends = {"ci_low": low[number], "ci_high": high[number]}
-        yield {**place, "seed": ALL, "value": found.mean[number], **ends, **counts, "n_undefined": undefined[number]}
+    if "image" in arrays[0].dims:
+        found = mean_rows(cube, groups_at(groups, arrays[0]["image"].values))
+    else:  # seeds alone: each is drawn as an image is
+        over = {"n_seeds": len(seeds), "n_images": None, "ci_over": "seeds" if len(seeds) > 1 else None}
+        found = ({**row, **over} for row in mean_rows(cube.swapaxes(0, 1)))
+    for place, row in zip(places, found, strict=True):
+        yield {**place, "seed": ALL, "value": row.pop("mean"), **row}
 
 
 def _each_row(arrays: Sequence[xarray.DataArray], seeds: Sequence[object]) -> Iterator[dict[str, object]]:

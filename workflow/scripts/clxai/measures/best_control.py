@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from clxai.measures.groups import groups_of
 from clxai.measures.levels import LEVEL
 from clxai.measures.statistics import TwoWay, as_cube, two_way
 from clxai.measures.truth import better_of
@@ -24,23 +25,28 @@ def excess_over_best(
     place, rest = list(keys).index("method"), [key for key in keys if key != "method"]
     for cell, part in images.groupby(rest, sort=True):
         cubes = {method: as_cube(rows, directed) for method, rows in part.groupby("method", sort=True)}
+        groups = groups_of(part)
         for method, values in cubes.items():
             others = [name for name in controls if name in cubes and name != method]
             group = (*cell[:place], method, *cell[place:])
             found |= {(group, name): _NONE for name in metrics}
             if others:
-                numbers = _compared(values, [cubes[name] for name in others], directed, others)
+                numbers = _compared(values, [cubes[name] for name in others], directed, others, groups)
                 found |= {(group, name): row for name, row in zip(directed, numbers, strict=True)}
     return found
 
 
 def _compared(
-    values: np.ndarray, controls: Sequence[np.ndarray], metrics: Sequence[str], names: Sequence[str]
+    values: np.ndarray,
+    controls: Sequence[np.ndarray],
+    metrics: Sequence[str],
+    names: Sequence[str],
+    groups: np.ndarray | None,
 ) -> Iterable[Mapping[str, object]]:
     """Yield the numbers of each metric of one method [seed, image, metric]."""
     better = np.array([better_of(name) for name in metrics])
     gains = np.concatenate([better * (values - control) for control in controls], axis=-1)
-    found = smallest(two_way(gains), len(controls))
+    found = smallest(two_way(gains, groups), len(controls))
     for metric, sign in enumerate(better):
         excess, low, high, p, best = (numbers[metric] for numbers in found)
         low, high = (low, high) if sign > 0 else (-high, -low)

@@ -16,6 +16,7 @@ import pandas as pd
 import xarray
 
 from clxai.errors import ClxaiError
+from clxai.measures.groups import groups_of
 from clxai.measures.identities import IDENTITIES
 from clxai.measures.statistics import as_cube, holm, two_way
 from clxai.names import REFERENCE
@@ -112,7 +113,8 @@ def random_checks(images: pd.DataFrame, alpha: float) -> list[dict[str, object]]
     """
     own = images[(images["method"] == REFERENCE) & (images["explained_by"] == images["scored_by"])]
     cells = dict(list(own.groupby(["model", "scored_by", "units", "fill"], sort=True)))
-    p_values = np.stack([two_way(as_cube(cell, list(IDENTITIES))).p_value() for cell in cells.values()])
+    names = list(IDENTITIES)
+    p_values = np.stack([two_way(as_cube(cell, names), groups_of(cell)).p_value() for cell in cells.values()])
     rows = []
     for column, values in zip(IDENTITIES, p_values.T, strict=True):
         for (model, head, units, fill), p_value in zip(cells, holm(values), strict=True):
@@ -133,8 +135,9 @@ def oracle_checks(images: pd.DataFrame, oracles: Sequence[str], tolerance: float
     rows = []
     for (model, head, units, fill), cell in own.groupby(["model", "scored_by", "units", "fill"], sort=True):
         cubes = {method: as_cube(part, ["srg_matched"]) for method, part in cell.groupby("method", sort=True)}
+        groups = groups_of(cell)
         for oracle, method in product(oracles, [name for name in cubes if name not in oracles]):
-            low, high = two_way(cubes[oracle] - cubes[method]).interval()
+            low, high = two_way(cubes[oracle] - cubes[method], groups).interval()
             value, what = (low, "is above") if method == REFERENCE else (high, "is not below")
             where = {"model": model, "units": units, "method": method, "head": head}
             rows.append(_row("oracle", f"{oracle} {what}, fill {fill}", where, float(value[0]), -tolerance, np.inf))

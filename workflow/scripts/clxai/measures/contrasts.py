@@ -11,6 +11,7 @@ import xarray
 from clxai.errors import ClxaiError
 from clxai.measures.effects import improvement, standardised
 from clxai.measures.families import DECLARED, with_families
+from clxai.measures.groups import groups_of
 from clxai.measures.levels import ALPHA, CONFIRMATORY, FEW_SEEDS
 from clxai.measures.metrics.base import METRICS, entering
 from clxai.measures.power import Plan, plan_of, seeds_needed
@@ -56,12 +57,14 @@ def contrast_tables(images: pd.DataFrame, metrics: Sequence[str], settings: Sett
     heads that both models have.
     `families.with_families` says how p-values are corrected. `equivalent` and `noninferior`: the tests against the margin reject
     at 5 %, not corrected. The second table plans for the declared rows and those of all methods and heads.
+    A column `group` of the images is a further random factor.
     """
+    groups = groups_of(images)
     cubes, rows, plans = _cubes(images, entering("contrasts", metrics)), [], []
     for first, second in settings.pairs:
         for units, fill in product(cubes["units"].values.tolist(), cubes["fill"].values.tolist()):
             cell = {"units": units, "fill": fill}
-            for row, plan in _pair_rows(cubes.sel(cell), first, second, cell, settings):
+            for row, plan in _pair_rows(cubes.sel(cell), first, second, cell, settings, groups):
                 rows.append(row)
                 plans.append(plan)
     if not rows:
@@ -83,7 +86,12 @@ def _cubes(images: pd.DataFrame, metrics: Sequence[str]) -> xarray.Dataset:
 
 
 def _pair_rows(
-    both: xarray.Dataset, first: str, second: str, cell: Mapping[str, str], settings: Settings
+    both: xarray.Dataset,
+    first: str,
+    second: str,
+    cell: Mapping[str, str],
+    settings: Settings,
+    groups: np.ndarray | None,
 ) -> Iterable[tuple[dict[str, object], Mapping[str, float]]]:
     """Yield the rows of one pair from the cubes of one cell (units and fill), uncorrected, with the deviations of one value."""
     there = both["there"].sel(model=[first, second]).any(["seed", "image"])
@@ -102,7 +110,7 @@ def _pair_rows(
         for metric, *cubes in zip(chosen["metric"].values.tolist(), *parts, strict=True):
             columns = [np.moveaxis(values.reshape(-1, *values.shape[-2:]), 0, -1) for values in cubes]
             where = {"model": first, "minus": second, "quantity": quantity, "metric": metric, **cell}
-            found = _numbers(*columns, METRICS[metric].semantics["better"], settings)
+            found = _numbers(*columns, METRICS[metric].semantics["better"], settings, groups)
             for (method, head), (numbers, plan) in zip(places, found, strict=True):
                 yield {**where, "method": method, "head": head, **numbers}, plan
 
@@ -115,10 +123,15 @@ def _with_means(values: np.ndarray, averaged: Sequence[int]) -> np.ndarray:
 
 
 def _numbers(
-    difference: np.ndarray, first: np.ndarray, second: np.ndarray, better: int, settings: Settings
+    difference: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    better: int,
+    settings: Settings,
+    groups: np.ndarray | None,
 ) -> Iterable[tuple[dict[str, object], Mapping[str, float]]]:
     """Yield the numbers of each column [seed, image, column], and the standard deviations of the parts of one value."""
-    found, margin = two_way(difference), settings.margin
+    found, margin = two_way(difference, groups), settings.margin
     (low, high), p_equivalence, plan = found.interval(), found.p_equivalence(margin), plan_of(found)
     p_noninferior = found.p_noninferior(margin, better) if better else np.full(len(low), np.nan)
     table = {
@@ -136,13 +149,15 @@ def _numbers(
         "improvement": improvement(first, second) if better >= 0 else improvement(second, first),
         "detectable": plan.detectable(settings.level),
         "seeds_needed": seeds_needed(plan, margin, settings.level),
-        "ci_over": [covers(number) for number in found.n_seeds],
+        "ci_over": [covers(number, groups is not None) for number in found.n_seeds],
         "n_seeds": found.n_seeds.astype(int),
         "few_seeds": found.n_seeds < FEW_SEEDS,
         "n_images": found.n_images.astype(int),
         "n_undefined": np.isnan(difference).sum((0, 1)),
     }
     parts = {name: np.sqrt(getattr(plan, name)) for name in ("seed", "image", "residual")}
+    if groups is not None:
+        parts |= {"group": np.sqrt(found.group), "n_groups": found.n_groups}
     for column in range(len(low)):
         yield {name: values[column] for name, values in table.items()}, {name: part[column] for name, part in parts.items()}
 
@@ -150,11 +165,15 @@ def _numbers(
 def _planned(table: pd.DataFrame, deviations: Sequence[Mapping[str, float]], settings: Settings) -> pd.DataFrame:
     """Return what studies of other sizes could show, one row per contrast, number of seeds and of images."""
     chosen = (table["family"] == CONFIRMATORY) | ((table["method"] == ALL) & (table["head"] == ALL))
-    parts = pd.DataFrame(deviations, index=table.index).rename(columns=lambda name: f"{name}_sd")
+    parts = pd.DataFrame(deviations, index=table.index).rename(
+        columns=lambda name: name if name.startswith("n_") else f"{name}_sd"
+    )
     rows = pd.concat([table[["family", *DECLARED, "margin"]], parts], axis=1)[chosen]
     sizes = pd.DataFrame(product(settings.seeds, settings.images), columns=["n_seeds", "n_images"])
     grid = rows.merge(sizes, how="cross")
     variances = (grid[f"{name}_sd"].to_numpy() ** 2 for name in ("seed", "image", "residual"))
-    plan = Plan(*variances, grid["n_seeds"].to_numpy(dtype=int), grid["n_images"].to_numpy(dtype=int))
+    with_groups = "n_groups" in grid
+    groups = {"group": grid["group_sd"].to_numpy() ** 2, "n_groups": grid["n_groups"].to_numpy(dtype=int)} if with_groups else {}
+    plan = Plan(*variances, grid["n_seeds"].to_numpy(dtype=int), grid["n_images"].to_numpy(dtype=int), **groups)
     grid = grid.assign(detectable=plan.detectable(settings.level), power=plan.power(settings.margin))
-    return grid[list(_POWER_COLUMNS)]
+    return grid[[*_POWER_COLUMNS, *(("group_sd", "n_groups") if with_groups else ())]]

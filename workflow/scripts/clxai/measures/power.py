@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from clxai.measures.levels import ALPHA
-from clxai.measures.statistics import TwoWay, satterthwaite
+from clxai.measures.statistics import Columns, TwoWay, satterthwaite
 
 MOST_SEEDS = 1000  # a plan that needs more is none
 _FAR = 1000.0  # standard errors at which any test is sure
@@ -18,7 +18,8 @@ _HALVINGS = 30
 class Plan:
     """A study planned with `n_seeds` and `n_images`; the variances of one value, each an array over columns.
 
-    One seed (`seed` and `residual` NaN): the test is about images of one training.
+    One seed (`seed` and `residual` NaN): the test is about images of one training. With groups the images of the plan come from
+    `n_groups` of them, whose number stays: more recordings of a speaker are no more speakers.
     """
 
     seed: Float[ndarray, " column"]
@@ -26,11 +27,13 @@ class Plan:
     residual: Float[ndarray, " column"]
     n_seeds: Int[ndarray, " column"] | int
     n_images: Int[ndarray, " column"] | int
+    group: Float[ndarray, " column"] | float = 0.0
+    n_groups: Int[ndarray, " column"] | int | None = None
 
     def error(self) -> Float[ndarray, " column"]:
-        """Return the standard error of the mean, sqrt(seed / s + image / n + residual / (s n))."""
+        """Return the standard error of the mean, sqrt(seed / s + group / g + image / n + residual / (s n))."""
         s, n = np.asarray(self.n_seeds, float), np.asarray(self.n_images, float)
-        variance = np.where(s > 1, self.seed / s + self.image / n + self.residual / (s * n), self.image / n)
+        variance = np.where(s > 1, self.seed / s + self._of_image() / n + self.residual / (s * n), self._of_image() / n)
         return np.sqrt(variance)
 
     def df(self) -> Float[ndarray, " column"]:
@@ -38,8 +41,9 @@ class Plan:
         s, n = np.asarray(self.n_seeds, float), np.asarray(self.n_images, float)
         (ms_seed, ms_image), several = self._mean_squares(), np.maximum(s - 1, 1)
         total, squares = ms_seed + ms_image - self.residual, (ms_seed, ms_image, self.residual)
-        df = satterthwaite(total, squares, (several, n - 1, several * (n - 1)))
-        return np.where(s > 1, np.where(total == 0, n - 1, np.maximum(df, 1.0)), n - 1)
+        of_image = self._df_image()
+        df = satterthwaite(total, squares, (several, of_image, several * (n - 1)))
+        return np.where(s > 1, np.where(total == 0, of_image, np.maximum(df, 1.0)), of_image)
 
     def bounded(self) -> Float[ndarray, " column"]:
         """Return the chance that a study finds more spread of seeds than of images: `statistics.two_way` then bounds df by s - 1.
@@ -48,10 +52,10 @@ class Plan:
         """
         from scipy.special import fdtrc
 
-        s, n = np.asarray(self.n_seeds, float), np.asarray(self.n_images, float)
+        s = np.asarray(self.n_seeds, float)
         ms_seed, ms_image = self._mean_squares()
         with np.errstate(invalid="ignore", divide="ignore"):
-            chance = fdtrc(np.maximum(s - 1, 1), n - 1, ms_image / ms_seed)
+            chance = fdtrc(np.maximum(s - 1, 1), self._df_image(), ms_image / ms_seed)
         return np.where((s == 1) | (ms_seed + ms_image == 0), 0.0, np.where(ms_seed > ms_image, 1.0, chance))
 
     def power(self, difference: float | Float[ndarray, " column"]) -> Float[ndarray, " column"]:
@@ -74,8 +78,16 @@ class Plan:
         return high * error
 
     def _mean_squares(self) -> tuple[Float[ndarray, " column"], Float[ndarray, " column"]]:
-        """Return the expected mean squares of seeds and of images."""
-        return self.n_images * self.seed + self.residual, self.n_seeds * self.image + self.residual
+        """Return the expected mean squares of seeds and of images, or of groups where there are any."""
+        return self.n_images * self.seed + self.residual, self.n_seeds * self._of_image() + self.residual
+
+    def _of_image(self) -> Float[ndarray, " column"]:
+        """Return the variance that images without groups would need for as uncertain a mean."""
+        return self.image if self.n_groups is None else self.image + self.group * self.n_images / self.n_groups
+
+    def _df_image(self) -> Columns:
+        """Return the degrees of freedom of images, or of groups where there are any."""
+        return np.asarray(self.n_images if self.n_groups is None else self.n_groups, float) - 1
 
     def _power(self, distance: Float[ndarray, " column"]) -> Float[ndarray, " column"]:
         """Return the power at a distance of the mean from 0, in standard errors."""
@@ -95,7 +107,9 @@ def _rejected(df: Float[ndarray, " column"], distance: Float[ndarray, " column"]
 
 def plan_of(found: TwoWay) -> Plan:
     """Return the plan of a study like the one that was analysed."""
-    return Plan(found.seed, found.image, found.residual, found.n_seeds.astype(int), found.n_images.astype(int))
+    sizes = (found.n_seeds.astype(int), found.n_images.astype(int))
+    groups = {"group": found.group, "n_groups": found.n_groups.astype(int)} if (found.n_groups < found.n_images).any() else {}
+    return Plan(found.seed, found.image, found.residual, *sizes, **groups)
 
 
 def seeds_needed(plan: Plan, difference: float, level: float) -> Float[ndarray, " column"]:

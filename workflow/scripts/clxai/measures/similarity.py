@@ -15,6 +15,7 @@ from numpy import ndarray
 
 from clxai.flipping.schema import UNIT
 from clxai.measures.explained import Read
+from clxai.measures.groups import groups_at
 from clxai.measures.reinitialised import parts_of
 from clxai.measures.rows import mean_columns
 from clxai.names import ALL
@@ -36,20 +37,22 @@ def similarity_table(
     seeds: Sequence[int],
     cuts: Mapping[str, Cut],
     lent: Sequence[Mapping[str, str]],
+    groups: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Return mean and 95 % interval of each similarity of own and lent maps, one row per lent map, head, units and measure.
 
     `read` gives the maps of a model, seed and method; `cuts` are by units; `lent` names model, method, the method whose own map
     it is compared with (`of`), and what is random of the copy. Measures of pixels stand under units `all`.
+    `groups` has the group of each image by its number, where the data have groups.
     """
     rows = []
     for one in lent:
         pairs = [[read(one["model"], seed, one[name])["attribution"] for name in ("of", "method")] for seed in seeds]
-        heads = pairs[0][0]["head"].values.tolist()
+        heads, of = pairs[0][0]["head"].values.tolist(), groups_at(groups, pairs[0][0]["image"].values)
         for (units, measure), values in over_seeds(pairs, cuts, similarities).items():
             for place, head in enumerate(heads):
                 what = {"units": units, "head": head, "measure": measure, "n_parts": len(parts_of(one["random"]))}
-                rows.append({**one, **what, **mean_columns(values[:, place])})
+                rows.append({**one, **what, **mean_columns(values[:, place], of)})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

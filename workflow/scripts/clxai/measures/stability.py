@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from clxai.errors import ClxaiError
+from clxai.measures.groups import groups_at
 from clxai.measures.rows import mean_columns
 
 METRIC = "srg_matched"  # beside which stability stands
@@ -48,11 +49,17 @@ def measures_of(found: xarray.Dataset) -> dict[str, Values]:
     return {name: value.transpose("head", "image").values.astype(np.float64) for name, value in values.items()}
 
 
-def stability_table(runs: Iterable[tuple[Mapping[str, Any], xarray.Dataset]], summary: pd.DataFrame, fill: str) -> pd.DataFrame:
+def stability_table(
+    runs: Iterable[tuple[Mapping[str, Any], xarray.Dataset]],
+    summary: pd.DataFrame,
+    fill: str,
+    groups: pd.Series | None = None,
+) -> pd.DataFrame:
     """Return mean and 95 % interval of each measure, with the SRG of the same maps beside it: one row per cell and measure.
 
     `summary` is the study's table, of which the rows of `fill` are taken. `discarded` is the share of draws that change the
-    prediction. Raises ClxaiError if the summary lacks the SRG of a method: stability alone prefers maps that say nothing.
+    prediction. `groups` has the group of each image by its number, where the data have groups. Raises ClxaiError if the summary
+    lacks the SRG of a method: stability alone prefers maps that say nothing.
     """
     collected: dict[tuple[str, ...], dict[str, Any]] = {}
     for run, found in runs:
@@ -61,6 +68,7 @@ def stability_table(runs: Iterable[tuple[Mapping[str, Any], xarray.Dataset]], su
             cell = collected.setdefault((run["model"], run["units"], run["method"], head), {"seeds": [], "gone": []})
             cell["seeds"].append({name: value[place] for name, value in values.items()})
             cell["gone"].append(1 - float(found["same_prediction"].isel(head=place).mean()))
+            cell["groups"] = groups_at(groups, found["image"].values)
             cell["draws"], cell["radius"] = found.sizes["draw"], float(found.attrs["radius"])
     worth, rows = _worth(summary, fill), []
     for key, cell in sorted(collected.items()):
@@ -69,7 +77,7 @@ def stability_table(runs: Iterable[tuple[Mapping[str, Any], xarray.Dataset]], su
         beside = {"fill": fill, **dict(zip(("srg", "srg_ci_low", "srg_ci_high"), worth.loc[key].tolist(), strict=True))}
         told = {"draws": cell["draws"], "radius": cell["radius"], "discarded": float(np.mean(cell["gone"])), **beside}
         for name, better in MEASURES.items():
-            numbers = mean_columns(np.stack([values[name] for values in cell["seeds"]]))
+            numbers = mean_columns(np.stack([values[name] for values in cell["seeds"]]), cell["groups"])
             rows.append({**dict(zip(_CELL, key, strict=True)), "measure": name, "better": better, **numbers, **told})
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -1,11 +1,14 @@
-"""Uncertainty of a mean over training seeds that share their images: seeds and images are crossed, both drawn from many."""
+"""Uncertainty of a mean over training seeds that share their images: seeds and images are crossed, both drawn from many.
+
+Where images come in groups, such as recordings of one speaker, groups are drawn and images within them.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float, Int, Num
 from numpy import ndarray
 
 from clxai.errors import ClxaiError
@@ -24,6 +27,7 @@ class TwoWay:
 
     `error` is the standard error of `mean` with `df` degrees of freedom; `seed`, `image` and `residual` are the parts of the
     variance of one value. With one seed `seed` and `residual` are NaN and `image` holds all that differs between images.
+    `group` is the part of groups of images, `image` then that of images within one; 0 and `n_groups` = `n_images` without groups.
     """
 
     mean: Float[ndarray, " column"]
@@ -34,6 +38,8 @@ class TwoWay:
     residual: Float[ndarray, " column"]
     n_seeds: Float[ndarray, " column"]
     n_images: Float[ndarray, " column"]
+    group: Float[ndarray, " column"]
+    n_groups: Float[ndarray, " column"]
 
     def interval(self, level: float = LEVEL) -> tuple[Float[ndarray, " column"], Float[ndarray, " column"]]:
         """Return the t interval of the mean; NaN where fewer than two images are defined."""
@@ -66,8 +72,10 @@ class TwoWay:
         return np.where(spread, stdtr(self.df, distance / np.where(spread, self.error, 1.0)), certain)
 
 
-def two_way(values: Float[ndarray, "seed image column"]) -> TwoWay:
+def two_way(values: Float[ndarray, "seed image column"], groups: Int[ndarray, " image"] | None = None) -> TwoWay:
     """Analyse y = mean + seed + image + residual, all random [Searle, Casella, McCulloch 1992, section 4.7].
+
+    With `groups`, a number for each image, y = mean + seed + group + seed x group + image + residual: see `_over_groups`.
 
     Var(mean) = (MS_seed + MS_image - MS_residual) / (s n). A mean square below the residual's is raised to it, that is a negative
     variance is taken for 0. The degrees of freedom are Satterthwaite's [1946]; where the mean square of seeds is the largest they
@@ -75,6 +83,12 @@ def two_way(values: Float[ndarray, "seed image column"]) -> TwoWay:
     Undefined (NaN) values are left out of the mean; for the mean squares they are filled by the additive model, which costs one
     degree of freedom of the residual each [Yates 1933]; seeds and images without any value are left out.
     """
+    found = _crossed(values)
+    return found if groups is None else _over_groups(found, values, groups)
+
+
+def _crossed(values: Float[ndarray, "seed image column"]) -> TwoWay:
+    """Analyse seeds and images that are crossed, as `two_way` says."""
     known = np.isfinite(values)
     s, n = known.any(1).sum(0).astype(float), known.any(0).sum(0).astype(float)
     count = known.sum((0, 1))
@@ -101,7 +115,50 @@ def two_way(values: Float[ndarray, "seed image column"]) -> TwoWay:
         residual=ms_residual + alone,
         n_seeds=s,
         n_images=n,
+        group=np.zeros_like(n),
+        n_groups=n,
     )
+
+
+def _over_groups(alone: TwoWay, values: Float[ndarray, "seed image column"], groups: Int[ndarray, " image"]) -> TwoWay:
+    """Return the analysis with groups between seeds and images; `alone` is that of the same values without groups.
+
+    Seeds and groups are crossed as seeds and images are without groups, each group by its linearised share of the seed's mean
+
+        z = mean of the seed + (number of groups / number of images) * sum over the group's images of (y - mean of the seed)
+
+    which is the group's mean where groups are of one size [cluster sampling: Cochran 1977, section 9A.1]. So error and degrees of
+    freedom are those of as many independent numbers as there are groups. Within groups images and residuals are told apart by the
+    nested analysis of variance; `group` is what differs between groups beyond their images.
+    """
+    known = np.isfinite(values)
+    member = (groups == np.unique(groups)[:, None]).astype(float)
+    count = np.einsum("gi,sic->sgc", member, known.astype(float))
+    n_known, n_groups = count.sum(1), (count > 0).sum(1)
+    of_seed = np.where(known, values, 0.0).sum(1) / _positive(n_known)
+    sums = np.einsum("gi,sic->sgc", member, np.where(known, values - of_seed[:, None], 0.0))
+    shares = of_seed[:, None] + sums * (n_groups / _positive(n_known))[:, None]
+    outer = _crossed(np.where(count > 0, shares, np.nan))
+    image, residual = _within(values - np.einsum("gi,sgc->sic", member, of_seed[:, None] + sums / _positive(count)), outer)
+    between = outer.image - np.where(np.isnan(image), 0.0, image) * outer.n_images / _positive(alone.n_images)
+    group = np.maximum(between, 0.0)
+    parts = {"seed": outer.seed, "group": group, "image": image, "residual": residual}
+    return replace(alone, error=outer.error, df=outer.df, n_groups=outer.n_images, **parts)
+
+
+def _within(inside: Float[ndarray, "seed image column"], outer: TwoWay) -> tuple[ndarray, ndarray]:
+    """Return the variances of images within groups and of residuals, from values less the mean of their seed and group.
+
+    One seed: all that differs between images of a group, and NaN. NaN where no group has two images.
+    """
+    known = np.isfinite(inside)
+    s, n = known.any(1).sum(0).astype(float), known.any(0).sum(0).astype(float)
+    df = n - outer.n_images
+    df_residual = (s - 1) * df - (s * n - known.sum((0, 1)))
+    _, ms_image, ms_residual = _mean_squares(_filled(inside, known), known, s - 1, df, df_residual)
+    several = s > 1
+    image = np.where(several, (np.maximum(ms_image, ms_residual) - ms_residual) / _positive(s), ms_image)
+    return np.where(df > 0, image, np.nan), np.where(several & (df > 0), ms_residual, np.nan)
 
 
 def satterthwaite(total: Columns, squares: Sequence[Columns], df: Sequence[Columns]) -> Columns:
@@ -123,9 +180,12 @@ def as_cube(cell: "DataFrame", columns: Sequence[str]) -> np.ndarray:
     return ordered[list(columns)].to_numpy(dtype=np.float64).reshape(n_seeds, n_images, len(columns))
 
 
-def covers(n_seeds: float) -> str:
+def covers(n_seeds: float, grouped: bool = False) -> str:
     """Return what an interval is about: with one seed it is about images of that one training, not about trainings."""
-    return "seeds and images" if n_seeds > 1 else "images"
+    images = "groups and images" if grouped else "images"
+    if n_seeds <= 1:
+        return images
+    return f"seeds, {images}" if grouped else f"seeds and {images}"
 
 
 def _positive(numbers: Columns) -> np.ndarray:
@@ -169,13 +229,18 @@ def _mean_squares(
     )
 
 
-def bootstrap_weights(n_seeds: int, n_images: int, n_draws: int, rng: np.random.Generator) -> Float[ndarray, "draw seed image"]:
+def bootstrap_weights(
+    n_seeds: int, n_images: int, n_draws: int, rng: np.random.Generator, groups: Int[ndarray, " image"] | None = None
+) -> Float[ndarray, "draw seed image"]:
     """Return how often each image of each seed is drawn: seeds and images with replacement, each on its own.
 
-    All seeds of a draw get the same images, as in the data; the weight of a value is the product [Owen 2007, section 3].
+    All seeds of a draw get the same images, as in the data; the weight of a value is the product [Owen 2007, section 3]. With
+    `groups`, 0 to G - 1, these are drawn, with all their images.
     """
     seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=n_draws)
-    images = rng.multinomial(n_images, np.full(n_images, 1 / n_images), size=n_draws)
+    n_drawn = n_images if groups is None else int(groups.max()) + 1
+    images = rng.multinomial(n_drawn, np.full(n_drawn, 1 / n_drawn), size=n_draws)
+    images = images if groups is None else images[:, groups]
     return (seeds[:, :, None] * images[:, None, :]).astype(np.float64)
 
 

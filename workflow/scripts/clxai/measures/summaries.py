@@ -10,10 +10,18 @@ from clxai.design import joined
 from clxai.errors import ClxaiError
 from clxai.keys import key_of
 from clxai.measures.best_control import excess_over_best
+from clxai.measures.groups import groups_at, groups_of, with_groups
 from clxai.measures.metrics.base import Curves, entering, measure
 from clxai.measures.metrics.maps import Maps
 from clxai.measures.metrics.masks import Masks
-from clxai.measures.statistics import as_cube, bootstrap_interval, bootstrap_weights, covers, seed_deviation, two_way
+from clxai.measures.statistics import (
+    as_cube,
+    bootstrap_interval,
+    bootstrap_weights,
+    covers,
+    seed_deviation,
+    two_way,
+)
 from clxai.measures.truth import CHANCE, SHARES, better_of
 from clxai.names import REFERENCE
 from clxai.runtime.artefacts import read_record, read_table
@@ -31,14 +39,16 @@ def measure_runs(
     cross: bool = True,
     masks: Callable[[Mapping[str, object], xarray.Dataset], Masks] | None = None,
     maps: Callable[[Mapping[str, object], xarray.Dataset], Maps] | None = None,
+    groups: pd.Series | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the tables of images and of curves; each curves file is held once, and only while it is measured.
 
     Images: one row per (model, seed, units, method, explained_by, scored_by, fill, image) with these metrics, sorted; without
     `cross` only of heads scored by themselves. Curves: mean curves with 95 % intervals of each head explained and scored by
-    itself, one row per step. `masks` and `maps` give what metrics of these read of a run, where there is one among them.
+    itself, one row per step. `masks` and `maps` give what metrics of these read of a run, where there is one among them. `groups`
+    has the group of each image by its number, where the data have groups: it becomes a column of the first table.
     """
-    tables, collected = [], {}
+    tables, collected, images_of = [], {}, None
     for run, dataset in runs:
         beside = [read and read(run, dataset) for read in (masks, maps)]
         table = measure(dataset, metrics, *beside).to_dataframe().reset_index()
@@ -46,10 +56,13 @@ def measure_runs(
         for position, name in enumerate(RUN):
             table.insert(position, name, run[name])
         tables.append(table)
+        images_of = dataset["image"].values
         for key, curves in _own_curves(run, dataset):
             collected.setdefault(key, {})[run["seed"]] = curves
     images = pd.concat(tables).sort_values([*RUN, *CELL, "image"], kind="stable").reset_index(drop=True)
-    rows = [row for key, by_seed in sorted(collected.items()) for row in _summarise_curves(key, by_seed)]
+    images = with_groups(images, groups)
+    of = groups_at(groups, images_of)
+    rows = [row for key, by_seed in sorted(collected.items()) for row in _summarise_curves(key, by_seed, of)]
     return images, pd.DataFrame(rows)
 
 
@@ -90,14 +103,15 @@ def mean_table(images: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     table, rows = with_excess(images, metrics) if has_reference else images, []
     columns = {"mean": list(metrics), **({"excess": [f"excess_{name}" for name in metrics]} if has_reference else {})}
     for group, cell in table.groupby(GROUP, sort=True):
-        found = {what: two_way(as_cube(cell, names)) for what, names in columns.items()}
+        groups = groups_of(cell)
+        found = {what: two_way(as_cube(cell, names), groups) for what, names in columns.items()}
         for number, name in enumerate(metrics):
             row = {**dict(zip(GROUP, group, strict=True)), "metric": name, "better": better_of(name)}
             for what, own in found.items():
                 ends = ("ci_low", "ci_high") if what == "mean" else (f"{what}_ci_low", f"{what}_ci_high")
                 row |= {what: own.mean[number]} | {end: value[number] for end, value in zip(ends, own.interval(), strict=True)}
             counts = {"n_images": cell["image"].nunique(), "n_undefined": int(cell[name].isna().sum())}
-            rows.append({**row, "ci_over": covers(found["mean"].n_seeds[number]), **counts})
+            rows.append({**row, "ci_over": covers(found["mean"].n_seeds[number], groups is not None), **counts})
     return pd.DataFrame(rows)
 
 
@@ -123,11 +137,11 @@ def _summarise_cell(
     group: tuple, cell: pd.DataFrame, names: Sequence[str], n_draws: int, seed: int
 ) -> Iterable[dict[str, object]]:
     columns = [*names, *(f"excess_{name}" for name in names)]
-    values = as_cube(cell, columns)
+    values, groups = as_cube(cell, columns), groups_of(cell)
     n_seeds, n_images, _ = values.shape
-    found, deviation = two_way(values), seed_deviation(values)
+    found, deviation = two_way(values, groups), seed_deviation(values)
     low, high = found.interval()
-    boot_low, boot_high = bootstrap_interval(values, shared_weights(n_seeds, n_images, n_draws, seed))
+    boot_low, boot_high = bootstrap_interval(values, shared_weights(n_seeds, n_images, n_draws, seed, groups))
     undefined = np.isnan(values).sum(axis=(0, 1))
     for number, name in enumerate(names):
         other = number + len(names)
@@ -146,7 +160,7 @@ def _summarise_cell(
             "excess_ci_high": high[other],
             "excess_boot_low": boot_low[other],
             "excess_boot_high": boot_high[other],
-            "ci_over": covers(found.n_seeds[number]),
+            "ci_over": covers(found.n_seeds[number], groups is not None),
             "n_seeds": n_seeds,
             "n_images": n_images,
             "n_undefined": undefined[number],
@@ -158,20 +172,23 @@ def variance_table(images: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame
 
     One row per model, units, method, head, fill and metric: the variances of one value that belong to the seed, to the image and
     to neither (`residual`), negative estimates taken for 0, and their shares of the sum. With one seed, image and residual cannot
-    be told apart: `image_variance` holds both, seed and residual are empty.
+    be told apart: `image_variance` holds both, seed and residual are empty. Where images have groups, also what belongs to these
+    (`group`), and their number.
     """
     names = entering("variance", metrics)
     own = images[images["explained_by"] == images["scored_by"]].rename(columns={"scored_by": "head"})
     keys, rows = ["model", "units", "method", "head", "fill"], []
     for group, cell in own.groupby(keys, sort=True):
-        values = as_cube(cell, names)
-        found = two_way(values)
-        parts = np.stack([found.seed, found.image, found.residual])
+        values, groups = as_cube(cell, names), groups_of(cell)
+        found = two_way(values, groups)
+        sources = ("seed", *(() if groups is None else ("group",)), "image", "residual")
+        parts = np.stack([getattr(found, source) for source in sources])
         shares = parts / np.where((total := np.nansum(parts, axis=0)) > 0, total, np.nan)
         for number, name in enumerate(names):
-            numbers = {f"{part}_variance": parts[place, number] for place, part in enumerate(("seed", "image", "residual"))}
-            numbers |= {f"{part}_share": shares[place, number] for place, part in enumerate(("seed", "image", "residual"))}
+            numbers = {f"{part}_variance": parts[place, number] for place, part in enumerate(sources)}
+            numbers |= {f"{part}_share": shares[place, number] for place, part in enumerate(sources)}
             counts = {"n_seeds": values.shape[0], "n_images": values.shape[1]}
+            counts |= {} if groups is None else {"n_groups": int(groups.max()) + 1}
             rows.append({**dict(zip(keys, group, strict=True)), "metric": name, **numbers, **counts})
     return pd.DataFrame(rows)
 
@@ -216,15 +233,17 @@ def map_table(
     return pd.DataFrame(rows).sort_values([*RUN, "head"], kind="stable").reset_index(drop=True)
 
 
-_WEIGHTS: dict[tuple[int, int, int, int], np.ndarray] = {}
+_WEIGHTS: dict[tuple, np.ndarray] = {}
 
 
-def shared_weights(n_seeds: int, n_images: int, n_draws: int, seed: int) -> np.ndarray:
+def shared_weights(n_seeds: int, n_images: int, n_draws: int, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
     """Return the bootstrap draws of a study; the same for every group, so that groups are compared on equal draws."""
     key = (n_seeds, n_images, n_draws, seed)
-    if key not in _WEIGHTS:
-        _WEIGHTS[key] = bootstrap_weights(n_seeds, n_images, n_draws, np.random.default_rng(key_of("bootstrap", *key)))
-    return _WEIGHTS[key]
+    known = (*key, None if groups is None else groups.tobytes())
+    if known not in _WEIGHTS:
+        rng = np.random.default_rng(key_of("bootstrap", *key))
+        _WEIGHTS[known] = bootstrap_weights(n_seeds, n_images, n_draws, rng, groups)
+    return _WEIGHTS[known]
 
 
 def _own_curves(run: Mapping[str, object], dataset: xarray.Dataset) -> Iterable[tuple[tuple, tuple[np.ndarray, np.ndarray]]]:
@@ -240,9 +259,11 @@ def _own_curves(run: Mapping[str, object], dataset: xarray.Dataset) -> Iterable[
                     yield key, (values[number, scorer, place], curves.fraction)
 
 
-def _summarise_curves(key: tuple, by_seed: Mapping[object, tuple[np.ndarray, np.ndarray]]) -> Iterable[dict[str, object]]:
+def _summarise_curves(
+    key: tuple, by_seed: Mapping[object, tuple[np.ndarray, np.ndarray]], groups: np.ndarray | None
+) -> Iterable[dict[str, object]]:
     values = np.stack([by_seed[number][0] for number in sorted(by_seed)])
-    found = two_way(values)
+    found = two_way(values, groups)
     low, high = found.interval()
     fraction = next(iter(by_seed.values()))[1]
     for step, place in enumerate(fraction):

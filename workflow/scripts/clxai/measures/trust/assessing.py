@@ -52,7 +52,7 @@ def assess(
         entry = TRUST[member]
         function = partial(entry.definition, **entry.options(options))
         for (model, head), panel in panels.items():
-            draws = draws_of(panel.n_images, seed)
+            draws = draws_of(panel.n_images, seed, panel.groups)
             for (units, fill), cell in _cells(panel, setups, entry.semantics["across"]):
                 for part, measured in measure(function, cell, draws).items():
                     found[name, part, model, head, units, fill] = measured, len(panel.explanations)
@@ -113,4 +113,5 @@ def _within(interval: tuple[float, float, float], low: Real | None, high: Real |
 
 
 def _counts(measured: Measured) -> dict[str, object]:
-    return {"ci_over": covers(float(measured.n_seeds)), "n_seeds": measured.n_seeds, "n_images": measured.n_images}
+    over = covers(float(measured.n_seeds), measured.groups is not None)
+    return {"ci_over": over, "n_seeds": measured.n_seeds, "n_images": measured.n_images}

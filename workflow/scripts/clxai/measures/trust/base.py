@@ -107,6 +107,7 @@ class Panel:
     model: str = ""
     reference: "Panel | None" = None
     setup: tuple[str, str] | None = None
+    groups: Int[ndarray, " study_image"] | None = None  # by number, where images come in groups that were drawn
     made: dict[Any, ndarray] = field(default_factory=dict, repr=False)  # of the whole study's scores, shared by its parts
 
     @property

@@ -8,14 +8,15 @@ variance of the seeds' mean, V_image that of the draws, V_rest what the draws va
     Var = max(V_seed, V_rest) + max(V_image, V_rest) - V_rest
 
 and t intervals with Satterthwaite's degrees of freedom, at most s - 1 where V_seed is the larger. What is no mean over seeds gets
-V_seed from the jackknife that leaves out one seed, and no V_rest.
+V_seed from the jackknife that leaves out one seed, and no V_rest. Images that come in groups are drawn by groups, and the number
+of these takes the place of n.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from clxai.errors import ClxaiError
@@ -40,6 +41,12 @@ class Measured:
     n_images: int
     drawn: Float[ndarray, "draw *shape"] | None = None
     left: Float[ndarray, " seed"] | None = None
+    groups: Int[ndarray, " image"] | None = None
+
+    @property
+    def n_drawn(self) -> int:
+        """Return the number of groups that the images come in, or of images without groups."""
+        return self.n_images if self.groups is None else len(np.unique(self.groups))
 
     def __sub__(self, other: "Measured") -> "Measured":
         """Return the difference, paired by seed, image and draw."""
@@ -56,13 +63,20 @@ class Measured:
         return replace(self, whole=log(self.whole), drawn=log(self.drawn), left=log(self.left))
 
 
-def draws_of(n_images: int, seed: int) -> np.ndarray:
-    """Return the positions of drawn images [draw, image], the same for all panels of a study."""
+def draws_of(n_images: int, seed: int, groups: Int[ndarray, " image"] | None = None) -> Iterable[ndarray]:
+    """Return the positions of drawn images [drawn], draw by draw, the same for all panels of a study.
+
+    With `groups` these are drawn, with all their images, so that draws differ in length where groups differ in size.
+    """
     rng = np.random.default_rng(key_of("trust", n_images, seed))
-    return rng.integers(0, n_images, size=(DRAWS, n_images))
+    if groups is None:
+        return rng.integers(0, n_images, size=(DRAWS, n_images))
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    chosen = rng.integers(0, len(members), size=(DRAWS, len(members)))
+    return [np.concatenate([members[group] for group in draw]) for draw in chosen]
 
 
-def measure(function: Callable[[Panel], Mapping[str, ndarray]], panel: Panel, draws: np.ndarray) -> dict[str, Measured]:
+def measure(function: Callable[[Panel], Mapping[str, ndarray]], panel: Panel, draws: Iterable[ndarray]) -> dict[str, Measured]:
     """Return every part of a measure on a panel, with what its interval needs.
 
     Raises ClxaiError if a part has none of the shapes that `base` allows.
@@ -76,7 +90,7 @@ def measure(function: Callable[[Panel], Mapping[str, ndarray]], panel: Panel, dr
     drawn = _on(function, [panel.taking(every, images) for images in draws], [p for p in whole if whole[p].ndim < 2])
     others = [panel.taking(np.delete(np.arange(panel.n_seeds), seed), every) for seed in range(panel.n_seeds)]
     left = _on(function, others if panel.n_seeds > 1 else [], [part for part in whole if whole[part].ndim == 0])
-    return {part: Measured(values, *sizes, drawn.get(part), left.get(part)) for part, values in whole.items()}
+    return {part: Measured(values, *sizes, drawn.get(part), left.get(part), panel.groups) for part, values in whole.items()}
 
 
 def _on(function: Callable[[Panel], Mapping[str, ndarray]], panels: list[Panel], parts: list[str]) -> dict[str, ndarray]:
@@ -91,7 +105,7 @@ def summarise(found: Measured, log: bool = False) -> tuple[float, float, float]:
         value, low, high = summarise(found.logged())
         return 1 - np.exp(value), 1 - np.exp(high), 1 - np.exp(low)
     if found.whole.ndim == 2:
-        analysed = two_way(found.whole[..., None])
+        analysed = two_way(found.whole[..., None], found.groups)
         low, high = analysed.interval()
         return float(analysed.mean[0]), float(low[0]), float(high[0])
     value, variance, df = _of_seeds(found) if found.whole.ndim else _of_number(found)
@@ -104,7 +118,7 @@ def summarise(found: Measured, log: bool = False) -> tuple[float, float, float]:
 def _of_seeds(found: Measured) -> tuple[float, float, float]:
     """Return value, variance and degrees of freedom of a mean over seeds; seeds that are not defined are left out."""
     known = np.isfinite(found.whole)
-    s, n = int(known.sum()), found.n_images
+    s, n = int(known.sum()), found.n_drawn
     if s == 0:
         return np.nan, np.nan, np.nan
     whole, drawn = found.whole[known], found.drawn[:, known]
@@ -120,7 +134,7 @@ def _of_seeds(found: Measured) -> tuple[float, float, float]:
 
 def _of_number(found: Measured) -> tuple[float, float, float]:
     """Return value, variance and degrees of freedom of a function of all seeds; undefined with two seeds if it needs two."""
-    value, s, n = float(found.whole), found.n_seeds, found.n_images
+    value, s, n = float(found.whole), found.n_seeds, found.n_drawn
     drawn = found.drawn[np.isfinite(found.drawn)]
     if not np.isfinite(value) or len(drawn) < DRAWS / 2:
         return value, np.nan, np.nan

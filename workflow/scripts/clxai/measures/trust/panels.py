@@ -9,6 +9,7 @@ import pandas as pd
 from pandas.api.types import union_categoricals
 
 from clxai.errors import ClxaiError
+from clxai.measures.groups import COLUMN, groups_of
 from clxai.measures.trust.base import Method, Panel, alone
 from clxai.runtime.artefacts import existing
 
@@ -25,6 +26,7 @@ def own_scores(path: str | Path, metrics: Sequence[str]) -> pd.DataFrame:
     columns = [*_KEYS, "explained_by", *dict.fromkeys(metrics)]
     kinds = dict.fromkeys(metrics, np.float32)  # which holds the seven digits of tables
     try:
+        columns += {COLUMN} & set(pd.read_csv(existing(path), nrows=0))
         pieces = pd.read_csv(existing(path), usecols=columns, dtype=kinds, chunksize=ROWS)
         parts = [_own(piece) for piece in pieces]
     except (ValueError, pd.errors.ParserError) as error:
@@ -62,7 +64,7 @@ def panels_of(
             values = np.empty(len(flat), np.float32)
             values[flat] = part[metric].to_numpy()
             scores[metric] = values.reshape(shape)
-        panels[model, head] = alone(scores, own, model)
+        panels[model, head] = replace(alone(scores, own, model), groups=groups_of(part))
     return panels
 
 
@@ -70,7 +72,7 @@ def of_setup(panel: Panel, place: int, setup: tuple[str, str]) -> Panel:
     """Return the panel of one set-up, units and fill, at its place: scores [seed, image, method]."""
     other = None if panel.reference is None else of_setup(panel.reference, place, setup)
     scores = {name: values[:, :, place] for name, values in panel.scores.items()}
-    return replace(alone(scores, panel.methods, panel.model, other), setup=setup)
+    return replace(alone(scores, panel.methods, panel.model, other), setup=setup, groups=panel.groups)
 
 
 def with_references(
