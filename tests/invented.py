@@ -87,9 +87,10 @@ def trust(values, null=0.0, better=1, measure="agreement", **columns):
     return pd.DataFrame(rows).assign(null=null, better=better, n_seeds=5, n_images=100, n_methods=6).assign(**columns)
 
 
-def claims(*found):
-    place = {"model": "supcon", "minus": "ce", "head": "linear", "units": "grid", "fill": "mean", "n_routes": 4}
-    return pd.DataFrame([{**place, "claim": claim} for claim in found])
+def claims(*found, searched=0):
+    """Claims of one pair, cell by cell; the first `searched` have NAOPC as a fifth route."""
+    place = {"model": "supcon", "minus": "ce", "head": "linear", "units": "grid", "fill": "mean"}
+    return pd.DataFrame([{**place, "claim": claim, "n_routes": 4 + (cell < searched)} for cell, claim in enumerate(found)])
 
 
 def trust_contrasts(intervals, measure="references", better=1, n_seeds=5):

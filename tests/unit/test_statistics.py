@@ -316,7 +316,7 @@ def grouped(case, n_seeds, n_columns, rng, mean=0.3):
 def test_intervals_over_groups_cover_at_the_nominal_rate(case, n_seeds):
     """The nominal 95 % cover the true mean in 93 to 97 % of simulated studies of new seeds, groups and images."""
     case = case if n_seeds > 1 else (case[0], (0.0, *case[1][1:]))  # one seed: the interval is about that training
-    values, groups = grouped(case, n_seeds, 5000, np.random.default_rng(n_seeds))
+    values, groups = grouped(case, n_seeds, 20000, np.random.default_rng(n_seeds))
     low, high = two_way(values, groups).interval()
     assert 0.93 <= np.mean((low <= 0.3) & (high >= 0.3)) <= 0.97
 

@@ -60,12 +60,23 @@ def test_routes_are_held_against_each_other_for_declared_pairs_and_no_trust_by_t
     models = pd.DataFrame([{"model": model, "seed": seed} for model in ("ce", "supcon") for seed in range(n_seeds)])
     tables = {"contrasts": contrasts([ABOVE] * 4), "models": models}
     other = claims("lower").assign(minus="ce_matched")
-    study = told(trust_claims=pd.concat([claims(*found), other]), trust=trust({("ce", "knn"): 0.5}, measure="routes"), **tables)
+    study = told(
+        trust_claims=pd.concat([claims(*found, searched=1), other]), trust=trust({("ce", "knn"): 0.5}, measure="routes"), **tables
+    )
     (statement,) = route_statements(study)
     assert statement.kind == kind
     assert sentence(statement).endswith(said) and "ce_matched" not in sentence(statement)
     assert list(trust_statements(study)) == []
+    assert "NAOPC in 1 of 2 cells" in sentence(statement)
     assert list(route_statements(told(trust_claims=claims(*found)))) == []  # no pair was declared
+
+
+def test_routes_claim_nothing_together_where_naopc_is_not_among_them():
+    models = pd.DataFrame([{"model": model, "seed": seed} for model in ("ce", "supcon") for seed in range(5)])
+    tables = {"contrasts": contrasts([ABOVE] * 4), "models": models}
+    (statement,) = route_statements(told(trust_claims=claims("higher", "higher"), **tables))
+    assert statement.kind == Kind.CANNOT_SAY
+    assert "NAOPC in none" in sentence(statement)
 
 
 def test_measures_without_a_null_or_a_direction_claim_nothing():

@@ -13,6 +13,7 @@ from clxai.verdict.standing import Cell, held
 
 QUESTION = "references"  # the measure that holds plain flipping against networks that were trained for it
 # The others of a measure that has one of these stand in the table alone.
+N_PLAIN = 4  # routes that every study has, of matched and kept SRG and their excess: one more is NAOPC
 MAIN_PARTS = ("srg", "srg_halves", "srg_other_seed", "srg_other_model")
 _WEIGHTS = {QUESTION: 33, "agreement": 34, "reliability": 35, "replication": 36}
 
@@ -67,7 +68,8 @@ def left_out_statements(study: Study) -> Iterable[Statement]:
 def route_statements(study: Study) -> Iterable[Statement]:
     """Yield for the declared pairs whether the routes by which they can be compared agree, in how many cells (head, units, fill).
 
-    Found only if they agree on one side in every cell of every pair, and there are trainings enough.
+    Found only if they agree on one side in every cell of every pair, NAOPC is one of them in some cell of each (it needs the best
+    and the worst order, which a study searches for some units and fills alone), and there are trainings enough.
     """
     claims = study.table("trust_claims")
     if claims.empty:
@@ -77,9 +79,11 @@ def route_statements(study: Study) -> Iterable[Statement]:
     if not counts:
         return
     names = {f"{model} {minus} {'/'.join(sorted(found))}": (model, minus) for (model, minus), found in counts.items()}
+    searched = {pair: int((rows["n_routes"] > N_PLAIN).sum()) for pair, rows in pairs if pair in counts}
     few = study.n_trainings < FEW_SEEDS
     alike = all(set(found) in ({"higher"}, {"lower"}) for found in counts.values())
     about = {"pairs": names, "counts": {name: counts[pair] for name, pair in names.items()}, "few": few}
+    about["searched"] = {name: searched[pair] for name, pair in names.items()}
     about["source"] = "trust_claims.csv: rows of the declared pairs, counted by claim"
-    kind = Kind.FOUND if alike and not few else Kind.CANNOT_SAY
+    kind = Kind.FOUND if alike and not few and all(searched.values()) else Kind.CANNOT_SAY
     yield Statement("trust", "routes_agree", kind, (ROUTES,), tuple(names), about, weight=62)

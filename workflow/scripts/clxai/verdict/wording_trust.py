@@ -229,8 +229,17 @@ def _routes(statement: Statement) -> str:
     lost = sorted(every - {statement.about["pairs"][name] for name in statement.names})
     parts += [f"the runs disagree on {', '.join(f'`{model}` - `{minus}`' for model, minus in lost)}"] if lost else []
     text = "; ".join(parts)
-    routes = "at the fitted temperature and of kept predictions, each also less that of random orders"
-    return f"Whether the routes by which SRG is compared ({routes}) agree, by their intervals: {text}{short}."
+    srg = "SRG at the fitted temperature and of kept predictions, each also less that of random orders"
+    routes = f"Whether the routes by which models are compared ({srg}; {_naopc(statement)}) agree"
+    return f"{routes}, by their intervals: {text}{short}."
+
+
+def _naopc(statement: Statement) -> str:
+    """Return in how many of the cells NAOPC is one of the routes."""
+    found = versions(statement)
+    cells = sum(sum(claims.values()) for claims in found[0]["counts"].values())
+    searched = " / ".join(dict.fromkeys(str(sum(one["searched"].values())) for one in found))
+    return f"NAOPC in {searched} of {cells} cells" if searched != "0" else "NAOPC in none, no best and worst order was searched"
 
 
 def _left_out(statement: Statement) -> str:
