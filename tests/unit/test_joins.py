@@ -203,9 +203,7 @@ def summarised(results, prepared):
         "banks": written(results, "masks", bank_of),
         "heads": files(results, "{model}/seed{seed}/heads/metrics.csv", **pairs),
         "records": files(results, "{model}/seed{seed}/training.json", **pairs),
-        "labels": str(results / "plain_labels.nc"),
     }
-    write_arrays(xarray.Dataset({"label": ("image", np.zeros(4, np.int32))}), sources["labels"])
     names = ("images", "summary", "curves", "contrasts", "power", "variance", "maps", "methods", "heads", "models")
     outputs = Named(**{name: str(results / "tables" / f"{name}.csv") for name in names})
     run_script("summarise", SETTINGS, sources, outputs)
