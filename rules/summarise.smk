@@ -113,6 +113,7 @@ rule compare_classes:
             method=REFERENCE,
             allow_missing=True,
         ),
+        labels=rules.prepare_data.output.labels,
         code=code("compare_classes"),
     output:
         class_similarity=table("class_similarity"),

@@ -1,6 +1,7 @@
 """Random logit: closed forms of opposite, equal, scaled and empty maps, and which maps a study compares."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray
@@ -10,6 +11,7 @@ from clxai.planning.classes import class_pairs
 from clxai.planning.outputs import tables_left_out
 from clxai.units.base import cut_images
 from project import changed, filled_config
+from scipy import stats
 
 CUTS = {"grid": cut_images("grid", {"height": 2, "width": 2}, torch.zeros(3, 1, 8, 8))}
 OWN = np.random.default_rng(0).normal(size=(2, 3, 8, 8))
@@ -60,6 +62,24 @@ def test_table_has_a_row_for_each_pair_head_and_measure():
     cosine = table[table["measure"] == "class_cosine"]
     assert cosine["mean"].tolist() == pytest.approx([-1, -1]) and cosine["n_seeds"].tolist() == [2, 2]
     assert (table["better"] == -1).all() and set(table["units"]) == {"grid", "all"}
+
+
+def test_images_of_one_group_are_no_more_than_one():
+    """Two images each of four speakers: the interval is that of the means of the speakers."""
+    one, two = (np.random.default_rng(seed).normal(size=(1, 8, 8, 8)) for seed in (1, 2))
+    maps = {"lrp": one, "other_lrp": two}
+
+    def read(model, seed, method):
+        coords = {"head": ["knn"], "image": np.arange(8)}
+        return xarray.Dataset({"attribution": (("head", "image", "y", "x"), maps[method])}, coords=coords)
+
+    pairs, speakers = [{"model": "ce", "method": "lrp", "other": "other_lrp"}], pd.Series(np.repeat(list("abcd"), 2))
+    apart, together = (class_table(read, [0], CUTS, pairs, groups) for groups in (None, speakers))
+    np.testing.assert_allclose(apart["mean"], together["mean"])
+    units = apart["measure"] == "class_cosine"
+    cosine = alike(one, two)["class_cosine"][0].reshape(4, 2).mean(1)
+    half = stats.t.ppf(0.975, 3) * cosine.std(ddof=1) / 2
+    assert (together[units]["ci_high"] - together[units]["mean"]).item() == pytest.approx(half)
 
 
 def test_study_compares_methods_that_it_shows_with_their_other_class():

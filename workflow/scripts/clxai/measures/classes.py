@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from clxai.measures.explained import Read
+from clxai.measures.groups import groups_at
 from clxai.measures.rows import mean_columns
 from clxai.measures.similarity import Found, Maps, over_seeds, similarities, unit_means
 from clxai.units.base import Cut
@@ -19,20 +20,27 @@ COLUMNS = (
 )
 
 
-def class_table(read: Read, seeds: Sequence[int], cuts: Mapping[str, Cut], pairs: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+def class_table(
+    read: Read,
+    seeds: Sequence[int],
+    cuts: Mapping[str, Cut],
+    pairs: Sequence[Mapping[str, str]],
+    groups: pd.Series | None = None,
+) -> pd.DataFrame:
     """Return mean and 95 % interval of each similarity of a method's maps for the prediction and for another class.
 
     One row per pair, head, units and measure; lower is better. `pairs` name model, `method`, whose maps explain the prediction,
-    and `other`, whose maps are those of the other class. Measures of pixels stand under units `all`.
+    and `other`, whose maps are those of the other class. Measures of pixels stand under units `all`. `groups` has the group of
+    each image by its number, where the data have groups.
     """
     rows = []
     for pair in pairs:
         maps = [[read(pair["model"], seed, pair[name])["attribution"] for name in ("method", "other")] for seed in seeds]
-        heads = maps[0][0]["head"].values.tolist()
+        heads, of = maps[0][0]["head"].values.tolist(), groups_at(groups, maps[0][0]["image"].values)
         for (units, measure), values in over_seeds(maps, cuts, class_similarities).items():
             for place, head in enumerate(heads):
                 what = {"units": units, "head": head, "measure": measure, "better": -1}
-                rows.append({**pair, **what, **mean_columns(values[:, place])})
+                rows.append({**pair, **what, **mean_columns(values[:, place], of)})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
