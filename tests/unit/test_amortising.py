@@ -122,7 +122,7 @@ def test_least_squares_over_all_masks_are_least_at_the_shapley_values():
         return least_squares(values.view(1, n, 1, 1), rows[None], worth, (ends[0], ends[1]), there, scale)
 
     start = torch.zeros(n, dtype=torch.float64)
-    slope, curvature = torch.func.grad(loss)(start), torch.func.hessian(loss)(start)  # of a quadratic form
+    slope, curvature = torch.func.grad(loss)(start), torch.autograd.functional.hessian(loss, start)  # of a quadratic form
     torch.testing.assert_close(torch.linalg.solve(curvature, -slope), exact)
 
 

@@ -96,7 +96,7 @@ WRONG = {
     ),
     "unknown fill": (
         {"flipping.fills": ["meen"]},
-        ["flipping.fills: unknown fill 'meen'", "'mean'?", "blur, linear, mean, noise, nun, zero"],
+        ["flipping.fills: unknown fill 'meen'", "'mean'?", "blur, linear, mean, noise, nun, row_mean, zero"],
     ),
     "unknown optimiser": ({"models.ce.optimiser": "adam"}, ["models.ce.optimiser", "'adam'", "adamw, sgd"]),
     "unknown schedule": ({"models.ce.schedule": "cosin"}, ["models.ce.schedule", "'cosin'", "constant, cosine"]),

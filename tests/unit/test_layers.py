@@ -25,6 +25,7 @@ LAYERS = (
     ("heads",),
     ("runs",),
     ("mask_bank",),
+    ("amortising",),
     ("attribution",),
     ("analyses", "stability"),
     ("flipping",),

@@ -30,6 +30,14 @@ def test_rank_is_from_the_best_on_in_the_direction_of_the_metric():
     assert found["complexity"].to_dict() == {"a": 1, "b": 2, "random": 3}
 
 
+def test_one_method_alone_is_not_ranked():
+    """It would be first of one, and lead the page and the figure."""
+    rows = [row("random_logit", -1, "a", 0.1), row("random_logit", -1, "random", np.nan)]
+    found = ranks_of(rows)
+    assert found["rank"].isna().all() and found["rank_best"].isna().all() and (found["n_methods"] == 1).all()
+    assert found["mean"].notna().tolist() == [True, False]
+
+
 def test_ties_have_their_mean_rank_and_what_is_undefined_has_none():
     rows = [row("srg", 1, method, value) for method, value in (("a", 0.5), ("b", 0.5), ("c", 0.9), ("d", np.nan), ("e", 0.1))]
     rows[3]["n_undefined"] = 20

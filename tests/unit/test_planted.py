@@ -21,7 +21,7 @@ VARIANTS = {"plain": 1, "shortcut": 2, "redundant": 2}
 
 def entry(**arguments):
     """An entry of `datasets` as a job is given it."""
-    rest = {"name": None, "path": None, "limit": {}, "test_fraction": 0.2, "val_fraction": 0.15, "seed": 0}
+    rest = {"name": None, "path": None, "limit": {}, "test_fraction": 0.2, "val_fraction": 0.15, "seed": 0, "fold": None}
     return {"source": "planted", "size": 32, **rest, "arguments": {"images": 100, **arguments}}
 
 
@@ -175,7 +175,16 @@ def npz_entry(folder, **arrays):
     rng, labels = np.random.default_rng(0), np.arange(60) % 2
     there = {"train_images": rng.integers(0, 255, (60, 12, 16), dtype=np.uint8), "train_labels": labels, **arrays}
     np.savez(folder / "a.npz", **there)
-    rest = {"name": None, "limit": {}, "test_fraction": 0.2, "val_fraction": 0.15, "seed": 0, "first_label": 0, "arguments": {}}
+    rest = {
+        "name": None,
+        "limit": {},
+        "test_fraction": 0.2,
+        "val_fraction": 0.15,
+        "seed": 0,
+        "fold": None,
+        "first_label": 0,
+        "arguments": {},
+    }
     return {"source": "npz", "path": str(folder / "a.npz"), "size": None, **rest}
 
 

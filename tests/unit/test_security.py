@@ -57,7 +57,8 @@ def violations(text):
 
 @files
 def test_source_neither_unpickles_nor_runs_text(file):
-    assert violations(file.read_text()) == []
+    allowed = {"commands/probing.py": ["subprocess"]}  # times the start of Python, by a command that no config takes part in
+    assert violations(file.read_text()) == allowed.get(f"{file.parent.name}/{file.name}", [])
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def test_stability_never_stands_without_the_srg_of_the_same_maps():
         (
             "lent",
             {"method": "borrowed", "of": "lrp", "seed": "next"},
-            "'lent' is made of other maps, and there is none of images",
+            "'lent' is made of other maps, and none is kept for images with noise",
         ),
         ("second", {"method": "wrong_class", "of": "lrp"}, "'second' is made of other maps"),
         ("lime", {}, "'lime' is made of a mask bank"),

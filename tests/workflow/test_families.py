@@ -50,7 +50,7 @@ ADDITIONS = {
     ),
     "analyses/typical.py": (
         replaced(("grad_cam]", "grad_cam]\n  analyses: [typical]")),
-        {"analyse": 2, "summarise_analyses": 1, "plot_figure": 1},
+        {"analyse": 2, "summarise_analyses": 1, "describe_results": 1, "plot_figure": 1},
     ),
     "fills/checkered.py": (replaced(("fills: [mean, noise]", "fills: [mean, checkered]")), {"flip": 6, **AFTER_CURVES}),
     "units/quarters.py": (
@@ -67,7 +67,14 @@ ADDITIONS = {
         ),
         {
             **{"prepare_data": 1, "sample_images": 1, "train_model": 2, "embed_images": 2},
-            **{"fit_heads": 1, "fit_heads_without_classifier": 1, "attribute": 6, "flip": 6, **AFTER_CURVES},
+            **{
+                "fit_heads": 1,
+                "fit_heads_without_classifier": 1,
+                "attribute": 6,
+                "flip": 6,
+                **AFTER_CURVES,
+                "describe_results": 2,
+            },
         },
     ),
 }

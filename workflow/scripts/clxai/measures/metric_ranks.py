@@ -23,9 +23,9 @@ def rank_table(summary: pd.DataFrame, beside: Sequence[pd.DataFrame], controls: 
     """Return the rank of each method by each metric with a better direction, 1 the best, mean ranks for ties; controls too.
 
     One row per model, units, fill, head, metric and method, of heads scored by themselves. `beside` are tables of measures,
-    columns `measure` and `better`, that do not depend on the fill, which is `all`. `rank` is empty where a method has no mean;
-    `rank_best` and `rank_worst` are what it could be within the 95 % intervals: better than all but those whose whole interval
-    lies above its own, and worse than all but those whose whole interval lies below.
+    columns `measure` and `better`, that do not depend on the fill, which is `all`. `rank` is empty where a method has no mean,
+    and where it alone has one. `rank_best` and `rank_worst` are what it could be within the 95 % intervals: better than all but
+    those whose whole interval lies above its own, and worse than all but those whose whole interval lies below.
     """
     own = summary[summary["explained_by"] == summary["scored_by"]].rename(columns={"scored_by": "head"})
     others = [table.rename(columns={"measure": "metric"}).assign(fill=ALL) for table in beside]
@@ -43,12 +43,13 @@ def _ranked(cell: pd.DataFrame) -> pd.DataFrame:
     ends = np.sort(better[:, None] * cell[["ci_low", "ci_high"]].to_numpy(dtype=float), axis=1)  # NaN is last, and never beyond
     value, low, high = better * cell["mean"].to_numpy(dtype=float), ends[:, 0], ends[:, 1]
     known = np.isfinite(value)
+    ranked = known & (known.sum() > 1)  # one alone would be first of one
     above = (low[None] > high[:, None]).sum(axis=1)
     below = (high[None] < low[:, None]).sum(axis=1)
     found = cell.assign(
-        rank=pd.Series(value, cell.index).rank(ascending=False, method="average"),
-        rank_best=np.where(known, 1.0 + above, np.nan),
-        rank_worst=np.where(known, known.sum() - below, np.nan),
+        rank=pd.Series(np.where(ranked, value, np.nan), cell.index).rank(ascending=False, method="average"),
+        rank_best=np.where(ranked, 1.0 + above, np.nan),
+        rank_worst=np.where(ranked, known.sum() - below, np.nan),
         n_methods=int(known.sum()),
     )
     return found.sort_values(["rank", "method"], kind="stable")
