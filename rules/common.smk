@@ -170,6 +170,16 @@ def over_models(pattern, models, among=None, **levels):
     return list(dict.fromkeys(file for part in files for file in part))
 
 
+def curves_of_each_cut(pattern):
+    """The curves of one run, for each way in which images are cut: they say how; the data set stays open."""
+    first = {
+        "model": STUDY["models"][0],
+        "seed": STUDY["seeds"][0],
+        "sample": STUDY["sample"],
+    }
+    return expand(pattern, **first, units=UNITS, method=REFERENCE, allow_missing=True)
+
+
 def datasets_with(name):
     """The data sets of the study if it has this table, else none."""
     return [] if name in tables_left_out(config) else STUDY["datasets"]

@@ -68,15 +68,7 @@ rule compare_maps:
         attributions=runs(
             rules.attribute.output.maps, params.compare_maps(config, None)["methods"]
         ),
-        curves=expand(
-            rules.flip.output,
-            model=STUDY["models"][0],
-            seed=STUDY["seeds"][0],
-            sample=STUDY["sample"],
-            units=UNITS,
-            method=REFERENCE,
-            allow_missing=True,
-        ),
+        curves=curves_of_each_cut(rules.flip.output),
         labels=rules.prepare_data.output.labels,
         code=code("compare_maps"),
     output:
@@ -104,15 +96,7 @@ rule compare_classes:
             rules.attribute.output.maps,
             params.compare_classes(config, None)["methods"],
         ),
-        curves=expand(
-            rules.flip.output,
-            model=STUDY["models"][0],
-            seed=STUDY["seeds"][0],
-            sample=STUDY["sample"],
-            units=UNITS,
-            method=REFERENCE,
-            allow_missing=True,
-        ),
+        curves=curves_of_each_cut(rules.flip.output),
         labels=rules.prepare_data.output.labels,
         code=code("compare_classes"),
     output:

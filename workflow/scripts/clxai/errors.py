@@ -1,6 +1,6 @@
 """The one error that users are meant to read, and the wording shared by all refusals."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 # What to do about pixels that are neither uint8 nor float.
@@ -12,6 +12,11 @@ STORE_8_BITS = (
 
 class ClxaiError(ValueError):
     """Wrong config, data or artefact: the message names the key or file, what was found and what is allowed."""
+
+
+def some_of(names: Sequence[str], most: int) -> str:
+    """Return the first names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> ClxaiError:

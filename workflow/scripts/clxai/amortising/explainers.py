@@ -14,6 +14,7 @@ from torch import Tensor
 from clxai.amortising.network import Explainer, load_explainer
 from clxai.errors import ClxaiError
 from clxai.fills.baselines import PREVIEW
+from clxai.mask_bank.game import on_pixels
 from clxai.runs import Run
 from clxai.units.base import Cut, cut_images
 
@@ -30,8 +31,7 @@ class Told:
     @property
     def mean(self) -> Float[Tensor, "image y x"]:
         """Maps of the mean over the explainers: each pixel has the value of its unit."""
-        values, labels = self.values.mean(dim=0), self.cut.labels.long().expand(self.values.shape[1], -1, -1)
-        return values.gather(1, labels.flatten(1)).view(labels.shape)
+        return on_pixels(self.values.mean(dim=0), self.cut.labels)
 
     @property
     def spread(self) -> Float[Tensor, " image"]:

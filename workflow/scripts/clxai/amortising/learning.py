@@ -25,6 +25,7 @@ from clxai.errors import ClxaiError
 from clxai.mask_bank.sizes import BERNOULLI, GROUP, LAWS, SHAPLEY
 from clxai.randomness import generator
 from clxai.runtime.memory import at_once
+from clxai.training.rates import learning_rate
 from clxai.training.resuming import SideFile, follow, row_in_words
 
 HISTORY = ("epoch", "loss", *OBJECTIVES, *(f"{name}_weight" for name in OBJECTIVES), "learning_rate", "val_correlation")
@@ -215,6 +216,6 @@ def _masks(lessons: Lessons, most: int, seed: int, epoch: int, step: int) -> Ten
 
 def _rate(recipe: Mapping[str, Any], progress: float) -> float:
     """Return the learning rate after `progress` epochs: a linear rise, then a cosine to 0."""
-    rising = min(_WARMUP, recipe["epochs"] / 2)
-    fallen = 0.5 * (1 + math.cos(math.pi * max(0.0, progress - rising) / (recipe["epochs"] - rising)))
-    return recipe["learning_rate"] * min(1.0, 0.1 + 0.9 * progress / rising) * fallen
+    epochs = recipe["epochs"]
+    rising = {"warmup_epochs": min(_WARMUP, epochs / 2), "epochs": epochs, "schedule": "cosine"}
+    return learning_rate({"learning_rate": recipe["learning_rate"], **rising}, progress)

@@ -13,6 +13,7 @@ from torch import Tensor
 from clxai.data.batches import ImageStore
 from clxai.data.datasets import ImageData
 from clxai.errors import ClxaiError
+from clxai.mask_bank.game import unpacked
 from clxai.mask_bank.sizes import ALL, NONE
 
 
@@ -83,13 +84,12 @@ class Lessons:
     def batch(self, positions: Int[Tensor, " image"], masks: Int[Tensor, " mask"]) -> Batch:
         """Return the images at these positions with these masks."""
         rows, columns = positions.to(self.packed.device), masks.to(self.packed.device)
-        bits = self.packed[rows[:, None], columns, :, None] >> torch.arange(8, dtype=torch.uint8, device=rows.device) & 1
         whole, empty = (self._of(law)[rows] for law in (ALL, NONE))
         return Batch(
             self.store.take(positions),
             self.labels if len(self.labels) == 1 else self.labels[rows],
             self.n_units[rows],
-            bits.flatten(2)[..., : self.places].float(),
+            unpacked(self.packed[rows[:, None], columns])[..., : self.places].float(),
             self.log_odds[rows[:, None], columns],
             whole,
             empty,

@@ -18,7 +18,7 @@ from torch import Tensor
 from clxai.amortising.objectives import correlation, removal_correlation
 from clxai.errors import ClxaiError
 from clxai.mask_bank.game import MaskBank, bank_of
-from clxai.mask_bank.sizes import LAWS
+from clxai.mask_bank.sizes import ALL, LAWS
 from clxai.ranks import rank_correlation
 from clxai.units.base import Cut
 
@@ -99,7 +99,7 @@ def gather(
     Raises ClxaiError if maps are of other images or heads than the bank.
     """
     values, shares, rows = [], [], []
-    images, whole = bank["image"].values, list(bank["law"].values).index("all")
+    images, whole = bank["image"].values, list(bank["law"].values).index(ALL)
     for head in bank["head"].values.tolist():
         target = bank["log_odds"].sel(head=head).isel(mask=whole).argmax("class").values
         own = {name: _teacher(found, name, head, images, target) for name, found in maps.items()}

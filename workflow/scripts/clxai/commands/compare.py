@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clxai.commands.studies import find_study
+from clxai.errors import some_of
 
 if TYPE_CHECKING:  # pandas is imported where it is used, so that `clxai --help` is quick
     import pandas as pd
@@ -80,7 +81,7 @@ def artefact_lines(one: "Side", other: "Side", most: int) -> Iterator[str]:
     yield "artefacts, by SHA-256: " + ", ".join(f"{len(names)} {state}" for state, names in found.items())
     for state, names in found.items():
         if state != "equal" and names:
-            yield f"  {state}: {', '.join(names[:most])}{f' and {len(names) - most} more' if len(names) > most else ''}"
+            yield f"  {state}: {some_of(names, most)}"
     yield ""
 
 

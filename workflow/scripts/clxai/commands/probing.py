@@ -25,15 +25,10 @@ def probe(network: Network) -> Rates:
     """Return the rates of one core with a network of random weights, on which the time of a pass does not depend."""
     import torch
 
-    from clxai.networks.architecture import Architecture
     from clxai.networks.inference import Encoder
-    from clxai.networks.models import Network as Trained
 
     torch.set_num_threads(1)
-    values = (0.5,) * network.channels
-    architecture = Architecture(network.name, dict(network.options), network.size, values, values, network.classes, "classifier")
-    trained = Trained(architecture)
-    trained.to(memory_format=trained.backbone.layout)
+    trained = _built(network)
     flop, held = _counted(trained)
     few, some = (int(min(_MOST, max(2, budget / flop))) for budget in (_STEP, _FORWARD))
     encoder = Encoder(trained)

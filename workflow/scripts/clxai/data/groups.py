@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from clxai.errors import ClxaiError
+from clxai.errors import ClxaiError, some_of
 from clxai.keys import key_of
 from clxai.names import SPLITS
 
@@ -79,5 +79,4 @@ def _nearest(counts: Mapping[str, int], fraction: float, seed: int) -> list[str]
 
 
 def _listed(groups: Sequence[str] | Mapping[str, int]) -> str:
-    names = sorted(groups)
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return some_of(sorted(groups), _SHOWN)

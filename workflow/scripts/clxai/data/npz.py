@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from clxai.errors import STORE_8_BITS, ClxaiError
+from clxai.errors import STORE_8_BITS, ClxaiError, some_of
 from clxai.names import SPLITS
 
 MOST_CHANNELS = 16  # of an image; more are taken for another layout
@@ -141,7 +141,7 @@ def _check_train(headers: dict[str, Header], members: list[str], path: str | Pat
     """Raise ClxaiError, with the names of all arrays of the file, if it has no training images."""
     if "train" not in present_splits(headers):
         names = sorted(name.removesuffix(".npy") for name in members)
-        found = ", ".join(names[:_NAMES_SHOWN]) + (f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else "")
+        found = some_of(names, _NAMES_SHOWN)
         raise ClxaiError(
             f"{path}: train_images is missing or empty. Found: {found or 'nothing'}. "
             "Needed: train_images, train_labels; optional: val_images, val_labels, test_images, test_labels"

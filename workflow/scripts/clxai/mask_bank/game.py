@@ -77,16 +77,25 @@ class MaskBank:
 
     def game(self, target: Int[Tensor, " image"]) -> Game:
         """Return what the images are worth to a class each."""
-        bits = self.packed[..., None] >> torch.arange(8, dtype=torch.uint8, device=self.packed.device) & 1
         # Whole bytes: matrices that begin at multiples of 64 bytes are solved alike in any batch.
-        present = bits.flatten(2).bool()
+        present = unpacked(self.packed).bool()
         own = self.log_odds.gather(2, target[:, None, None].expand(-1, self.log_odds.shape[1], 1)).squeeze(2)
         return Game(present, own.double(), self.n_units, self.law, self.held_out)
 
     def map_of(self, values: Float[Tensor, "image unit"]) -> Float[Tensor, "image y x"]:
         """Return maps in which each pixel has the value of its unit, float32."""
-        labels = self.labels.long().expand(len(values), -1, -1)
-        return values.gather(1, labels.flatten(1)).view(labels.shape).float()
+        return on_pixels(values, self.labels).float()
+
+
+def unpacked(packed: UInt8[Tensor, "image mask byte"]) -> UInt8[Tensor, "image mask unit"]:
+    """Return packed masks as 1 for a unit that is there, in whole bytes: the last places may be of no unit."""
+    return (packed[..., None] >> torch.arange(8, dtype=torch.uint8, device=packed.device) & 1).flatten(2)
+
+
+def on_pixels(values: Float[Tensor, "image unit"], labels: Int[Tensor, "map y x"]) -> Float[Tensor, "image y x"]:
+    """Return maps in which each pixel has the value of its unit."""
+    labels = labels.long().expand(len(values), -1, -1)
+    return values.gather(1, labels.flatten(1)).view(labels.shape)
 
 
 def read_bank(paths: Sequence[str | Path]) -> xarray.Dataset | None:

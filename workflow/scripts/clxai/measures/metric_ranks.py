@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
+from numpy import ndarray
 
 from clxai.names import ALL
 
@@ -37,11 +39,15 @@ def rank_table(summary: pd.DataFrame, beside: Sequence[pd.DataFrame], controls: 
     return found[list(COLUMNS)]
 
 
+def directed_ends(rows: pd.DataFrame) -> Float[ndarray, "row end"]:
+    """Return the ends of the interval of each row, the better the larger, the worse first; NaN is last, and never beyond."""
+    return np.sort(rows["better"].to_numpy()[:, None] * rows[["ci_low", "ci_high"]].to_numpy(dtype=float), axis=1)
+
+
 def _ranked(cell: pd.DataFrame) -> pd.DataFrame:
     """Return the methods of one cell from the best on; those without a number last."""
     better = cell["better"].to_numpy()
-    ends = np.sort(better[:, None] * cell[["ci_low", "ci_high"]].to_numpy(dtype=float), axis=1)  # NaN is last, and never beyond
-    value, low, high = better * cell["mean"].to_numpy(dtype=float), ends[:, 0], ends[:, 1]
+    value, (low, high) = better * cell["mean"].to_numpy(dtype=float), directed_ends(cell).T
     known = np.isfinite(value)
     ranked = known & (known.sum() > 1)  # one alone would be first of one
     above = (low[None] > high[:, None]).sum(axis=1)

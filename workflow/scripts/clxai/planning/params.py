@@ -1,6 +1,6 @@
 """The params of each rule: what its results depend on and no more, as plain values with sorted keys."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clxai.keys import key_of
@@ -197,17 +197,20 @@ def assess_trust(config: Mapping[str, Any], job: Any) -> Params:
 def compare_maps(config: Mapping[str, Any], job: Any) -> Params:
     """Return which maps of randomised copies are compared with the own ones, and the runs that have them."""
     lent = lent_of(config)
-    methods = [name for name in config["study"]["methods"] if name in {one[key] for one in lent for key in ("method", "of")}]
-    told = {"lent": lent, "methods": methods, "absent": absent_methods(config), "units": config["flipping"]["units"]}
-    return plain({**told, "models": config["study"]["models"], "seeds": config["study"]["seeds"]})
+    return plain({"lent": lent, **_compared(config, lent, "of")})
 
 
 def compare_classes(config: Mapping[str, Any], job: Any) -> Params:
     """Return which maps for two classes are compared, and the runs that have them."""
     pairs = class_pairs(config)
-    methods = [name for name in config["study"]["methods"] if name in {one[key] for one in pairs for key in ("method", "other")}]
-    told = {"pairs": pairs, "methods": methods, "absent": absent_methods(config), "units": config["flipping"]["units"]}
-    return plain({**told, "models": config["study"]["models"], "seeds": config["study"]["seeds"]})
+    return plain({"pairs": pairs, **_compared(config, pairs, "other")})
+
+
+def _compared(config: Mapping[str, Any], pairs: Sequence[Mapping[str, str]], other: str) -> dict[str, Any]:
+    """Return the methods of the study that stand in pairs, as `method` or under `other`, and the runs that have their maps."""
+    study, named = config["study"], {pair[key] for pair in pairs for key in ("method", other)}
+    told = {"methods": [name for name in study["methods"] if name in named], "absent": absent_methods(config)}
+    return {**told, "units": config["flipping"]["units"], "models": study["models"], "seeds": study["seeds"]}
 
 
 def plot_figure(config: Mapping[str, Any], job: Any) -> Params:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from clxai.data.datasets import ImageData
-from clxai.errors import ClxaiError
+from clxai.errors import ClxaiError, some_of
 from clxai.networks.architecture import all_finite
 from clxai.runtime.artefacts import read_tensors, write_tensors
 from clxai.runtime.devices import describe
@@ -193,8 +193,7 @@ def _read_fitting(path: Path, mark: Mapping[str, Any]) -> tuple[dict[str, Tensor
     saved = record.get("fingerprint", {})
     differing = sorted(name for name in saved.keys() | mark.keys() if saved.get(name) != mark.get(name))
     if differing:
-        more = f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
-        raise ClxaiError(f"{path}: saved with another {', '.join(differing[:_NAMED])}{more}")
+        raise ClxaiError(f"{path}: saved with another {some_of(differing, _NAMED)}")
     return tensors, record
 
 

@@ -34,12 +34,12 @@ from clxai.runtime.devices import autocast
 from clxai.training.augmentation import augment
 from clxai.training.labels import label_record, labels_of
 from clxai.training.masking import Masking, masking_of
+from clxai.training.rates import learning_rate
 from clxai.training.resuming import SideFile, follow, row_in_words
 from clxai.training.starting import start_from
 
 SELECTION_K = 10  # neighbours of the vote on validation images
 HISTORY = ("epoch", "loss", "learning_rate", "val_accuracy")  # columns of the history, one row per epoch
-_WARMUP_FROM = 0.1  # the warm-up starts at this share of the learning rate
 
 
 @dataclass
@@ -178,16 +178,6 @@ def batches_per_epoch(n_images: int, batch_size: int) -> int:
     if batch_size > n_images:
         raise ClxaiError(f"batch_size must be at most the {n_images} training images. Got {batch_size}")
     return n_images // batch_size
-
-
-def learning_rate(recipe: Mapping[str, Any], progress: float) -> float:
-    """Return the learning rate after `progress` epochs: linear warm-up from a tenth, then cosine to 0 or constant."""
-    peak, warmup, epochs = recipe["learning_rate"], recipe["warmup_epochs"], recipe["epochs"]
-    if progress < warmup:
-        return peak * (_WARMUP_FROM + (1 - _WARMUP_FROM) * progress / warmup)
-    if recipe["schedule"] == "constant":
-        return peak
-    return peak * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (epochs - warmup)))
 
 
 def validation_accuracy(

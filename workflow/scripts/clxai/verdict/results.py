@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from clxai.measures.metric_ranks import directed_ends
 from clxai.names import ALL
 from clxai.verdict.blocks import Block
 from clxai.verdict.phrasing import listed, number
@@ -69,8 +70,7 @@ def _leaders(cell: pd.DataFrame) -> list[str]:
 
 def _above_controls(cell: pd.DataFrame) -> list[str]:
     """Return the methods whose whole interval is better than that of each control; none where there is no control."""
-    better = cell["better"].to_numpy()[:, None]
-    ends = pd.DataFrame(np.sort(better * cell[["ci_low", "ci_high"]].to_numpy(dtype=float), axis=1), cell.index, ["low", "high"])
+    ends = pd.DataFrame(directed_ends(cell), cell.index, ["low", "high"])
     control = cell["control"] == 1
     return cell.loc[~control & (ends["low"] > ends.loc[control, "high"].max(skipna=False)), "method"].tolist()
 
