@@ -13,6 +13,7 @@ from clxai.planning.drawable import ACCEPTS, check_scope, methods_drawn, refusal
 from clxai.planning.extents import channels_of
 from clxai.planning.outputs import caption_of, check_drawable, figures_left_out, figures_of, methods_left_out, scope_of
 from clxai.registry import Declaration, checked_keywords, declared, files_of, keywords_of
+from docutils.core import publish_doctree
 from project import changed, filled_config, installed_methods
 
 METHODS, REAL = installed_methods(), declared("figures")
@@ -208,6 +209,14 @@ def test_images_with_other_channels_than_a_figure_draws_are_refused(invented):
 @pytest.mark.parametrize("source", ["npz", "folder", "digit"])
 def test_data_set_that_is_wrong_is_left_to_its_own_check(config, source):
     assert channels_of({**config["datasets"]["digits"], "source": source, "path": None}) is None
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_caption_is_read_by_the_report_without_a_warning(config, name):
+    """Snakemake's report reads captions as reStructuredText, in which a lone star or backquote swallows what follows."""
+    settings = {"report_level": 5, "halt_level": 2}
+    document = publish_doctree(caption_of(config, name, "ce"), settings_overrides=settings)
+    assert {type(node).__name__ for node in document.findall()} <= {"document", "paragraph", "emphasis", "Text"}
 
 
 @pytest.mark.parametrize("name", REAL)

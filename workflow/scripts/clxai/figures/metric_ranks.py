@@ -38,9 +38,9 @@ _SIGNS = {1: "↑", -1: "↓"}
 def metric_ranks(study: Study, head: str | None) -> Figure:
     """Rank of each method by each metric for {model}, 1 the best in the direction that the metric declares (↑ higher, ↓ lower),
     mean ranks for ties; fill {fill}, the first head that all models have. Dark: first, light: last. Controls below the line in
-    italics: a metric by which one of them leads cannot tell an explanation from a map without a model. *: undefined for some
-    images, which its mean leaves out. Empty: undefined for all, or not measured. Means over seeds and images; metric_ranks.csv
-    has their intervals and all other metrics.
+    italics: a metric by which one of them leads cannot tell an explanation from a map without a model. With a star: undefined for
+    some images, which its mean leaves out. Empty: undefined for all, or not measured. Means over seeds and images;
+    metric_ranks.csv has their intervals and all other metrics.
     """
     head = head or (*study.shared_heads, *study.heads)[0]
     table = study.tables["metric_ranks"]
