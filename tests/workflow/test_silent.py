@@ -18,6 +18,9 @@ class ClxaiError(ValueError):
 
 def unknown_name(what, name, known):
     return ClxaiError()
+
+def some_of(names, most):
+    return ""
 """,
     "runtime/identity": """
 def digest_of(path):
